@@ -1,0 +1,1 @@
+"""Layer 0: types, trees, random streams, cameras, images, devices. Imports nothing of jax3dgen."""

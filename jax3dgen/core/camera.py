@@ -1,0 +1,93 @@
+"""Cameras on an orbit, their rays, and the word for where they stand.
+
+Convention of the whole project: azimuth 0 looks at the front of the object (+x), azimuth 90 degrees
+at its left side (+y), elevation is positive above. Pose classes are centred: front is [-45, 45).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core.types import Camera, Rays
+
+VIEWS = ('front', 'back', 'left', 'right')  # the order of pose classes everywhere
+SIDE = jnp.pi / 4  # a view is front within this of azimuth 0, back within this of 180 degrees
+
+
+def look_at(eye, target, up=(0.0, 0.0, 1.0)):
+  """Camera-to-world [..., 4, 4] of a camera at `eye` [..., 3] that looks at `target` [..., 3].
+
+  x right, y up, looks along -z; the rotation has determinant +1. `up` must not be parallel to the
+  line of sight.
+  """
+  eye, target = jnp.broadcast_arrays(jnp.asarray(eye, jnp.float32), jnp.asarray(target, jnp.float32))
+  up = jnp.broadcast_to(jnp.asarray(up, jnp.float32), eye.shape)
+  back = eye - target
+  back = back / jnp.linalg.norm(back, axis=-1, keepdims=True)
+  right = jnp.cross(up, back)
+  right = right / jnp.linalg.norm(right, axis=-1, keepdims=True)
+  rotation = jnp.stack([right, jnp.cross(back, right), back], -1)
+  top = jnp.concatenate([rotation, eye[..., None]], -1)
+  bottom = jnp.broadcast_to(jnp.array([0.0, 0.0, 0.0, 1.0], jnp.float32), top.shape[:-2] + (1, 4))
+  return jnp.concatenate([top, bottom], -2)
+
+
+def orbit(azimuth, elevation, distance, fovy, orthographic=False):
+  """Cameras [B] that look at the origin from the given spherical coordinates (radians, units)."""
+  azimuth, elevation, distance, fovy = (
+      jnp.atleast_1d(jnp.asarray(x, jnp.float32)) for x in (azimuth, elevation, distance, fovy))
+  azimuth, elevation, distance, fovy = jnp.broadcast_arrays(azimuth, elevation, distance, fovy)
+  flat = jnp.cos(elevation)
+  eye = distance[:, None] * jnp.stack(
+      [flat * jnp.cos(azimuth), flat * jnp.sin(azimuth), jnp.sin(elevation)], -1)
+  return Camera(look_at(eye, jnp.zeros_like(eye)), azimuth, elevation, distance, fovy, orthographic)
+
+
+def rays(camera, height, width):
+  """Rays [B, H, W, 3] through the pixel centres, row 0 at the top, unit directions."""
+  half = jnp.tan(0.5 * camera.fovy)[:, None, None]
+  y = half * (1.0 - 2.0 * (jnp.arange(height, dtype=jnp.float32) + 0.5) / height)[None, :, None]
+  x = half * ((2.0 * (jnp.arange(width, dtype=jnp.float32) + 0.5) - width) / height)[None, None, :]
+  x, y = jnp.broadcast_arrays(x, y)
+  rotation, eye = camera.c2w[:, :3, :3], camera.c2w[:, None, None, :3, 3]
+  if camera.orthographic:
+    scale = camera.distance[:, None, None]
+    offset = jnp.stack([x * scale, y * scale, jnp.zeros_like(x)], -1)
+    origin = eye + jnp.einsum('bij,bhwj->bhwi', rotation, offset)
+    direction = jnp.broadcast_to(-rotation[:, None, None, :, 2], origin.shape)
+    return Rays(origin, direction)
+  direction = jnp.einsum('bij,bhwj->bhwi', rotation, jnp.stack([x, y, -jnp.ones_like(x)], -1))
+  direction = direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
+  return Rays(jnp.broadcast_to(eye, direction.shape), direction)
+
+
+def wrap(angle):
+  """The same angle in [-pi, pi)."""
+  return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
+
+
+def view_class(azimuth):
+  """Index into VIEWS of an azimuth [...]: bins of 90 degrees, centred on the axes."""
+  quarter = jnp.floor(jnp.mod(azimuth + SIDE, 2 * jnp.pi) / (jnp.pi / 2)).astype(jnp.int32) % 4
+  return jnp.array([0, 2, 1, 3], jnp.int32)[quarter]  # counter-clockwise: front, left, back, right
+
+
+def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy):
+  """`batch` cameras of the `count * batch` that all devices draw together.
+
+  Azimuths are stratified over the circle across all devices, with one common random rotation from
+  `key_shared` (equal on all devices) and an own jitter from `key`; `index` is this device's place.
+  `elevation`, `distance` and `fovy` are (low, high) ranges, uniform (elevation in angle).
+  """
+  k_az, k_el, k_d, k_f = jax.random.split(key, 4)
+  stratum = index * batch + jnp.arange(batch)
+  turn = jax.random.uniform(key_shared)
+  azimuth = (stratum + jax.random.uniform(k_az, (batch,))) / (batch * count) + turn
+  uniform = lambda k, r: jax.random.uniform(k, (batch,), minval=r[0], maxval=r[1])
+  return orbit(wrap(2 * jnp.pi * azimuth), uniform(k_el, elevation), uniform(k_d, distance),
+               uniform(k_f, fovy))
+
+
+def ring(count, elevation, distance, fovy):
+  """`count` cameras evenly round the object, the first facing its front, counter-clockwise."""
+  azimuth = jnp.arange(count, dtype=jnp.float32) * (2 * jnp.pi / count)
+  return orbit(azimuth, elevation, distance, fovy)

@@ -1,0 +1,101 @@
+"""The pytrees that the layers exchange.
+
+Axes: B cameras or samples, H and W image rows and columns, S samples along a ray,
+L text tokens, V vertices, F faces. Frames: +z is up, cameras look along their own -z, objects fit
+the unit ball, azimuth 0 looks at the object's front (+x) and grows counter-clockwise seen from
+above. Angles are radians. Images are float32 in [0, 1], row 0 at the top.
+"""
+
+from typing import Any, Callable
+
+from flax import struct
+import jax
+
+Array = jax.Array
+Params = Any
+
+
+@struct.dataclass
+class Camera:
+  """B pinhole (or orthographic) cameras.
+
+  c2w [B, 4, 4] camera-to-world in the OpenGL convention (x right, y up, looks along -z), rotation
+  determinant +1; azimuth, elevation (positive above), distance and fovy are [B]. An orthographic
+  camera sees a window of height 2 distance tan(fovy / 2).
+  """
+  c2w: Array
+  azimuth: Array
+  elevation: Array
+  distance: Array
+  fovy: Array
+  orthographic: bool = struct.field(pytree_node=False, default=False)
+
+
+@struct.dataclass
+class Rays:
+  """Rays in the world frame: origin [..., 3] and unit direction [..., 3]."""
+  origin: Array
+  direction: Array
+
+
+@struct.dataclass
+class Rendering:
+  """What `scene.render.render_rays` returns.
+
+  rgb [..., 3] without background (premultiplied), opacity [...], depth [...] = sum of weight x
+  distance (not divided by opacity), normal [..., 3] = sum of weight x unit normal, weights and mids
+  [..., S], sample_normals [..., S, 3] or None.
+  """
+  rgb: Array
+  opacity: Array
+  depth: Array
+  normal: Array | None
+  weights: Array
+  mids: Array
+  sample_normals: Array | None = None
+
+
+@struct.dataclass
+class Mesh:
+  """A triangle mesh, +z up: vertices [V, 3] float32, faces [F, 3] int32 (counter-clockwise seen
+  from outside), colors [V, 3] sRGB in [0, 1] or None."""
+  vertices: Array
+  faces: Array
+  colors: Array | None = None
+
+
+@struct.dataclass
+class Cond:
+  """What a network prior is conditioned on: tokens [B, L, D], extra [B, E] or None."""
+  tokens: Array
+  extra: Array | None = None
+
+
+@struct.dataclass
+class Prompt:
+  """A prompt embedded once per run: a condition row (no batch axis) for each use."""
+  main: Any
+  front: Any
+  side: Any
+  back: Any
+  overhead: Any
+  null: Any
+  negative: Any
+
+
+@struct.dataclass
+class View:
+  """All that a distillation objective may know about a render; gradients are stopped.
+
+  x0 [B, h, w, c] is the render in prior space, image [B, H, W, 3] the render with background,
+  points [B, h, w, 3] the expected ray ends in the world frame at x0's resolution, t [B] the noise
+  level in [0, 1], step [] the training step. `guide` is what `distill.base.guided` calls.
+  """
+  x0: Array
+  image: Array
+  points: Array
+  t: Array
+  prompt: Prompt
+  camera: Camera
+  step: Array
+  guide: Callable = struct.field(pytree_node=False)

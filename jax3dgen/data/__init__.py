@@ -1,0 +1,1 @@
+"""Layer 5: the procedural world and its captions."""

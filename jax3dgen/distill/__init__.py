@@ -1,0 +1,1 @@
+"""Layer 4: score distillation objectives, one file each."""

@@ -1,0 +1,1 @@
+"""Layer 1: linen networks. No input or output, no configs."""

@@ -1,0 +1,1 @@
+"""Layer 3: meshes as rigid bodies, and whether they stand."""

@@ -1,0 +1,1 @@
+"""Layer 2: diffusion priors as records of pure functions."""

@@ -1,0 +1,64 @@
+# make demo       a prompt becomes a textured mesh that stands, with a report
+# make test       lint, the layer test and the suite;  make test-all  the slow ones as well
+# make venv       only the environment;  make lint, make bench
+# Needs make and Python 3.11 or 3.12 (PYTHON=python3.12 chooses). All installs go into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+WORKDIR ?= runs/demo
+PROMPT ?= a red bear
+
+# The launcher's settings (jax3dgen/core/launch.py), for tests and benchmarks that do not go through it.
+QUICK := env MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
+
+.PHONY: demo test test-all lint bench venv dev lock clean
+
+demo: venv
+	$(RUN) -m experiments.distill --config configs/embedded.py --config.prompt='$(PROMPT)' --workdir $(WORKDIR)
+	@echo "The results are in $(WORKDIR): open $(WORKDIR)/report.html in a browser."
+
+test: dev lint
+	$(QUICK) $(RUN) -m pytest -q tests
+
+test-all: dev lint
+	$(QUICK) $(RUN) -m pytest -q --slow tests
+
+lint: dev
+	$(RUN) -m ruff check .
+	$(QUICK) $(RUN) -m pytest -q tests/test_layers.py
+
+bench: dev
+	$(QUICK) $(RUN) -m benchmarks.run
+
+# The environment is made again where a lock file or the metadata changed, and left alone otherwise.
+venv: $(VENV)/runtime.stamp
+dev: $(VENV)/dev.stamp
+
+$(VENV)/runtime.stamp: requirements/runtime.txt setup.cfg pyproject.toml
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements/runtime.txt
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# torch, for tests and benchmarks only, by name: pip's own settings say where its CPU build lies.
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch.txt
+	$(RUN) -m pip install --quiet -r requirements/torch.txt
+	$(RUN) -m pip install --quiet -r requirements/dev.txt
+	touch $@
+
+# Resolves the lock files anew, with uv: the newest releases that setup.cfg admits, each for Python
+# 3.11 and 3.12. setuptools is in the runtime file because the package itself is built in .venv.
+UV ?= uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
+DEV := build pytest ruff
+TORCH := torch==2.13.0
+
+lock:
+	echo setuptools | $(LOCK) --upgrade setup.cfg - -o requirements/runtime.txt
+	printf '%s\n' $(DEV) | $(LOCK) --upgrade -c requirements/runtime.txt - -o requirements/dev.txt
+	echo $(TORCH) | $(LOCK) --upgrade -c requirements/runtime.txt - | \
+	    grep -vE '^(nvidia|cuda|triton)' > requirements/torch.txt
+
+clean:
+	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache build dist *.egg-info

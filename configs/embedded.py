@@ -1,0 +1,31 @@
+"""Text to a standing 3D asset on the embedded 32-pixel prior, on a laptop.
+
+`embedded.py` gives each view its phrase ("side view") and is the README's demo; `:plain` gives every
+view the plain caption, and shows the Janus problem; `:tiny` runs every part in seconds, for tests.
+The figures to expect, with their seeds, are in the README beside the commands that made them.
+"""
+
+from jax3dgen.train import distill_config
+
+
+def get_config(variant=''):
+  config = distill_config.default_config()
+  if variant == 'plain':
+    config.view_prompts = False
+  elif variant == 'tiny':
+    config.train.steps = 30
+    config.field.levels = 4
+    config.field.table_log2 = 12
+    config.field.finest = 32
+    config.render.n_samples = 16
+    config.log.every = 5
+    config.log.preview_every = 15
+    config.log.preview_size = 32
+    config.checkpoint.every = 10
+    config.result.mesh_resolution = 32
+    config.result.turntable_size = 64
+    config.result.turntable_frames = 12
+    config.result.drop_seconds = 1.0
+  elif variant:
+    raise ValueError(f'configs/embedded.py has no variant {variant!r}; it has plain and tiny.')
+  return config

@@ -1,0 +1,41 @@
+"""Distils a prompt into a textured mesh that is judged, dropped in MuJoCo and shown.
+
+  python -m experiments.distill --config configs/embedded.py --config.prompt='a red bear' \\
+      --workdir runs/bear
+
+The workdir receives mesh.glb, turntable.mp4, report.html, result.json, metrics.csv, TensorBoard
+events, previews and checkpoints. The same command again resumes.
+"""
+
+import shlex
+import sys
+
+from experiments import _command
+
+
+def flags(parser):
+  parser.add_argument('--prompts', metavar='FILE', help='a text file with one prompt per line '
+                      '(instead of config.prompt); each gets a folder of its own below the workdir')
+
+
+def complete(config):
+  from jax3dgen.train import distill
+  return distill.complete(config)
+
+
+def run(config, workdir, args):
+  from jax3dgen.train import distill
+  command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
+  if not args.prompts:
+    distill.run(config, workdir, None, args.allow_change, command)
+    print(f'{workdir / "report.html"} shows the result; {workdir / "mesh.glb"} is the mesh.')
+    return 0
+  with open(args.prompts, encoding='utf-8') as file:
+    prompts = [line.strip() for line in file if line.strip()]
+  made = distill.run(config, workdir, prompts, args.allow_change, command)
+  print(f'{sum(m is not None for m in made)} of {len(made)} prompts are in {workdir}.')
+  return 3 if None in made else 0
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/embedded.py', flags=flags, complete=complete)

@@ -1,0 +1,165 @@
+"""Devices and processes: the only file that says pmap.
+
+One training step runs on every device of every process under the axis 'batch', whose index is
+global. Arrays are placed on a mesh over this process's own devices with an axis of the same name:
+placed otherwise, the second call would compile the step again, and weights would be copied to the
+devices on every call.
+"""
+
+import json
+import os
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import numpy as np
+
+from jax3dgen.core import errors, launch
+from jax3dgen.core import tree as trees
+
+AXIS = 'batch'
+
+
+def initialize(coordinator=None, processes=None, process_id=None):
+  """Sets the number of CPU devices and, in a run of several processes, joins them.
+
+  Call it before anything touches a device. A process has launch.HOST_DEVICES CPU devices unless
+  JAX's own option jax_num_cpu_devices names another number; XLA_FLAGS has no say. Without arguments
+  the launch is read from JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and
+  JAX_PROCESS_ID; JAX3DGEN_CLUSTER=auto lets JAX ask the cluster instead (TPU pods, Slurm, MPI).
+  """
+  env = os.environ
+  if jax.config.jax_num_cpu_devices < 0:
+    try:
+      jax.config.update('jax_num_cpu_devices', launch.HOST_DEVICES)
+    except RuntimeError:
+      pass  # the backend is up: whoever started it has chosen the devices
+  if 'XLA_FLAGS' in env:
+    env['XLA_FLAGS'] = launch.without_host_count(env['XLA_FLAGS'])
+  coordinator = coordinator or env.get('JAX_COORDINATOR_ADDRESS')
+  automatic = env.get('JAX3DGEN_CLUSTER') == 'auto'
+  if jax.distributed.is_initialized() or not (coordinator or automatic):
+    return
+  if not automatic:
+    try:
+      processes = int(processes if processes is not None else env['JAX_NUM_PROCESSES'])
+      process_id = int(process_id if process_id is not None else env['JAX_PROCESS_ID'])
+    except (KeyError, ValueError) as error:
+      raise errors.ConfigError(
+          'JAX_COORDINATOR_ADDRESS is set, so JAX_NUM_PROCESSES and JAX_PROCESS_ID must be whole '
+          f'numbers too ({error}).') from error
+    if not 0 <= process_id < processes:
+      raise errors.ConfigError(f'JAX_PROCESS_ID={process_id} is not below '
+                               f'JAX_NUM_PROCESSES={processes}.')
+  jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  try:
+    jax.distributed.initialize(coordinator, processes, process_id)
+  except ValueError as error:
+    raise errors.ConfigError(f'The processes of this run cannot be joined: {error}') from error
+
+
+def device_count():
+  """Devices of all processes together."""
+  return jax.device_count()
+
+
+def is_main():
+  """Whether this is process 0, the only one that writes files."""
+  return jax.process_index() == 0
+
+
+def _placed(spec):
+  return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), spec)
+
+
+def replicate(tree):
+  """One copy of a host tree per local device, stacked along a new leading axis, for `map`."""
+  n = jax.local_device_count()
+  stack = lambda x: np.broadcast_to(np.asarray(x), (n,) + np.shape(x))
+  return jax.device_put(jax.tree.map(stack, tree), _placed(PartitionSpec(AXIS)))
+
+
+def broadcast(tree):
+  """The same tree once on every local device, for the fixed arguments of `map`."""
+  return jax.device_put(tree, _placed(PartitionSpec()))
+
+
+def unreplicate(tree):
+  """Replica 0 of this process as numpy arrays of their own (devices may reuse their buffers)."""
+  return jax.tree.map(lambda x: np.array(x.addressable_shards[0].data)[0, ...], tree)
+
+
+def map(step, n_fixed):
+  """`step(state, *fixed)` over all devices: state replicated and donated, `n_fixed` broadcast.
+
+  It compiles once. A later call whose arguments would make it compile again is refused, with the
+  argument's name.
+  """
+  mapped = jax.pmap(step, axis_name=AXIS, in_axes=(0,) + (None,) * n_fixed, donate_argnums=(0,))
+  first = []
+
+  def call(*arguments):
+    now = [jax.typeof(x) for x in jax.tree.leaves(arguments)]
+    if not first:
+      first.extend(now)
+    elif now != first:
+      raise ValueError(f'The step would compile again: {_change(first, now, arguments)}.')
+    return mapped(*arguments)
+  call.lower = mapped.lower
+  return call
+
+
+def _change(old, new, arguments):
+  """The first argument whose type differs, in words; argument 0 is the state."""
+  if len(old) != len(new):
+    return f'its arguments had {len(old)} leaves and have {len(new)}'
+  say = lambda t: f'{t.dtype}{list(t.shape)}' + (' weakly typed' if t.weak_type else '')
+  i = next(i for i, (a, b) in enumerate(zip(old, new)) if a != b)
+  was, now = say(old[i]), say(new[i])
+  return (f'argument {list(trees.named(arguments))[i]} was {was} and is now {now}'
+          + (', placed otherwise' if was == now else ''))
+
+
+def memory(mapped, state, *fixed):
+  """Bytes that a call of `map`'s result needs on each device beside its arguments.
+
+  Compiles the step, which the first call then does not do again.
+  """
+  stats = mapped.lower(state, *fixed).compile().memory_analysis()
+  return stats.output_size_in_bytes + stats.temp_size_in_bytes - stats.alias_size_in_bytes
+
+
+def _send(data):
+  """The bytes that process 0 holds, in every process."""
+  size = int(multihost_utils.broadcast_one_to_all(np.array(len(data), np.int32)))
+  mine = np.frombuffer(data, np.uint8) if is_main() else np.zeros(size, np.uint8)
+  return np.asarray(multihost_utils.broadcast_one_to_all(mine)).tobytes()
+
+
+def from_main(function):
+  """What `function()` returns (plain JSON) in process 0, in every process; its error too."""
+  if jax.process_count() == 1:
+    return function()
+  answer = {}
+  if is_main():
+    try:
+      answer = {'value': function()}
+    except Exception as error:
+      kind = type(error).__name__ if isinstance(error, errors.Jax3dgenError) else 'Jax3dgenError'
+      _send(json.dumps({'kind': kind, 'text': str(error)}).encode())
+      raise
+  answer = json.loads(_send(json.dumps(answer).encode()))
+  if 'kind' in answer:
+    raise getattr(errors, answer['kind'])(answer['text'])
+  return answer['value']
+
+
+def tree_from_main(tree, like):
+  """The host tree of process 0 in every process, bit for bit; `like` gives shapes and dtypes."""
+  if jax.process_count() == 1:
+    return tree
+
+  def send(leaf, shape):
+    data = _send(np.asarray(leaf).tobytes() if is_main() else b'')
+    return np.frombuffer(data, shape.dtype).reshape(shape.shape).copy()
+  return jax.tree.map(send, tree if is_main() else like, like)

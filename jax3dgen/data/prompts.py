@@ -1,0 +1,22 @@
+"""The phrases of captions, and the prompts that are built from them.
+
+Captions of the figurines (`captions`) and view-dependent prompts use the same phrases, so that what
+the prior was taught is what it is asked.
+"""
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.prior import words
+
+VIEW_PHRASES = ('', 'front view', 'side view', 'back view', 'from above')
+DEGRADATIONS = ('', 'blurry', 'noisy', 'pixelated', 'oversaturated', 'foggy')
+NEGATIVE = ', '.join(DEGRADATIONS[1:])
+
+
+def view_prompts(prompt):
+  """The texts of `core.types.Prompt` by name: the prompt, its view-dependent forms, the empty
+  prompt of classifier-free guidance, and the negative one. Refuses a prompt without words."""
+  if not words.split(prompt):
+    raise ConfigError("The prompt is empty; say what to make, for example 'a red bear'.")
+  front, side, back, overhead = (f'{prompt}, {phrase}' for phrase in VIEW_PHRASES[1:])
+  return {'main': prompt, 'front': front, 'side': side, 'back': back, 'overhead': overhead,
+          'null': '', 'negative': NEGATIVE}

@@ -1,0 +1,124 @@
+"""The record that every distillation objective fills, and the few verbs that objectives are made of.
+
+Symbols: x_t = alpha(t) x_0 + sigma(t) eps. An objective returns g [B, h, w, c], the gradient of its
+loss with respect to x_0 in prior space; the training step descends along it through the renderer.
+B counts the views of one device. Nothing here, and no objective, differentiates the renderer.
+"""
+
+import difflib
+import importlib
+import importlib.util
+import pathlib
+import re
+import sys
+from typing import Any, Callable, NamedTuple
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.prior import base as priors
+
+OVERHEAD = jnp.pi / 3  # above this elevation a view is from overhead (threestudio's 60 degrees)
+
+
+@struct.dataclass
+class DistillState:
+  """What an objective carries from step to step: float `buffers`, averaged over devices, and
+  `trainable` parameters with an optimiser of their own (for example a LoRA critic)."""
+  buffers: Any
+  trainable: Any
+
+
+class Distillation(NamedTuple):
+  """A distillation objective.
+
+  init(key, params, cfg) -> DistillState
+  direction(key, view, prior, params, state, cfg) -> (g [B, h, w, c], state, metrics)
+  fit(trainable, key, view, prior, params, state, cfg) -> scalar, or None where nothing is trained
+  """
+  init: Callable
+  direction: Callable
+  fit: Callable | None = None
+
+
+def stateless(direction):
+  """The record of an objective that carries nothing from step to step."""
+  return Distillation(init=lambda key, params, cfg: DistillState({}, {}), direction=direction)
+
+
+def noise_to(prior, x0, t, eps):
+  """x_t [B, ...] of clean samples x0 [B, ...] at noise levels t [B]."""
+  return priors.noise_to(prior.schedule, x0, t, eps)
+
+
+def rows(view):
+  """The condition [B, ...] of each view: the prompt's front, side, back or overhead row by camera.
+
+  Front is within 45 degrees of azimuth 0, back within 45 of 180, overhead above 60 of elevation.
+  """
+  camera, prompt = view.camera, view.prompt
+  away = jnp.abs(cameras.wrap(camera.azimuth))
+
+  def pick(front, side, back, overhead):
+    row = lambda mask: mask.reshape(mask.shape + (1,) * front.ndim)
+    spread = lambda leaf: jnp.broadcast_to(leaf, away.shape + leaf.shape)
+    out = jnp.where(row(away < cameras.SIDE), spread(front), spread(side))
+    out = jnp.where(row(away > jnp.pi - cameras.SIDE), spread(back), out)
+    return jnp.where(row(camera.elevation > OVERHEAD), spread(overhead), out)
+  return jax.tree.map(pick, prompt.front, prompt.side, prompt.back, prompt.overhead)
+
+
+def repeat(row, batch):
+  """A condition row without batch axis as [batch, ...]."""
+  return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch,) + leaf.shape), row)
+
+
+def classifier_free(prior, params, x_t, t, view, scale):
+  """eps_null + scale (eps_cond - eps_null) [B, h, w, c] with the rows that the cameras choose.
+
+  Both halves go through the denoiser in one batch. Scale 1 is the conditional prediction.
+  """
+  null = repeat(view.prompt.null, x_t.shape[0])
+  return priors.predict_guided(prior, params, x_t, t, rows(view), null, scale)
+
+
+def guided(prior, params, x_t, t, view, scale):
+  """The guided noise prediction [B, h, w, c] at x_t, by whatever guidance the run has chosen."""
+  return view.guide(prior, params, x_t, t, view, scale)
+
+
+def surrogate(x0, g):
+  """A scalar whose gradient with respect to x0 is g."""
+  return jnp.vdot(jax.lax.stop_gradient(g), x0)
+
+
+def load(name):
+  """(Distillation, defaults) of the objective called `name`.
+
+  A name without a dot is a file of jax3dgen/distill, else a module on the path; a dotted one is a
+  module on the path. The module defines DISTILLATION, and may define DEFAULTS, a dict of the fields
+  that it reads from `config.distill`. ConfigError where there is no such objective.
+  """
+  own = sorted(p.stem for p in pathlib.Path(__file__).parent.glob('*.py')
+               if p.stem not in ('__init__', 'base'))
+  if not re.fullmatch(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*', name):
+    raise ConfigError(f'config.distill.name={name!r} is no module name.')
+  target = f'{__package__}.{name}' if name in own else name
+  if '' not in sys.path:  # an installed command does not look in the folder that it is called from
+    sys.path.append('')
+  try:
+    found = importlib.util.find_spec(target) is not None
+  except ModuleNotFoundError:
+    found = False
+  if not found:
+    close = difflib.get_close_matches(name, own, 3, 0.5)
+    hint = f' Close spellings: {", ".join(close)}.' if close else ''
+    raise ConfigError(f'There is no objective {name!r}: neither one of {", ".join(own)} nor a module '
+                      f'on the path.{hint}')
+  module = importlib.import_module(target)
+  if not isinstance(getattr(module, 'DISTILLATION', None), Distillation):
+    raise ConfigError(f'Module {target!r} defines no DISTILLATION record (see CONTRIBUTING.md).')
+  return module.DISTILLATION, dict(getattr(module, 'DEFAULTS', {}))

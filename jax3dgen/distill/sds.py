@@ -1,0 +1,51 @@
+"""Score distillation sampling (DreamFusion Eq. 3; RecDreamer Eq. 5).
+
+g = w(t) (eps_guided(x_t, t) - eps), with x_t the render noised by eps.
+
+With `clip`, the guided estimate of the clean image is clipped to the prior's range [-1, 1] before it
+is turned back into noise. For w = sigma this reads g = alpha (x_0 - clip(x_hat)): guidance can then
+not ask for colours that no image has. It is meant for pixel-space priors, whose range is known.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.distill import base
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.prior import base as priors
+
+DEFAULTS = {'guidance': 4.0, 'weighting': 'sigma', 'clip': True}
+
+WEIGHTINGS = {
+    'sds': lambda alpha, sigma: sigma**2,               # 1 - abar: DreamFusion, threestudio
+    'uniform': lambda alpha, sigma: jnp.ones_like(sigma),
+    'fantasia3d': lambda alpha, sigma: alpha * sigma**2,  # sqrt(abar) (1 - abar)
+    'sigma': lambda alpha, sigma: sigma,
+}
+
+
+def weight(name, prior, t, like):
+  """w(t) broadcast to `like` [B, ...]; ConfigError for an unknown name."""
+  if name not in WEIGHTINGS:
+    raise ConfigError(f'config.distill.weighting={name!r} is none of {", ".join(WEIGHTINGS)}.')
+  w = WEIGHTINGS[name](prior.schedule.alpha(t), prior.schedule.sigma(t))
+  return priors.broadcast(w, like)
+
+
+def clip_noise(prior, x_t, t, eps):
+  """The noise prediction whose clean estimate is that of `eps`, clipped to [-1, 1]."""
+  x0 = jnp.clip(priors.x0_from_eps(prior.schedule, x_t, t, eps), -1.0, 1.0)
+  return priors.eps_from_x0(prior.schedule, x_t, t, x0)
+
+
+def direction(key, view, prior, params, state, cfg):
+  eps = jax.random.normal(key, view.x0.shape)
+  x_t = base.noise_to(prior, view.x0, view.t, eps)
+  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
+  if cfg.clip:
+    eps_hat = clip_noise(prior, x_t, view.t, eps_hat)
+  g = weight(cfg.weighting, prior, view.t, view.x0) * (eps_hat - eps)
+  return g, state, {'residual': jnp.abs(g).mean()}
+
+
+DISTILLATION = base.stateless(direction)

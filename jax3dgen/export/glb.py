@@ -1,0 +1,183 @@
+"""GLB, the binary form of glTF 2: triangles, vertex colours and where a scene places them.
+
+In the file +y is up and colours are linear light. Reading follows no reference to another file and
+believes no size that the bytes do not bear out; textures, materials and animation are left alone.
+"""
+
+import json
+import struct
+
+import jax
+import numpy as np
+
+from jax3dgen.core.errors import MeshError
+from jax3dgen.scene import mesh as meshes
+
+MAGIC, JSON, BINARY = b'glTF', b'JSON', b'BIN\0'
+DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32,
+          5126: np.float32}
+CODES = {np.dtype(dtype): code for code, dtype in DTYPES.items()}
+WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4}
+TRIANGLES, STRIP, FAN = 4, 5, 6
+HARMLESS = ('KHR_materials_', 'KHR_texture_', 'KHR_lights_', 'EXT_texture_',
+            'KHR_mesh_quantization')
+
+
+def encode(mesh):
+  """GLB bytes of a host Mesh (+z up): positions, normals, 16-bit colours and a matte material."""
+  position = _y_up(mesh.vertices)
+  normal = _y_up(np.asarray(jax.jit(meshes.normals)(mesh.vertices, mesh.faces)))
+  arrays = {'POSITION': position, 'NORMAL': normal}
+  if mesh.colors is not None:
+    rgba = np.pad(to_linear(mesh.colors), ((0, 0), (0, 1)), constant_values=1)
+    arrays['COLOR_0'] = np.round(rgba * 65535).astype(np.uint16)
+  attributes = {name: index for index, name in enumerate(arrays)}
+  arrays['indices'] = mesh.faces.astype(np.uint32).reshape(-1, 1)
+  accessors, views, blob = [], [], b''
+  kinds = {width: kind for kind, width in WIDTHS.items()}
+  for name, array in arrays.items():
+    accessors.append({'bufferView': len(views), 'componentType': CODES[array.dtype],
+                      'count': len(array), 'type': kinds[array.shape[1]]})
+    views.append({'buffer': 0, 'byteOffset': len(blob), 'byteLength': array.nbytes,
+                  'target': 34963 if name == 'indices' else 34962})
+    blob += array.tobytes()
+  accessors[0] |= {'min': position.min(0).tolist(), 'max': position.max(0).tolist()}
+  if 'COLOR_0' in attributes:
+    accessors[attributes['COLOR_0']]['normalized'] = True
+  primitive = {'attributes': attributes, 'indices': len(attributes), 'material': 0}
+  header = {
+      'asset': {'version': '2.0', 'generator': 'jax3dgen'}, 'scene': 0,
+      'scenes': [{'nodes': [0]}], 'nodes': [{'mesh': 0}], 'meshes': [{'primitives': [primitive]}],
+      'materials': [{'pbrMetallicRoughness': {'metallicFactor': 0.0, 'roughnessFactor': 0.9}}],
+      'accessors': accessors, 'bufferViews': views, 'buffers': [{'byteLength': len(blob)}]}
+  text = json.dumps(header, separators=(',', ':')).encode()
+  text += b' ' * (-len(text) % 4)
+  return b''.join([
+      struct.pack('<4sII', MAGIC, 2, 28 + len(text) + len(blob)),
+      struct.pack('<I4s', len(text), JSON), text, struct.pack('<I4s', len(blob), BINARY), blob])
+
+
+def parts(data):
+  """Yields (vertices [V, 3], faces [F, 3], linear colours [V, 3] or None) of each part placed.
+
+  Coordinates are those of the file's scene (y-up). Raises MeshError for what is understood but not
+  read, and anything at all where the file is damaged.
+  """
+  header, blob = _chunks(data)
+  required = [name for name in header.get('extensionsRequired', ())
+              if not name.startswith(HARMLESS)]
+  if required:
+    raise MeshError(f'the file needs the glTF extension {", ".join(required)}, which is not read.')
+  for index, matrix in _placed(header):
+    mirrored = np.linalg.det(matrix[:3, :3]) < 0
+    for primitive in header['meshes'][index]['primitives']:
+      mode = primitive.get('mode', TRIANGLES)
+      if mode not in (TRIANGLES, STRIP, FAN):
+        continue
+      vertices = _accessor(header, blob, primitive['attributes']['POSITION']).astype(np.float64)
+      order = (np.arange(len(vertices)) if 'indices' not in primitive else
+               _accessor(header, blob, primitive['indices'])[:, 0].astype(np.int64))
+      if order.max() >= len(vertices):
+        raise MeshError('a face names a vertex that is not there.')
+      faces = _triangles(order, mode)
+      colors = None
+      if 'COLOR_0' in primitive['attributes']:
+        colors = _accessor(header, blob, primitive['attributes']['COLOR_0'])[:, :3]
+        if len(colors) != len(vertices):
+          raise MeshError('the file has not one colour for each vertex.')
+      yield (vertices @ matrix[:3, :3].T + matrix[:3, 3], faces[:, ::-1] if mirrored else faces,
+             colors)
+
+
+def to_linear(srgb):
+  """Linear light of sRGB in [0, 1], on the host whatever the size (IEC 61966-2-1)."""
+  return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear):
+  """sRGB of linear light in [0, 1], on the host whatever the size (IEC 61966-2-1)."""
+  high = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+  return np.where(linear <= 0.0031308, 12.92 * linear, high)
+
+
+def _y_up(xyz):
+  return (xyz[:, (0, 2, 1)] * (1, 1, -1)).astype(np.float32)
+
+
+def _chunks(data):
+  """The header (a dict) and the binary chunk of a GLB file."""
+  magic, version, _, length, kind = struct.unpack_from('<4sIII4s', data)
+  if magic != MAGIC or version != 2 or kind != JSON:
+    raise MeshError('this is no GLB file of glTF 2.')
+  start = 20 + length
+  size, kind = struct.unpack_from('<I4s', data, start)
+  if kind != BINARY or start + 8 + size > len(data):
+    raise MeshError('the file is cut short.')
+  return json.loads(data[20:start]), data[start + 8:start + 8 + size]
+
+
+def _accessor(header, blob, index):
+  """The array [count, width] of an accessor; normalised integers as floats."""
+  accessor = header['accessors'][index]
+  if 'bufferView' not in accessor or 'sparse' in accessor:
+    raise MeshError('the file has compressed or sparse geometry, which is not read.')
+  view = header['bufferViews'][accessor['bufferView']]
+  if view['buffer'] != 0 or 'uri' in header['buffers'][0]:
+    raise MeshError('the file keeps its triangles outside itself; nothing else is opened.')
+  dtype = np.dtype(DTYPES[accessor['componentType']])
+  count, width = accessor['count'], WIDTHS[accessor['type']]
+  offset = view.get('byteOffset', 0) + accessor.get('byteOffset', 0)
+  stride = view.get('byteStride', width * dtype.itemsize)
+  end = offset + (count - 1) * stride + width * dtype.itemsize
+  if not (count > 0 and offset >= 0 and stride >= width * dtype.itemsize and end <= len(blob)):
+    raise MeshError('the file claims data that it does not have.')
+  array = np.ndarray((count, width), dtype, blob, offset, (stride, dtype.itemsize))
+  if accessor.get('normalized'):
+    return np.maximum(array.astype(np.float32) / np.iinfo(dtype).max, -1.0)
+  return array
+
+
+def _placed(header):
+  """(mesh index, matrix [4, 4] into the scene) of every node that shows a mesh."""
+  if 'scenes' not in header:
+    return [(index, np.eye(4)) for index in range(len(header['meshes']))]
+  nodes, seen, found = header['nodes'], set(), []
+  roots = header['scenes'][header.get('scene', 0)].get('nodes', [])
+  todo = [(index, np.eye(4)) for index in roots]
+  while todo:
+    index, outer = todo.pop()
+    if index in seen:
+      raise MeshError('the nodes of the scene are no tree.')
+    seen.add(index)
+    node = nodes[index]
+    matrix = outer @ _local(node)
+    if 'mesh' in node:
+      found.append((node['mesh'], matrix))
+    todo += [(child, matrix) for child in node.get('children', ())]
+  return found
+
+
+def _local(node):
+  """The matrix [4, 4] of a node: its own, or translation x rotation (x, y, z, w) x scale."""
+  if 'matrix' in node:
+    return np.array(node['matrix'], np.float64).reshape(4, 4).T
+  x, y, z, w = node.get('rotation', (0, 0, 0, 1))
+  matrix = np.eye(4)
+  matrix[:3, :3] = np.array([
+      (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+      (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+      (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y))])
+  matrix[:3, :3] *= np.array(node.get('scale', (1, 1, 1)), np.float64)
+  matrix[:3, 3] = node.get('translation', (0, 0, 0))
+  return matrix
+
+
+def _triangles(order, mode):
+  """Faces [F, 3] from the vertex order of a list, strip or fan of triangles."""
+  if mode == TRIANGLES:
+    return order[:len(order) // 3 * 3].reshape(-1, 3)
+  first = np.full(max(len(order) - 2, 0), order[0]) if mode == FAN else order[:-2]
+  faces = np.stack([first, order[1:-1], order[2:]], -1)
+  if mode == STRIP:
+    faces[1::2] = faces[1::2, (1, 0, 2)]
+  return faces

@@ -1,0 +1,233 @@
+"""One self-contained HTML page per run: it opens offline, from a file, and fetches nothing.
+
+Everything that comes from a user or a run is escaped; a content policy forbids all network.
+"""
+
+import base64
+import html
+import json
+import pathlib
+
+import numpy as np
+
+from jax3dgen.export import curves as curve_lib
+from jax3dgen.export import figures, files, turntable, viewer
+
+POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+          'img-src data:; media-src data:')
+EMBED_LIMIT = 10_000_000  # bytes of a mesh file that the page carries; a larger one stays beside it
+MAX_STRIPS = 10
+SIDES = {0: 'front', 90: 'left', 180: 'back', 270: 'right'}
+LIGHT, DARK = ('#20242b', '#24558f'), ('#e8e6e1', '#8db5ec')  # ink and accent of report.css
+SEPARATOR = '\N{NO-BREAK SPACE}\N{MIDDLE DOT} '
+TICK = '<svg viewBox="0 0 12 12" aria-hidden="true"><path d="M1.5 6.5l3 3 6-7"/></svg>'
+CROSS = '<svg viewBox="0 0 12 12" aria-hidden="true"><path d="M2 2l8 8M10 2l-8 8"/></svg>'
+COPY = '''document.querySelector('.copy').addEventListener('click', async ({ target }) => {
+  const text = document.querySelector('pre');
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    target.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(text);
+    target.textContent = 'Selected: press Ctrl+C';
+  }
+  setTimeout(() => { target.textContent = 'Copy'; }, 2500);
+});'''
+
+
+def write(path, title, result, config, command, *, mesh=None, rest=None, fps=30.0, film=None,
+          glb=None, previews=(), curves=None, notes=()):
+  """Writes the page of a run to `path`.
+
+  title: the prompt. result: the figures of result.json. config: a nested dict. command: what
+  repeats the run. mesh: the Mesh to turn, +z up; rest: where it came to rest on the floor z = 0, as
+  a transform [4, 4] from mesh to world, or [T, 4, 4] at `fps` moments a second on the way there.
+  film and glb: paths of the turntable (.mp4) and of the mesh file. previews: (step, picture
+  [H, W, 3]) of strips of views that begin at the front and go counter-clockwise. curves: path of
+  metrics.csv or {name: (steps, values)}. notes: sentences to read first. What is None or empty is
+  left out.
+  """
+  if curves is not None and not isinstance(curves, dict):
+    curves = curve_lib.read(curves)
+  body = ''.join([
+      _header(title, result, config, notes),
+      _stage(title, mesh, rest, fps, film, glb, result),
+      _previews(list(previews), title),
+      _curves(curves or {}),
+      _figures(result),
+      _repeat(command, config),
+  ])
+  page = f'''<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)} \N{MIDDLE DOT} jax3dgen</title>
+<link rel="icon" href="data:,">
+<style>{viewer.asset('report.css')}</style>
+{viewer.resources() if mesh is not None else ''}
+</head>
+<body><div class="page">
+{body}
+<footer>Written by jax3dgen. This page holds everything it shows and needs no network.</footer>
+</div><script>{COPY}</script></body>
+</html>
+'''
+  with files.replacing(path) as beside:
+    beside.write_text(page, encoding='utf-8')
+
+
+def flatten(config, prefix=''):
+  """A nested dict as {'a.b.c': value}, the names that the command line overrides."""
+  flat = {}
+  for key, value in config.items():
+    flat |= flatten(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+  return flat
+
+
+def _header(title, result, config, notes):
+  flat = flatten(config)
+  said = []
+  if result.get('steps') is not None:
+    said.append(f'{figures.number(result["steps"])} steps')
+  if result.get('seconds') is not None:
+    said.append(figures.duration(result['seconds']))
+  said += [f'{word} {flat[key]}' for word, key in (
+      ('prior', 'prior.name'), ('objective', 'distill.name'), ('seed', 'seed')) if key in flat]
+  marks = ''.join(f'<li>{_mark(good, text)}</li>' for good, text in figures.verdicts(result))
+  listed = ''.join(f'<li>{html.escape(note)}</li>' for note in notes)
+  return f'''<header>
+<p class="over">jax3dgen run</p>
+<h1>{html.escape(title)}</h1>
+<p class="lead">{html.escape(SEPARATOR.join(said))}</p>
+{f'<ul class="marks" aria-label="Verdict">{marks}</ul>' if marks else ''}
+{f'<ul class="notes" aria-label="Notes">{listed}</ul>' if listed else ''}
+</header>'''
+
+
+def _stage(title, mesh, rest, fps, film, glb, result):
+  """The object itself: viewer on the left, film on the right, and the files to save."""
+  columns = []
+  if mesh is not None:
+    poses = [viewer.standing(mesh)]
+    if rest is not None:
+      rest = np.reshape(rest, (-1, 4, 4))
+      rest = rest[np.isfinite(rest).all((1, 2))]  # a simulation that diverged ends in NaN
+    fallen = rest is not None and len(rest) > 0
+    if fallen:
+      poses.append(viewer.Pose('After the drop', mesh, rest, fps))
+    view = viewer.figure(poses, f'3D view of {title}', floor=fallen)
+    columns.append(f'<h2>The object</h2>{view}')
+  if film is not None:
+    video = _data('video/mp4', pathlib.Path(film).read_bytes())
+    columns.append(f'''<h2>Once round</h2><video controls loop muted playsinline src="{video}"
+ aria-label="Turntable film of {html.escape(title)}"></video>''')
+  last = columns.pop() if columns else ''
+  columns.append(f'{last}<ul class="links" aria-label="Files">{_links(glb, result)}</ul>')
+  pair = ' pair' if len(columns) > 1 else ''
+  return f'<div class="stage{pair}">{"".join(f"<div>{column}</div>" for column in columns)}</div>'
+
+
+def _links(glb, result):
+  """List items that save the mesh and the figures."""
+  items = []
+  if glb is not None:
+    glb = pathlib.Path(glb)
+    size = glb.stat().st_size
+    small = size < EMBED_LIMIT
+    items.append((glb.name, _data('model/gltf-binary', glb.read_bytes()) if small else glb.name,
+                  _size(size) if small else f'{_size(size)}, beside this page'))
+  told = json.dumps(result, indent=2).encode()
+  items.append(('result.json', _data('application/json', told), _size(len(told))))
+  return ''.join(f'<li><a download="{html.escape(name)}" href="{html.escape(link)}">Save '
+                 f'{html.escape(name)} <span>{size}</span></a></li>' for name, link, size in items)
+
+
+def _previews(previews, title):
+  if not previews:
+    return ''
+  kept = np.unique(np.linspace(0, len(previews) - 1, MAX_STRIPS).round().astype(int))
+  rows = ''
+  for step, picture in (previews[i] for i in kept):
+    text = f'{title} after {step} steps, seen from all sides'
+    rows += (f'<figure class="strip"><figcaption>step {figures.number(step)}</figcaption>'
+             f'<img loading="lazy" alt="{html.escape(text)}" '
+             f'src="{_data("image/png", turntable.png(turntable.readable(picture)))}"></figure>')
+  height, width = np.shape(previews[0][1])[:2]
+  views = width // height if width % height == 0 else 0
+  sides = ''
+  if views > 1:
+    names = ''.join(f'<span>{SIDES.get(360 * i / views, "")}</span>' for i in range(views))
+    sides = (f'<div class="sides" aria-hidden="true" '
+             f'style="grid-template-columns:repeat({views},1fr)">{names}</div>')
+  return f'''<section aria-labelledby="growth"><h2 id="growth">How it grew</h2>
+<p class="intro">Each row is one moment of the run, seen from cameras evenly round the object. A
+face belongs in and beside the column of the front, nowhere else.</p>
+<div class="strips">{sides}{rows}</div></section>'''
+
+
+def _curves(curves):
+  if not curves:
+    return ''
+  moving, constant = curve_lib.split(curves)
+  plots = ''.join(_curve(name, *curve) for name, curve in moving.items())
+  still = ', '.join(f'{html.escape(name)} {figures.number(value)}'
+                    for name, value in constant.items())
+  return f'''<section aria-labelledby="training"><h2 id="training">Curves</h2>
+<p class="intro">Over the steps of the run: each value faint, their moving mean strong.</p>
+<div class="curves">{plots}</div>
+{f'<p class="aside">The same throughout: {still}.</p>' if still else ''}</section>'''
+
+
+def _curve(name, steps, values):
+  """A curve in the colours of the light page, and in those of the dark one where it is on."""
+  light, dark = (_data('image/svg+xml', curve_lib.svg(steps, values, *pair).encode())
+                 for pair in (LIGHT, DARK))
+  finite = np.asarray(values)[np.isfinite(values)]
+  last = f'ends at {figures.number(float(finite[-1]))}' if len(finite) else 'is never finite'
+  name = html.escape(name)
+  return f'''<figure class="curve"><figcaption>{name}<span>{last}</span></figcaption>
+<picture><source media="screen and (prefers-color-scheme: dark)" srcset="{dark}">
+<img alt="Curve of {name} over the steps; it {last}" src="{light}"></picture></figure>'''
+
+
+def _figures(result):
+  tables = ''
+  for group, rows in figures.table(result).items():
+    lines = ''
+    for row in rows:
+      meaning = f'<small>{html.escape(row.meaning)}</small>' if row.meaning else ''
+      mark = '' if row.good is None else _mark(row.good, 'good' if row.good else 'off')
+      style = ('missing' if row.value == figures.MISSING else 'long' if len(row.value) > 40 else
+               'short' if len(row.value) < 20 else '')
+      lines += (f'<tr><th scope="row" title="{html.escape(row.key)}">{html.escape(row.label)}'
+                f'{meaning}</th><td class="{style}">{html.escape(row.value)}{mark}</td></tr>')
+    tables += f'<table><caption>{html.escape(group)}</caption>{lines}</table>'
+  return f'''<section aria-labelledby="figures"><h2 id="figures">Figures</h2>
+<div class="tables">{tables}</div></section>'''
+
+
+def _repeat(command, config):
+  rows = ''.join(
+      f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>'
+      for key, value in flatten(config).items())
+  return f'''<section aria-labelledby="repeat"><h2 id="repeat">Repeat this run</h2>
+<p class="intro">The same command on the same number of devices gives the same object.</p>
+<div class="command"><pre tabindex="0">{html.escape(command)}</pre>
+<button type="button" class="copy" aria-live="polite">Copy</button></div>
+<details><summary>Configuration</summary><table>{rows}</table></details></section>'''
+
+
+def _mark(good, text):
+  """A verdict by colour, by shape and in words."""
+  style, sign = ('good', TICK) if good else ('bad', CROSS)
+  return f'<span class="mark {style}">{sign}{html.escape(text)}</span>'
+
+
+def _data(kind, content):
+  return f'data:{kind};base64,{base64.b64encode(content).decode("ascii")}'
+
+
+def _size(count):
+  return f'{count / 1e6:.1f} MB' if count >= 1e5 else f'{max(count / 1e3, 0.1):.1f} kB'

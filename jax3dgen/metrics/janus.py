@@ -1,0 +1,96 @@
+"""How often, and from where, an object shows its face: the Janus figures of one finished asset.
+
+Axes: V views evenly round the object at one elevation, in order of growing azimuth (`ring` renders
+such views); leading axes broadcast. The inputs are a referee's probabilities. A correct figurine
+has face_count 1, front_fraction 1/4, view_kl 0 and winding +1. No one figure is enough: an object
+with two half faces may have winding 1, one that shows its back everywhere has no second face.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax3dgen.core import camera
+from jax3dgen.metrics import referee
+
+N_VIEWS = 24
+ELEVATION_DEG = 15.0
+
+
+def ring(distance, fovy, elevation_deg=ELEVATION_DEG):
+  """The N_VIEWS cameras from which an asset is judged; distance in units, fovy in radians."""
+  return camera.ring(N_VIEWS, np.deg2rad(elevation_deg), distance, fovy)
+
+
+def view_probabilities(sector):
+  """Sector probabilities [..., 8] -> probabilities [..., 4] of front, back, left, right.
+
+  The pose classes are 90 degrees wide and centred: each is one sector and half of both neighbours.
+  """
+  shared = 0.5 * (jnp.roll(sector, 1, -1) + jnp.roll(sector, -1, -1))
+  quarter = (sector + shared)[..., 0::2]  # at 0, 90, 180, 270 degrees: front, left, back, right
+  return quarter[..., np.array([0, 2, 1, 3])]
+
+
+def face_runs(visible):
+  """Number [...] of circular runs of True in visible [..., V]; all True is one run."""
+  starts = (visible & ~jnp.roll(visible, 1, -1)).sum(-1)
+  return jnp.where(visible.all(-1), 1, starts)
+
+
+def face_count(p_face, reference_arc_deg):
+  """p_face [..., V], reference_arc_deg [...] -> how many faces the object has [...] int32.
+
+  The larger of the number of circular runs with p > 1/2 and round(visible arc / the arc over which
+  the face of a correct figurine of that kind is seen). 0: no face.
+  """
+  visible = p_face > 0.5
+  arc = 360.0 * visible.mean(-1)
+  return jnp.maximum(face_runs(visible), jnp.floor(arc / reference_arc_deg + 0.5)).astype(jnp.int32)
+
+
+def visible_arc_deg(p_face):
+  """p_face [..., V] -> degrees of the circle [...] over which a face is seen."""
+  return 360.0 * (p_face > 0.5).mean(-1)
+
+
+def view_kl(p_view):
+  """KL(mean over the views of p_view [..., V, 4] || uniform) [...] in nats, between 0 and log 4."""
+  p = p_view.mean(-2)
+  return jnp.sum(p * (jnp.log(jnp.maximum(p, 1e-12)) + np.log(p.shape[-1])), -1)
+
+
+def winding(p_view):
+  """Turns [...] of the angle atan2(p_left - p_right, p_front - p_back) over p_view [..., V, 4]."""
+  angle = jnp.arctan2(p_view[..., 2] - p_view[..., 3], p_view[..., 0] - p_view[..., 1])
+  return camera.wrap(jnp.roll(angle, -1, -1) - angle).sum(-1) / (2 * jnp.pi)
+
+
+def report(judgement, labels, kind=None, color=None):
+  """The figures of one asset from the judgement of its V views, as a dict of plain Python values.
+
+  `kind` and `color` are the words the prompt asked for; where one is None, its *_correct figure is
+  None, and the face of the kind that the referee sees is the reference.
+  """
+  kinds = np.asarray(judgement.kind.mean(0))
+  colors = np.asarray(judgement.color.mean(0))
+  seen = labels.kinds[int(kinds[:-1].argmax())]
+  named = labels.colors[int(colors.argmax())]
+  rejected = bool(kinds.argmax() == len(labels.kinds))
+  p_view = view_probabilities(judgement.sector)
+  return {
+      'face_count': int(face_count(judgement.face, labels.face_arc_deg[kind or seen])),
+      'face_arc_deg': float(visible_arc_deg(judgement.face)),
+      'front_fraction': float(p_view[:, 0].mean()),
+      'view_kl': float(view_kl(p_view)),
+      'winding': float(winding(p_view)),
+      'reject_rate': float((judgement.kind.argmax(-1) == len(labels.kinds)).mean()),
+      'kind_seen': labels.reject if rejected else seen,
+      'color_seen': named,
+      'kind_correct': None if kind is None else seen == kind and not rejected,
+      'color_correct': None if color is None else named == color,
+  }
+
+
+def judge(params, images, labels, kind=None, color=None):
+  """images [V, H, W, 3] of a ring of views -> `report` of them."""
+  return report(referee.classify(params, images), labels, kind, color)

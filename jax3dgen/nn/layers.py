@@ -1,0 +1,84 @@
+"""Building blocks of the networks.
+
+Axes: B samples, N query positions, M context positions, C channels, H and W rows and columns.
+Everything broadcasts explicitly; nothing here reads a config or a file.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+MASKED = -1e9  # finite, so that a row whose whole context is masked stays finite
+
+
+def time_embedding(t, width, max_period=10_000.0):
+  """Sinusoidal embedding [B, width] of noise levels t [B] in [0, 1] (Ho et al. 2020, cos first).
+
+  t is scaled by 1000, so that the frequencies are those of a 1000-step network.
+  """
+  half = width // 2
+  frequency = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
+  angle = 1000.0 * t[:, None] * frequency[None, :]
+  return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], -1)
+
+
+def space_to_depth(x, factor):
+  """[B, H, W, C] -> [B, H / factor, W / factor, factor^2 C], each block's pixels in row order."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h // factor, factor, w // factor, factor, c)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, factor**2 * c)
+
+
+def depth_to_space(x, factor):
+  """The inverse of `space_to_depth`."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h, w, factor, factor, c // factor**2)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, c // factor**2)
+
+
+class SampleNorm(nn.Module):
+  """Divides each sample [B, ..., C] by its root mean square over all positions and channels.
+
+  One learned scale per channel. On CPU several times cheaper than a group norm, and it keeps the
+  relative brightness of channels, which a per-position norm would lose.
+  """
+  epsilon: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param('scale', nn.initializers.ones, (x.shape[-1],))
+    axes = tuple(range(1, x.ndim))
+    power = jnp.mean(jnp.square(x), axes, keepdims=True)
+    return x * jax.lax.rsqrt(power + self.epsilon) * scale.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class Attention(nn.Module):
+  """Multi-head attention of x [B, N, C] to context [B, M, D] (or to itself); returns [B, N, C].
+
+  mask [B, M] is True where the context may be seen. Only the output projection has a bias, so a
+  zero context row has a zero value.
+  """
+  heads: int
+
+  @nn.compact
+  def __call__(self, x, context=None, mask=None):
+    context = x if context is None else context
+    width = x.shape[-1]
+    split = lambda y: y.reshape(y.shape[:2] + (self.heads, width // self.heads))
+    project = lambda y, name: split(nn.Dense(width, use_bias=False, name=name)(y))
+    q, k, v = project(x, 'query'), project(context, 'key'), project(context, 'value')
+    logits = jnp.einsum('bnhd,bmhd->bhnm', q, k) * (width // self.heads) ** -0.5
+    if mask is not None:
+      logits = jnp.where(mask[:, None, None, :], logits, MASKED)
+    mixed = jnp.einsum('bhnm,bmhd->bnhd', jax.nn.softmax(logits, -1), v)
+    return nn.Dense(width, name='out')(mixed.reshape(x.shape))
+
+
+class Mlp(nn.Module):
+  """Two dense layers with a GELU between: [..., C] -> [..., C]."""
+  expansion: int
+
+  @nn.compact
+  def __call__(self, x):
+    hidden = nn.gelu(nn.Dense(self.expansion * x.shape[-1], name='in')(x))
+    return nn.Dense(x.shape[-1], name='out')(hidden)

@@ -1,0 +1,113 @@
+"""The prior as a record of functions, and the arithmetic between its parameterisations.
+
+x_t = alpha(t) x_0 + sigma(t) eps with t in [0, 1], 0 = clean. Arrays are [B, ..., C], t is [B].
+A network may predict eps, x_0, v = alpha eps - sigma x_0 (Salimans & Ho 2022) or the flow velocity
+u = eps - x_0 (rectified flow, x_t = (1 - t) x_0 + t eps); `as_eps` turns each into eps, so that no
+objective branches on it.
+"""
+
+from typing import Callable, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+class Schedule(NamedTuple):
+  """alpha and sigma map t [...] to [...]; samplers and losses keep t within safe_range."""
+  alpha: Callable
+  sigma: Callable
+  safe_range: tuple
+
+
+class Prior(NamedTuple):
+  """A pretrained image prior.
+
+  init (key) -> params; embed (params, ids | image) -> Cond;
+  predict (params, x_t [B,h,w,c], t [B], cond) -> eps [B,h,w,c] in the dtype of x_t;
+  encode (params, image [B,H,W,3] in [0,1]) -> x_0 [B,h,w,c], differentiable; decode its inverse.
+  """
+  init: Callable
+  embed: Callable
+  predict: Callable
+  encode: Callable
+  decode: Callable
+  schedule: Schedule
+
+
+def broadcast(values, x):
+  """values [B] shaped to multiply x [B, ...]."""
+  return values.reshape(values.shape + (1,) * (x.ndim - values.ndim))
+
+
+def coefficients(schedule, t, x):
+  """(alpha, sigma) at t [B], shaped to multiply x [B, ...] and in its dtype."""
+  return tuple(broadcast(f(t), x).astype(x.dtype) for f in (schedule.alpha, schedule.sigma))
+
+
+def noise_to(schedule, x0, t, eps):
+  """x_t [B, ...] of clean x0 [B, ...] and noise eps at t [B]."""
+  alpha, sigma = coefficients(schedule, t, x0)
+  return alpha * x0 + sigma * eps
+
+
+def x0_from_eps(schedule, x_t, t, eps):
+  """The clean estimate that eps implies (Tweedie's mean for the optimal eps); alpha must not be 0."""
+  alpha, sigma = coefficients(schedule, t, x_t)
+  return (x_t - sigma * eps) / alpha
+
+
+def eps_from_x0(schedule, x_t, t, x0):
+  """The noise that a clean estimate implies; sigma must not be 0."""
+  alpha, sigma = coefficients(schedule, t, x_t)
+  return (x_t - alpha * x0) / sigma
+
+
+def velocity(schedule, x0, t, eps):
+  """v = alpha eps - sigma x_0, the target of a v-network."""
+  alpha, sigma = coefficients(schedule, t, x0)
+  return alpha * eps - sigma * x0
+
+
+def eps_from_v(schedule, x_t, t, v):
+  """eps of a v-prediction. Divides by alpha^2 + sigma^2, 1 where the variance is preserved."""
+  alpha, sigma = coefficients(schedule, t, x_t)
+  return (sigma * x_t + alpha * v) / (alpha**2 + sigma**2)
+
+
+def eps_from_flow(schedule, x_t, t, u):
+  """eps of a velocity prediction u = eps - x_0: x_t + alpha u = (alpha + sigma) eps."""
+  alpha, sigma = coefficients(schedule, t, x_t)
+  return (x_t + alpha * u) / (alpha + sigma)
+
+
+TO_EPS = {
+    'eps': lambda schedule, x_t, t, eps: eps,
+    'x0': eps_from_x0,
+    'v': eps_from_v,
+    'flow': eps_from_flow,
+}
+
+
+def as_eps(network, schedule, output):
+  """`Prior.predict` of a network (params, x_t, t, cond) -> `output`, one of TO_EPS."""
+  convert = TO_EPS[output]
+
+  def predict(params, x_t, t, cond):
+    eps = convert(schedule, x_t, t, network(params, x_t, t, cond))
+    chex.assert_equal_shape([eps, x_t])
+    return eps.astype(x_t.dtype)
+
+  return predict
+
+
+def guide(eps_null, eps_cond, scale):
+  """Classifier-free guidance (Ho & Salimans 2022): scale 0 unconditional, 1 conditional."""
+  return eps_null + scale * (eps_cond - eps_null)
+
+
+def predict_guided(prior, params, x_t, t, cond, null, scale):
+  """eps [B, ...] under guidance `scale`: one call of the denoiser on 2 B rows."""
+  double = lambda a, b: jnp.concatenate([a, b])
+  eps = prior.predict(params, double(x_t, x_t), double(t, t), jax.tree.map(double, null, cond))
+  return guide(*jnp.split(eps, 2), scale)

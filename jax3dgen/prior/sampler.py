@@ -1,0 +1,56 @@
+"""Samplers of a prior; each is one `lax.scan` and is jitted by the caller."""
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.prior import base
+
+
+def times(schedule, steps):
+  """Noise levels [steps + 1], evenly spaced from the highest to the lowest safe one."""
+  low, high = schedule.safe_range
+  return jnp.linspace(high, low, steps + 1, dtype=jnp.float32)
+
+
+def ddim_step(schedule, x, t, t_next, eps, noise, eta, clip=None):
+  """x_t [B, ...] -> x_{t_next} (Song et al. 2021, Eq. 12); eta 0 deterministic, 1 ancestral.
+
+  t and t_next are [B]. The signal is rescaled by its own sigma, so schedules need not preserve
+  variance. `clip` bounds the clean estimate (and the eps that is consistent with it) to [-clip, clip].
+  """
+  x0 = base.x0_from_eps(schedule, x, t, eps)
+  if clip is not None:
+    x0 = jnp.clip(x0, -clip, clip)
+    eps = base.eps_from_x0(schedule, x, t, x0)
+  alpha, sigma = base.coefficients(schedule, t, x)
+  alpha_next, sigma_next = base.coefficients(schedule, t_next, x)
+  ratio = (alpha * sigma_next) / (alpha_next * sigma)
+  fresh = eta * sigma_next * jnp.sqrt(jnp.maximum(1.0 - ratio**2, 0.0))
+  kept = jnp.sqrt(jnp.maximum(sigma_next**2 - fresh**2, 0.0))
+  return alpha_next * x0 + kept * eps + fresh * noise
+
+
+def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=None):
+  """Samples x_0 of `shape` [B, h, w, c] under `cond` (a Cond of B rows) with DDIM.
+
+  `null` is the Cond of no condition (B rows), or None to sample without guidance. The result is the
+  clean estimate at the lowest safe noise level.
+  """
+  schedule = prior.schedule
+  k_start, k_noise = jax.random.split(key)
+  grid = times(schedule, steps)
+
+  def predict(x, t):
+    if null is None:
+      return prior.predict(params, x, t, cond)
+    return base.predict_guided(prior, params, x, t, cond, null, guidance)
+
+  def body(x, i):
+    t, t_next = (jnp.broadcast_to(grid[j], shape[:1]) for j in (i, i + 1))
+    noise = jax.random.normal(jax.random.fold_in(k_noise, i), shape)
+    return ddim_step(schedule, x, t, t_next, predict(x, t), noise, eta, clip), None
+
+  x, _ = jax.lax.scan(body, jax.random.normal(k_start, shape), jnp.arange(steps))
+  t = jnp.broadcast_to(grid[-1], shape[:1])
+  x0 = base.x0_from_eps(schedule, x, t, predict(x, t))
+  return x0 if clip is None else jnp.clip(x0, -clip, clip)

@@ -1,0 +1,214 @@
+"""From a density field to one closed, coloured triangle mesh.
+
+The field is sampled on a grid over the box [-1, 1]^3 in compiled chunks of fixed size; marching
+cubes, cleaning and all that has no fixed size run on the host (numpy, scikit-image). Axes: V
+vertices, F faces, N points. Densities are in 1/unit; faces are counter-clockwise from outside.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+from skimage import measure
+
+from jax3dgen.core.errors import MeshError
+from jax3dgen.core.types import Mesh
+
+CHUNK = 2**16  # points of one compiled evaluation
+HALF = np.log(2.0)  # the optical depth at which half of the light is absorbed
+LOG_RANGE = 3.0  # log densities further than this from the level say no more
+SLACK = 0.01  # silhouette errors that are not worth a level inside a noisy plateau
+NUDGE = 0.02  # keeps vertices off the grid points, where triangles would have no area
+DEPTHS = np.arange(-1, 7, dtype=np.float32) / 2  # of the colour samples, in grid cells
+
+
+def extract(query, params, resolution, level=None, frac=1.0):
+  """The surface density = `level` of a field as a Mesh (host arrays), with sRGB vertex colours.
+
+  `query` (params, xyz [..., 3], frac) -> Sample(density, rgb) is sampled at `resolution`^3 points;
+  where the object leaves the box, the surface is closed within one grid cell outside it. `level`
+  None takes `automatic_level`. Only the shell with the largest volume is kept: floaters and inner
+  voids go, and what remains is one watertight solid. Raises MeshError where no density reaches the
+  level.
+  """
+  density = sample(query, params, resolution, frac)
+  spacing = 2.0 / (resolution - 1)
+  if level is None:
+    level = automatic_level(density, spacing)
+  if not density.max() > level:
+    raise _nothing(density, f'no density lies above the level {level:.4g}')
+  vertices, faces = _surface(density, level, spacing)
+  vertices, faces = largest_shell(vertices, faces)
+  vertices = vertices.astype(np.float32)
+  if not is_watertight(faces):
+    raise MeshError('The extracted surface is not closed; another resolution or level may help.')
+  return Mesh(vertices, faces, _colors(query, params, vertices, faces, spacing, frac))
+
+
+def sample(query, params, resolution, frac=1.0):
+  """Densities [R, R, R] (numpy; axes x, y, z) of a field at the R^3 grid points of the box."""
+  axis = np.linspace(-1.0, 1.0, resolution, dtype=np.float32)
+  density = np.empty(resolution**3, np.float32)
+  for start in range(0, resolution**3, CHUNK):
+    index = np.arange(start, min(start + CHUNK, resolution**3))
+    xyz = axis[np.stack(np.unravel_index(index, (resolution,) * 3), -1)]
+    density[index] = _density(query, params, _padded(xyz), frac)[:len(index)]
+  if not np.isfinite(density).all():
+    raise MeshError('The field has densities that are not finite; its last good checkpoint is the '
+                    'place to start from.')
+  return density.reshape((resolution,) * 3)
+
+
+def automatic_level(density, spacing):
+  """The density whose iso-surface has the silhouettes that the field shows.
+
+  Along the grid axes the field is seen in three orthographic views. A pixel is opaque where its
+  optical depth (sum of density x spacing) absorbs more than half of the light; the iso-surface
+  covers it where its largest density exceeds the level. The level minimises the share of opaque
+  pixels missed plus the share of clear pixels covered. All levels around the best that come within
+  SLACK of it are as good (any level cuts out a hard-edged object): of those, the geometric middle,
+  which also stays clear of noise on a plateau.
+
+  Where the axes show nothing opaque but a slanted ray could, half of the largest opacity takes the
+  place of one half. Raises MeshError where no ray through the box can lose half of its light.
+  """
+  depth = np.concatenate([density.sum(axis, dtype=np.float64).ravel() for axis in range(3)])
+  depth *= spacing
+  peak = np.concatenate([density.max(axis).ravel() for axis in range(3)])
+  # A ray crosses the layers of one axis at 54.7 degrees or steeper: at most sqrt(3) in each.
+  bound = max(density.max((1, 2)).sum(), density.max((0, 2)).sum(), density.max((0, 1)).sum())
+  if not np.sqrt(3.0) * spacing * bound > HALF:
+    raise _nothing(density, 'no view is opaque')
+  opacity = -np.expm1(-depth)
+  opaque = opacity > min(0.5, 0.5 * opacity.max())
+  order = np.argsort(-peak, kind='stable')
+  peak, opaque = peak[order].astype(np.float64), opaque[order]
+  # Levels between peak[k] and peak[k + 1] cover the pixels up to k. The last level is below all.
+  missed = 1.0 - np.cumsum(opaque) / opaque.sum()
+  covered = np.cumsum(~opaque) / max((~opaque).sum(), 1)
+  error = missed + covered
+  below = np.append(peak[1:], 0.0)
+  cut = peak > below
+  error = error[cut]
+  best = np.argmin(error)
+  good = error <= error[best] + SLACK
+  worse = np.flatnonzero(~good)
+  first = worse[worse < best].max(initial=-1) + 1
+  last = worse[worse > best].min(initial=len(good)) - 1
+  high, low = peak[cut][first], below[cut][last]
+  return float(np.sqrt(high * max(low, high * np.exp(-2 * LOG_RANGE))))
+
+
+def largest_shell(vertices, faces):
+  """The connected closed surface that encloses the largest volume; unused vertices are dropped."""
+  label = shells(faces, len(vertices))
+  corners = vertices[faces].astype(np.float64)
+  volume = np.bincount(label, np.einsum('fi,fi->f', corners[:, 0],
+                                        np.cross(corners[:, 1], corners[:, 2])))
+  faces = faces[label == np.argmax(volume)]
+  used, faces = np.unique(faces, return_inverse=True)
+  return vertices[used], faces.reshape(-1, 3).astype(np.int32)
+
+
+def shells(faces, count):
+  """Labels [F] of the parts of a mesh with `count` vertices that share no vertex."""
+  link = sparse.coo_matrix((np.ones(2 * len(faces), np.int8),
+                            (np.tile(faces[:, 0], 2), faces[:, 1:].T.ravel())), (count, count))
+  label = sparse.csgraph.connected_components(link, directed=False)[1][faces[:, 0]]
+  return np.unique(label, return_inverse=True)[1]
+
+
+def is_watertight(faces):
+  """Whether every edge of faces [F, 3] joins exactly two of them, and in opposite directions."""
+  faces = np.asarray(faces, np.int64)
+  start, end = faces.ravel(), np.roll(faces, -1, 1).ravel()
+  count = faces.max(initial=0) + 1
+  edge = np.sort(start * count + end)
+  return (len(edge) > 0 and bool((np.diff(edge) > 0).all()) and not (start == end).any()
+          and np.array_equal(edge, np.sort(end * count + start)))
+
+
+def checked(mesh):
+  """Vertices float64 [V, 3] and faces int64 [F, 3] of a Mesh, or MeshError."""
+  vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
+  if vertices.ndim != 2 or vertices.shape[1:] != (3,) or faces.ndim != 2 or faces.shape[1:] != (3,):
+    raise MeshError(f'A mesh is vertices [V, 3] and faces [F, 3], not {vertices.shape} and '
+                    f'{faces.shape}.')
+  if not len(faces):
+    raise MeshError('The mesh has no faces.')
+  if faces.min() < 0 or faces.max() >= len(vertices):
+    raise MeshError(f'The mesh has {len(vertices)} vertices, but its faces name vertex '
+                    f'{faces.min() if faces.min() < 0 else faces.max()}.')
+  if not np.isfinite(vertices[faces]).all():
+    raise MeshError('The mesh has vertices that are not finite.')
+  return vertices, faces.astype(np.int64)
+
+
+def normals(vertices, faces):
+  """Unit vertex normals [V, 3], weighted by face area; zero for a vertex without area.
+
+  Differentiable with respect to vertices [V, 3].
+  """
+  a, b, c = jnp.moveaxis(vertices[faces], 1, 0)
+  face = jnp.repeat(jnp.cross(b - a, c - a), 3, axis=0)
+  total = jax.ops.segment_sum(face, faces.reshape(-1), len(vertices))
+  square = jnp.sum(total**2, -1, keepdims=True)
+  return jnp.where(square > 0, total * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def _surface(density, level, spacing):
+  """Marching cubes (Lewiner) on log density, with a layer of emptiness round the box.
+
+  The logarithm is what trained densities are smooth in, so the surface shows no stairs; the clip
+  makes a jump from nothing to much fall halfway between two grid points.
+  """
+  value = np.log(np.maximum(density, np.finfo(np.float32).tiny) / np.float32(level))
+  value = np.clip(value, -LOG_RANGE, LOG_RANGE)
+  value = np.where(np.abs(value) < NUDGE, np.where(density > level, NUDGE, -NUDGE), value)
+  value = np.pad(value, 1, constant_values=-LOG_RANGE)
+  vertices, faces, _, _ = measure.marching_cubes(value, 0.0, gradient_direction='ascent')
+  return (vertices - 1) * spacing - 1.0, faces
+
+
+def _colors(query, params, vertices, faces, spacing, frac):
+  """sRGB [V, 3] that short rays against the normals see: from half a grid cell outside inwards."""
+  normal = np.asarray(jax.jit(normals)(vertices, faces))
+  colors = np.empty_like(vertices)
+  size = CHUNK // len(DEPTHS)
+  for start in range(0, len(vertices), size):
+    part = slice(start, start + size)
+    seen = _seen(query, params, _padded(vertices[part], size), _padded(normal[part], size),
+                 np.float32(spacing), frac)
+    colors[part] = seen[:len(vertices[part])]
+  return np.clip(colors, 0.0, 1.0)
+
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _density(query, params, xyz, frac):
+  return query(params, xyz, jnp.asarray(frac, jnp.float32)).density
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _seen(query, params, vertices, normal, spacing, frac):
+  """Volume rendering of len(DEPTHS) samples behind each vertex [N, 3] -> [N, 3]."""
+  offset = (jnp.asarray(DEPTHS) * spacing)[None, :, None]
+  xyz = jnp.clip(vertices[:, None, :] - offset * normal[:, None, :], -1.0, 1.0)
+  found = query(params, xyz, jnp.asarray(frac, jnp.float32))
+  depth = found.density * (0.5 * spacing)
+  before = jnp.cumsum(depth, -1) - depth
+  weight = jnp.exp(-before) * -jnp.expm1(-depth) + 1e-6  # the plain mean where all is clear
+  weight = weight / weight.sum(-1, keepdims=True)
+  return jnp.sum(weight[..., None] * found.rgb, -2)
+
+
+def _padded(rows, size=CHUNK):
+  """Rows [n, 3] filled up to `size` with zeros, so that one compilation serves every call."""
+  return np.pad(rows, ((0, size - len(rows)), (0, 0)))
+
+
+def _nothing(density, reason):
+  return MeshError(f'The field holds no surface: {reason} (densities are between '
+                   f'{density.min():.4g} and {density.max():.4g}).')

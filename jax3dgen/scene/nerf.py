@@ -1,0 +1,45 @@
+"""A density and colour field: multiresolution hash grid and a small dense network.
+
+Parameters are {'grid': {'table' [rows, F]}, 'head': {'w0', 'b0', 'w1', 'b1'}}, float32; the first
+output of the head is the raw density, the other three the raw colour.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core import rng
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.nn import hashgrid, heads
+from jax3dgen.scene import base as scenes
+
+
+def field(levels=16, features=2, table_log2=19, base=16, finest=2048, hidden=64,
+          interpolation='linear', activation='softplus', blob='magic3d', method=None):
+  """Field of `levels` lattices with `base` to `finest` cells per side of [-1, 1]^3.
+
+  density = activation(raw + blob(|x|)), rgb = sigmoid(raw). `method` chooses the gather (see
+  `nn.hashgrid.encode`).
+  """
+  for value, table, name in ((activation, scenes.ACTIVATIONS, 'density activation'),
+                             (blob, scenes.BLOBS, 'density blob')):
+    if value not in table:
+      raise ConfigError(f'There is no {name} {value!r}; there are {", ".join(table)}.')
+  grid = hashgrid.hash_grid(levels, features, table_log2, base, finest, interpolation)
+  activate, bias = scenes.ACTIVATIONS[activation], scenes.BLOBS[blob]
+
+  def init(key):
+    return {'grid': {'table': hashgrid.init(rng.stream(key, 'grid'), grid)},
+            'head': heads.init(rng.stream(key, 'head'), (grid.width, hidden, 4))}
+
+  def query(params, xyz, frac=1.0):
+    # Components first: moveaxis undoes the one with which the renderer made xyz, so neither copies.
+    points = jnp.moveaxis(xyz, -1, 0)
+    shape = points.shape[1:]
+    points = points.reshape(3, -1)
+    code = hashgrid.encode(params['grid']['table'], points, grid, frac, method)
+    raw = heads.apply(params['head'], code).reshape((4,) + shape)
+    radius2 = jnp.sum(points * points, 0).reshape(shape)
+    density = activate(raw[0] + bias(radius2))
+    return scenes.Sample(density, jnp.moveaxis(jax.nn.sigmoid(raw[1:]), 0, -1))
+
+  return scenes.Field(init, query)

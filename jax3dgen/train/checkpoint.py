@@ -1,0 +1,186 @@
+"""Checkpoints that are whole or absent.
+
+Orbax writes them in the background, beside, and renames them when they are complete. It restores a
+flipped byte silently, so every step also holds the sha256, shape and dtype of every leaf, and a
+step that does not match is passed over for the one before.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import re
+import shutil
+
+import jax
+import numpy as np
+from orbax import checkpoint as ocp
+
+from jax3dgen.core import errors, parallel
+from jax3dgen.core import tree as trees
+
+DAMAGED = 'damaged'  # steps that failed their check are moved here, out of the way of new ones
+TEMPORARY = '*.orbax-checkpoint-tmp*'
+
+# Orbax logs the traceback of each failure several times over; it raises it as well, and that is
+# what becomes a sentence here.
+logging.getLogger('absl').addFilter(lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname)
+
+
+def _fingerprint(array):
+  """[dtype, shape, sha256 of the bytes] of a host array."""
+  flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+  return [array.dtype.name, list(array.shape), hashlib.sha256(flat).hexdigest()]
+
+
+def _seal(record):
+  """sha256 of a JSON record."""
+  return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+class Checkpoints:
+  """The checkpoints of one run: `folder` keeps the newest `keep` steps, with the run's config.
+
+  In a run of several processes all call every method; process 0 alone touches the folder.
+  """
+
+  def __init__(self, folder, keep, config_json='{}'):
+    self._folder = pathlib.Path(folder).absolute()
+    self._config = config_json
+    self._manager = None
+    parallel.from_main(lambda: self._open(keep))
+
+  def _open(self, keep):
+    try:
+      self._folder.mkdir(parents=True, exist_ok=True)
+      for leftover in self._folder.glob(TEMPORARY):
+        shutil.rmtree(leftover)
+    except OSError as error:
+      raise errors.CheckpointError(
+          f'{self._folder} cannot be used for checkpoints: {_reason(error)}.') from error
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=False, enable_async_checkpointing=True,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}))
+    self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+  def _steps(self):
+    """Steps on disk, the newest first."""
+    return sorted((int(p.name) for p in self._folder.iterdir() if p.name.isdigit()), reverse=True)
+
+  def save(self, step, state):
+    """Starts writing the host tree `state` as `step`; raises the error of the save before.
+
+    The arrays must not change until `wait` or the next `save` returns.
+    """
+    parallel.from_main(lambda: self._save(step, state))
+
+  def _save(self, step, state):
+    flat = {name: np.asarray(leaf) for name, leaf in trees.named(state).items()}
+    record = {'step': step, 'config': self._config,
+              'leaves': {name: _fingerprint(x) for name, x in flat.items()}}
+    items = ocp.args.Composite(  # orbax refuses arrays without elements
+        state=ocp.args.StandardSave({name: x for name, x in flat.items() if x.size}),
+        record=ocp.args.JsonSave({'record': record, 'seal': _seal(record)}))
+    self._write(lambda: self._manager.save(step, args=items, force=True))
+
+  def _write(self, action):
+    try:
+      action()
+    except Exception as error:  # orbax passes on what its writers raise, in many classes
+      whole = self._steps()
+      rest = f'the one of step {whole[0]} is kept' if whole else 'there is no earlier one'
+      raise errors.CheckpointError(
+          f'A checkpoint could not be written to {self._folder}: {_reason(error)}; {rest}.'
+      ) from error
+
+  def restore(self, target):
+    """(step, state as numpy arrays) of the newest whole checkpoint, or None where there is none.
+
+    `target` is a tree of the same structure, shapes and dtypes (arrays or ShapeDtypeStructs).
+    Newer steps that are damaged are set aside with a sentence.
+    """
+    found = []
+
+    def search():
+      found.extend(self._newest_whole(target) or ())
+      return found[0] if found else None
+    step = parallel.from_main(search)
+    if step is None:
+      return None
+    return step, parallel.tree_from_main(found[1] if found else None, target)
+
+  def _newest_whole(self, target):
+    faults = {}
+    for step in self._steps():
+      try:
+        state = self._read(step, target)
+      except Exception as error:  # a damaged file makes its reader raise anything
+        faults[step] = _reason(error)
+        continue
+      for bad, why in faults.items():
+        print(f'The checkpoint of step {bad} is damaged ({why}); going on from step {step}.',
+              flush=True)
+        self._set_aside(bad)
+      return step, state
+    if faults:
+      listed = '; '.join(f'step {step}: {why}' for step, why in faults.items())
+      raise errors.CheckpointError(f'No checkpoint in {self._folder} is whole ({listed}).')
+    return None
+
+  def _read(self, step, target):
+    sealed = self._manager.restore(
+        step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))['record']
+    record = sealed['record']
+    if _seal(record) != sealed['seal']:
+      raise ValueError('its record does not match its checksum')
+    wanted = {name: [np.dtype(x.dtype).name, list(x.shape)]
+              for name, x in trees.named(target).items()}
+    stored = {name: fingerprint[:2] for name, fingerprint in record['leaves'].items()}
+    if wanted != stored:
+      raise ValueError(_difference(stored, wanted))
+    flat = self._manager.restore(
+        step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))['state']
+    leaves = []
+    for name, (dtype, shape) in wanted.items():
+      leaf = np.asarray(flat[name]) if 0 not in shape else np.zeros(shape, dtype)
+      if _fingerprint(leaf) != record['leaves'][name]:
+        raise ValueError(f'{name} does not match its checksum')
+      leaves.append(leaf)
+    return jax.tree.unflatten(jax.tree.structure(target), leaves)
+
+  def _set_aside(self, step):
+    aside = self._folder / DAMAGED
+    aside.mkdir(exist_ok=True)
+    shutil.rmtree(aside / str(step), ignore_errors=True)
+    os.replace(self._folder / str(step), aside / str(step))
+    self._manager.reload()
+
+  def wait(self):
+    """Returns when the last save is complete."""
+    parallel.from_main(lambda: self._write(self._manager.wait_until_finished))
+
+  def close(self):
+    """Waits for the last save and lets the folder go."""
+    parallel.from_main(lambda: self._write(self._manager.close))
+
+
+def _difference(stored, wanted):
+  names = [n for n in sorted(stored.keys() | wanted.keys()) if stored.get(n) != wanted.get(n)]
+  lines = [f'{n} is {_shown(stored.get(n))}, wanted {_shown(wanted.get(n))}' for n in names]
+  more = f' and {len(lines) - 3} more' if len(lines) > 3 else ''
+  return ', '.join(lines[:3]) + more
+
+
+def _shown(leaf):
+  return 'absent' if leaf is None else f'{leaf[0]}{leaf[1]}'
+
+
+def _reason(error):
+  """What went wrong, in a few words: the system's own where it is a system error."""
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  text = str(error).strip() or type(error).__name__
+  code = re.search(r"os_error_code='(\d+)'", text)
+  return os.strerror(int(code.group(1))) if code else text.splitlines()[0][:200]

@@ -1,0 +1,198 @@
+"""A whole distillation run in one call: prompt in, standing textured mesh and report out.
+
+`run(config, workdir)` is what `python -m experiments.distill` calls. Calling it again resumes from
+the newest whole checkpoint and ends bit for bit where an unbroken run ends; a finished run returns
+its result and does nothing.
+"""
+
+import importlib
+import json
+import pathlib
+import sys
+import time
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import FrozenConfigDict
+import optax
+
+from jax3dgen.core import parallel
+from jax3dgen.core.errors import ConfigError, Jax3dgenError
+from jax3dgen.core.types import Prompt
+from jax3dgen.data import prompts as phrases
+from jax3dgen.distill import base
+from jax3dgen.prior import words
+from jax3dgen.scene import nerf
+from jax3dgen.train import (checkpoint, distill_config, guard, log, loop, optim, results, scene_step,
+                            state)
+
+default_config = distill_config.default_config
+REPEAT = 'jax3dgen.train.distill.run(config, workdir)  # with the config below'
+
+
+class Result(NamedTuple):
+  """A finished run: its folder, the figures of result.json, and the field's parameters."""
+  workdir: pathlib.Path
+  figures: dict
+  field: Any
+
+
+class Parts(NamedTuple):
+  """What a run is made of, built from its config before anything compiles."""
+  cfg: FrozenConfigDict
+  prior: Any
+  params: Any
+  prompt: Prompt
+  field: Any
+  distillation: base.Distillation
+  tx: optax.GradientTransformation
+  fit_tx: optax.GradientTransformation
+  state: state.TrainState
+
+
+def load_module(package, name, field):
+  """The module `name` of `package`, or of that name on the path; ConfigError names the field."""
+  for target in (f'{package}.{name}', name):
+    try:
+      return importlib.import_module(target)
+    except ModuleNotFoundError as e:
+      if e.name not in (target, target.split('.')[0]):
+        raise
+  raise ConfigError(f'{field}={name!r}: there is no such module in {package} or on the path.')
+
+
+def embed_prompt(prior, params, tokenize, text, view_prompts):
+  """The text's Prompt: one condition row for each use, embedded in one call."""
+  texts = phrases.view_prompts(text)
+  if not view_prompts:
+    texts = texts | {view: texts['main'] for view in ('front', 'side', 'back', 'overhead')}
+  rows = prior.embed(params, tokenize(list(texts.values())))
+  return Prompt(**{name: jax.tree.map(lambda leaf, i=i: leaf[i], rows)
+                   for i, name in enumerate(texts)})
+
+
+def build_field(cfg):
+  """The hash-grid field that config.field describes."""
+  f = cfg.field
+  return nerf.field(levels=f.levels, features=f.features, table_log2=f.table_log2, base=f.base,
+                    finest=f.finest, hidden=f.hidden, interpolation=f.interpolation, blob=f.blob)
+
+
+def complete(config):
+  """The config with the fields that its objective declares in DEFAULTS, where it lacks them."""
+  config = config.copy_and_resolve_references()
+  _, defaults = base.load(config.distill.name)
+  with config.unlocked():
+    for name, value in defaults.items():
+      if name not in config.distill:
+        config.distill[name] = value
+  return config
+
+
+def build(config):
+  """Parts of a run of a complete config; a Jax3dgenError for anything that the config gets wrong."""
+  distillation, _ = base.load(config.distill.name)
+  if not config.prompt.strip():
+    raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
+  count = parallel.device_count()
+  if config.train.batch % count:
+    raise ConfigError(f'config.train.batch={config.train.batch} cannot be shared evenly by {count} '
+                      'devices.')
+  cfg = FrozenConfigDict(config)
+  prior, params, tokenize = load_module(
+      'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
+  prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts)
+  field = build_field(cfg)
+  key = jax.random.key(cfg.seed)
+  shapes = jax.eval_shape(field.init, key)
+  tx = optim.adam(cfg.optim.rates, shapes, clip=cfg.optim.clip, accumulate=cfg.train.accumulate)
+  fit_tx = optax.adam(cfg.optim.fit_rate)
+  start = state.init(key, field, params, distillation, tx, fit_tx, cfg.distill)
+  return Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
+
+
+def watchdog(cfg):
+  """metrics -> why the run must stop, or None: an empty field, or fog that fills every view."""
+  def reason(metrics):
+    if metrics['step'] < cfg.watch.after:
+      return None
+    opacity = metrics['opacity']
+    if opacity < cfg.watch.empty:
+      return (f'the field is empty (mean opacity {opacity:.4f}); lower the learning rate or a '
+              'sparsity weight')
+    if opacity > cfg.watch.fog:
+      return (f'fog fills every view (mean opacity {opacity:.3f}); lower the learning rate or raise '
+              'config.regularizers.sparsity')
+    return None
+  return reason
+
+
+def finished(workdir, config):
+  """The figures of a run that is already complete for this config, or None."""
+  try:
+    figures = json.loads((workdir / 'result.json').read_text())
+  except FileNotFoundError:
+    return None
+  return figures if figures.get('steps', 0) >= config.train.steps else None
+
+
+def run(config, workdir, prompts=None, allow_change=False, command=''):
+  """Distils `config.prompt` into `workdir` and returns its Result.
+
+  With a list of `prompts`, each gets a folder of its own below `workdir`, named after it; the return
+  value is then a list, with None where a prompt could not be made (the reason is printed).
+  `command` is what the report says repeats the run.
+  """
+  parallel.initialize()
+  config, workdir = complete(config), pathlib.Path(workdir)
+  if prompts is None:
+    return run_one(config, workdir, allow_change, command)
+  made = []
+  for prompt in prompts:
+    one = config.copy_and_resolve_references()
+    one.prompt = prompt
+    try:
+      made.append(run_one(one, workdir / words.slug(prompt), allow_change, command))
+    except Jax3dgenError as e:
+      print(f'{prompt!r} is left out: {e}', file=sys.stderr)
+      made.append(None)
+  return made
+
+
+def run_one(config, workdir, allow_change, command):
+  """`run` for one prompt."""
+  began = time.time()
+  parts = build(config)
+  with guard.lock(workdir):
+    guard.check_config(workdir, config, allow_change)
+    checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints', config.checkpoint.keep,
+                                         config.to_json())
+    start, train_state = checkpoints.restore(parts.state) or (0, parts.state)
+    figures = parallel.from_main(lambda: finished(workdir, config))
+    if figures:
+      print(f'{workdir} is finished: {figures["steps"]} steps of {figures["prompt"]!r}.')
+    else:
+      train_state = optimise(parts, workdir, start, train_state, checkpoints)
+      figures = parallel.from_main(
+          lambda: results.write(parts, workdir, train_state.field, config,
+                                time.time() - began, command or REPEAT))
+    checkpoints.close()
+  return Result(workdir, figures, train_state.field)
+
+
+def optimise(parts, workdir, start, train_state, checkpoints):
+  """Runs the steps from `start` to the end; returns the final host state."""
+  cfg = parts.cfg
+  mapped = parallel.map(scene_step.make_step(
+      parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx, cfg,
+      parallel.device_count(), parallel.AXIS), 3)
+  fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
+  writer = log.Writer(workdir, start)
+  final = loop.run(
+      lambda train_state: mapped(train_state, *fixed), parallel.replicate(train_state), start=start,
+      steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
+      checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
+      hooks=[(cfg.log.preview_every, results.previewer(parts, workdir))],
+      guard=guard.Guard(watchdog(cfg), cfg.train.max_skipped))
+  writer.close()
+  return parallel.unreplicate(final)

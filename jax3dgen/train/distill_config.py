@@ -1,0 +1,97 @@
+"""The configuration of a distillation run: every field, its default and what it means.
+
+The comment behind a field is its help text. The defaults are those of the embedded prior.
+"""
+
+from ml_collections import ConfigDict, FieldReference
+
+
+def schedule(value):
+  """A field that takes a number, or (start, from, to, end) in steps (see `optim.scalar`)."""
+  return FieldReference(value, field_type=object)
+
+
+def default_config():
+  """A locked ConfigDict; an unknown field raises."""
+  c = ConfigDict()
+  c.prompt = 'a red bear'  # what to make, in the words that the prior knows
+  c.seed = 0  # seeds the initial field and the noise of every step
+  c.view_prompts = True  # give each view the prompt with its view phrase; False: the plain prompt
+
+  c.prior = ConfigDict()
+  c.prior.name = 'embedded'  # module of jax3dgen/prior, or a module on the path, that has load()
+  c.prior.weights = ''  # folder of its weights; empty: the ones shipped with the package
+
+  c.distill = ConfigDict()
+  c.distill.name = 'sds'  # file of jax3dgen/distill, or a module on the path
+  c.distill.guidance = 4.0  # classifier-free guidance scale; 1 is the conditional prediction
+  c.distill.weighting = 'sigma'  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
+  c.distill.clip = True  # clip the clean estimate to the range of images
+
+  c.field = ConfigDict()
+  c.field.levels = 8  # levels of the hash grid
+  c.field.features = 2  # features per level
+  c.field.table_log2 = 14  # log2 of the rows of a hashed level
+  c.field.base = 8  # cells per side of the coarsest level
+  c.field.finest = 64  # cells per side of the finest level
+  c.field.hidden = 32  # width of the small network behind the grid
+  c.field.interpolation = 'linear'  # linear or smoothstep
+  c.field.blob = 'magic3d'  # density bias that starts the object: magic3d, dreamfusion or none
+  c.field.bands = schedule(1.0)  # share of the levels that are on, or (start, from, to, end) in steps
+
+  c.camera = ConfigDict()
+  c.camera.elevation_deg = (-5.0, 35.0)  # range of elevations above the horizon
+  c.camera.distance = (2.9, 2.9)  # range of distances; the object fits the unit ball
+  c.camera.fovy_deg = (40.0, 40.0)  # range of vertical fields of view
+
+  c.timestep = ConfigDict()
+  c.timestep.min = 0.06  # smallest noise level
+  c.timestep.max = schedule((0, 0.96, 0.6, 1200))  # largest one: a number, or (start, from, to, end) in steps
+
+  c.render = ConfigDict()
+  c.render.size = 32  # pixels per side of a training view
+  c.render.n_samples = 32  # stratified samples along a ray
+  c.render.n_importance = 0  # further samples where the first ones found density
+  c.render.normals = ''  # analytic or finite, where a regulariser or shading needs them
+  c.render.background = (1.0, 1.0, 1.0)  # sRGB colour behind the object
+
+  c.regularizers = ConfigDict()  # weights: a number, or (start, from, to, end) in steps
+  c.regularizers.opaque = schedule(0.0)  # binary entropy of the opacity of rays
+  c.regularizers.sparsity = schedule(0.0)  # little opacity
+  c.regularizers.orientation = schedule(0.0)  # normals that face the camera; needs render.normals
+  c.regularizers.z_variance = schedule(0.0)  # thin density along rays
+  c.regularizers.entropy = schedule(0.0)  # binary entropy of the weights of samples
+
+  c.optim = ConfigDict()
+  c.optim.rates = (('', 1e-2),)  # (regular expression of the parameter path, Adam learning rate)
+  c.optim.fit_rate = 1e-4  # learning rate of an objective's own network
+  c.optim.clip = 0.0  # bound of the global gradient norm; 0: none
+
+  c.train = ConfigDict()
+  c.train.steps = 1500  # optimisation steps
+  c.train.batch = 4  # views per step, over all devices together
+  c.train.accumulate = 1  # steps whose mean gradient makes one update
+  c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
+
+  c.watch = ConfigDict()
+  c.watch.after = 100  # first step at which an empty or foggy field stops the run
+  c.watch.empty = 0.005  # mean opacity below which the field counts as empty
+  c.watch.fog = 0.95  # mean opacity above which it counts as fog
+
+  c.log = ConfigDict()
+  c.log.every = 20  # steps between rows of metrics.csv
+  c.log.preview_every = 250  # steps between preview strips
+  c.log.preview_size = 64  # pixels per side of a preview
+
+  c.checkpoint = ConfigDict()
+  c.checkpoint.every = 250  # steps between checkpoints
+  c.checkpoint.keep = 2  # checkpoints kept
+
+  c.result = ConfigDict()
+  c.result.mesh_resolution = 96  # cells per side of the grid whose surface becomes the mesh
+  c.result.elevation_deg = 15.0  # elevation of the turntable and of the referee's 24 views
+  c.result.turntable_size = 256  # pixels per side of the turntable
+  c.result.turntable_frames = 72  # frames of one turn
+  c.result.drop_seconds = 10.0  # simulated seconds of the drop
+  c.result.stable_deg = 20.0  # an asset that turns less than this stands
+  return c.lock()

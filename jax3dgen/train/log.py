@@ -1,0 +1,118 @@
+"""Figures of a run: metrics.csv, TensorBoard events and a progress bar. Process 0 alone writes.
+
+metrics.csv holds nothing that depends on the clock, so a resumed run's file equals an unbroken
+one's; rates and seconds go to the progress line.
+"""
+
+import csv
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from jax3dgen.core import parallel
+
+
+class Writer:
+  """Writes scalars and images below `workdir`; a run that resumes at `start` drops later rows."""
+
+  def __init__(self, workdir, start=0):
+    self._main = parallel.is_main()
+    if not self._main:
+      return
+    self._path = pathlib.Path(workdir) / 'metrics.csv'
+    self._path.parent.mkdir(parents=True, exist_ok=True)
+    self._columns, rows = _read(self._path, start)
+    self._rewrite(rows)
+    self._events = SummaryWriter(str(workdir), purge_step=start + 1 if start else None)
+
+  def write(self, step, metrics):
+    """One row of scalars {name: number} at `step`."""
+    if not self._main:
+      return
+    row = {'step': str(step)} | {k: f'{float(v):.9g}' for k, v in metrics.items()}
+    if any(k not in self._columns for k in row):
+      rows = _read(self._path, step)[1]
+      self._columns += [k for k in row if k not in self._columns]
+      self._rewrite(rows)
+    with open(self._path, 'a', newline='') as file:
+      csv.DictWriter(file, self._columns, lineterminator='\n').writerow(row)
+    for k, v in metrics.items():
+      self._events.add_scalar(k, float(v), step)
+
+  def image(self, name, step, array):
+    """An image [H, W, 3] in [0, 1] for TensorBoard."""
+    if self._main:
+      pixels = np.round(255 * np.clip(np.asarray(array), 0, 1)).astype(np.uint8)
+      self._events.add_image(name, pixels, step, dataformats='HWC')
+
+  def close(self):
+    """Flushes the events."""
+    if self._main:
+      self._events.close()
+
+  def _rewrite(self, rows):
+    beside = self._path.with_suffix('.csv.tmp')
+    with open(beside, 'w', newline='') as file:
+      writer = csv.DictWriter(file, self._columns, lineterminator='\n')
+      writer.writeheader()
+      writer.writerows(rows)
+    os.replace(beside, self._path)
+
+
+def _read(path, last):
+  """(columns, rows up to step `last`) of a metrics file; a torn last line is dropped."""
+  if not path.exists():
+    return ['step'], []
+  with open(path, newline='') as file:
+    reader = csv.DictReader(file)
+    columns = list(reader.fieldnames or ['step'])
+    rows = [r for r in reader if None not in r.values() and r['step'].isdigit()]
+  return columns, [r for r in rows if int(r['step']) <= last]
+
+
+class Progress:
+  """A bar on a terminal, else a line at each `show`: rate, remaining time, current figures."""
+
+  def __init__(self, start, total, describe=''):
+    self._main = parallel.is_main()
+    self._start, self._total, self._describe = start, total, describe
+    self._since = time.monotonic()
+    self._bar = None
+    if self._main and sys.stderr.isatty():
+      self._bar = tqdm(total=total, initial=start, desc=describe or None, unit='step')
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    if self._bar is not None:
+      self._bar.close()
+
+  def advance(self):
+    """One more step was started."""
+    if self._bar is not None:
+      self._bar.update(1)
+
+  def say(self, text):
+    """A line of text that does not disturb the bar."""
+    if self._bar is not None:
+      self._bar.write(text)
+    elif self._main:
+      print(text, flush=True)
+
+  def show(self, step, metrics):
+    """The figures at `step`."""
+    figures = {k: f'{v:.4g}' for k, v in metrics.items()}
+    if self._bar is not None:
+      self._bar.set_postfix(figures)
+    elif self._main:
+      rate = (step - self._start) / max(time.monotonic() - self._since, 1e-9)
+      left = tqdm.format_interval((self._total - step) / rate)
+      shown = ' '.join(f'{k} {v}' for k, v in figures.items())
+      print(f'{self._describe} {step}/{self._total}, {rate:.2f} steps/s, {left} left: {shown}'
+            .strip(), flush=True)

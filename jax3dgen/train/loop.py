@@ -1,0 +1,100 @@
+"""The training loop: steps, figures, checkpoints, hooks, and the ways a run ends early.
+
+Steps are dispatched ahead of the devices; metrics are fetched only where they are needed.
+"""
+
+import collections
+import resource
+import time
+
+import jax
+
+from jax3dgen.core import errors, parallel
+from jax3dgen.core import tree as trees
+from jax3dgen.train import guard as guards
+from jax3dgen.train import log
+
+IN_FLIGHT = 2  # steps queued on the devices: enough to hide dispatch, few enough to stop quickly
+
+
+def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint_every,
+        describe='', hooks=(), guard=guards.DEFAULT):
+  """Runs `step` from `start` done steps to `steps`; returns the replicated state.
+
+  step: (state) -> (state, metrics {name: replicated scalar}), compiled, state donated.
+  hooks: pairs (every, function(step, state)), also called after the last step (with 0, only then).
+  Figures are written every `log_every` steps and after the first and the last one. SIGTERM saves
+  and raises SystemExit(143). A run that diverges raises DivergenceError; no checkpoint ever holds a
+  non-finite number, nor figures that the watchdog refuses.
+  """
+  progress = log.Progress(start, steps, describe)
+  pending = collections.deque()
+  with guards.Preemption() as preemption, guards.memory_errors(), progress:
+    for i in range(start + 1, steps + 1):
+      began = time.monotonic()
+      state, metrics = step(state)
+      if i == start + 1:
+        progress.say(f'Compiled the step in {time.monotonic() - began:.1f} s.')
+      pending.append(metrics)
+      if len(pending) > IN_FLIGHT:
+        jax.block_until_ready(pending.popleft())
+      progress.advance()
+
+      stop, last = preemption.requested(i), i == steps
+      write = last or i == 1 or _due(i, log_every)
+      save = last or stop or _due(i, checkpoint_every)
+      if write or save:
+        figures = {name: float(x) for name, x in parallel.unreplicate(metrics).items()}
+        _judge(i, figures, state, checkpoints, guard)
+      if write:
+        writer.write(i, figures)
+        progress.show(i, figures)
+      for every, function in hooks:
+        if last or _due(i, every):
+          function(i, state)
+      if save:
+        _save(i, state, checkpoints)
+      if stop and not last:
+        checkpoints.wait()
+        progress.say(f'Stopped by a signal after step {i}, which is saved; the same command '
+                     'resumes.')
+        raise SystemExit(preemption.status)
+    checkpoints.wait()
+    progress.say(f'Peak memory {peak_memory() / guards.GIB:.2f} GiB.')
+  return state
+
+
+def _due(step, every):
+  return every > 0 and step % every == 0
+
+
+def _judge(step, figures, state, checkpoints, guard):
+  """Raises DivergenceError where the figures say that going on is no use."""
+  if figures.get('skipped', 0) >= guard.max_skipped:
+    _save(step, state, checkpoints)
+    checkpoints.wait()
+    raise errors.DivergenceError(
+        f'Stopped at step {step}: the gradients of the last {figures["skipped"]:.0f} steps were '
+        'not finite, and their updates were skipped; the last good state is saved.')
+  collapse = guard.watchdog(figures)
+  if collapse:
+    raise errors.DivergenceError(f'Stopped at step {step}: {collapse}. The checkpoint before it '
+                                 'is kept.')
+
+
+def _save(step, state, checkpoints):
+  host = parallel.unreplicate(state)
+  bad = trees.nonfinite(host)
+  if bad:
+    checkpoints.wait()
+    raise errors.DivergenceError(
+        f'Stopped at step {step}: the state is not finite in {", ".join(bad[:3])}. The checkpoint '
+        'before it is kept.')
+  checkpoints.save(step, host)
+
+
+def peak_memory():
+  """Bytes: the largest resident set of this process, or a device's peak where that is larger."""
+  host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  stats = [device.memory_stats() or {} for device in jax.local_devices()]
+  return max([host] + [s.get('peak_bytes_in_use', 0) for s in stats])

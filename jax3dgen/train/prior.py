@@ -1,0 +1,125 @@
+"""Training the embedded prior in one call.
+
+`run(config, workdir)` is what `python -m experiments.train_prior` calls. Calling it again resumes
+from the newest whole checkpoint; a run whose steps are done writes its folder of weights again.
+"""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+from jax3dgen.core import image as images
+from jax3dgen.core import parallel, rng, tree, weights
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import figurine_examples, figurines, prompts
+from jax3dgen.export import turntable
+from jax3dgen.prior import embedded, sampler
+from jax3dgen.prior import words as vocabulary
+from jax3dgen.train import checkpoint, guard, log, loop, prior_assets, prior_config, prior_step
+
+default_config = prior_config.default_config
+PHRASES = prompts.VIEW_PHRASES[1:]
+
+
+def net_config(cfg):
+  """What config.json beside the weights says: the sizes that `embedded.network` is built from."""
+  return {'size': cfg.data.size, 'denoiser': dict(cfg.net),
+          'text': {'words': len(figurine_examples.words()), 'length': figurine_examples.LENGTH,
+                   **cfg.text}}
+
+
+def initial_params(cfg, net):
+  """New parameters, or those of the folder that config.init names ('shipped': the package's)."""
+  init = embedded.network(net)[0]
+  if not cfg.init:
+    return jax.jit(init)(jax.random.key(cfg.seed))
+  folder = embedded.shipped() if cfg.init == 'shipped' else pathlib.Path(cfg.init)
+  target = weights.shapes(init, jax.random.key(0))
+  return weights.load(folder / 'weights.safetensors', target=target)
+
+
+def drawer(cfg):
+  """draw(key, batch) -> (image, caption ids): what config.data says, rendered on the device."""
+  def draw(key, batch):
+    example = figurine_examples.draw(key, batch, **cfg.data)
+    return example.image, example.tokens
+  return draw
+
+
+def captions():
+  """The captions of a sample grid, a row of ten per kind: every colour, then every view phrase."""
+  rows = []
+  for i, kind in enumerate(figurines.KINDS):
+    rows += [f'a {color} {kind}' for color in figurines.COLORS]
+    rows += [f'a {figurines.COLORS[(i + j) % len(figurines.COLORS)]} {kind}, {phrase}'
+             for j, phrase in enumerate(PHRASES)]
+  return rows
+
+
+def sample_grid(cfg, prior, ids):
+  """params -> one picture [H, W, 3] of a sample for each caption ids [B, L], always one noise."""
+  columns = len(figurines.COLORS) + len(PHRASES)
+  shape = (ids.shape[0], cfg.data.size, cfg.data.size, 3)
+
+  @jax.jit
+  def draw(params):
+    cond, null = prior.embed(params, ids), prior.embed(params, jnp.zeros_like(ids))
+    x0 = sampler.ddim(jax.random.key(0), prior, params, cond, null, shape, cfg.sample.steps,
+                      cfg.sample.guidance, clip=1.0)
+    return prior.decode(params, x0)
+
+  return lambda params: images.grid(draw(params), columns)
+
+
+def run(config, workdir, allow_change=False):
+  """Trains into `workdir` and returns the folder of weights, `workdir`/weights."""
+  parallel.initialize()
+  workdir, cfg = pathlib.Path(workdir), FrozenConfigDict(config)
+  count = parallel.device_count()
+  if cfg.train.batch % count:
+    raise ConfigError(f'config.train.batch={cfg.train.batch} cannot be shared evenly by {count} '
+                      'devices.')
+  net = net_config(cfg)
+  prior, (_, embed, velocity) = embedded.make(net), embedded.network(net)
+  tx = prior_step.optimiser(cfg)
+  with guard.lock(workdir):
+    guard.check_config(workdir, config, allow_change)
+    checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints', cfg.checkpoint.keep,
+                                         json.dumps(config.to_dict()))
+    state = prior_step.init_state(initial_params(cfg, net), tx)
+    start, state = checkpoints.restore(state) or (0, state)
+    if start < cfg.train.steps:
+      step = parallel.map(prior_step.make_step(
+          embed, velocity, drawer(cfg), tx, cfg, count, parallel.AXIS), 0)
+      ids = vocabulary.tokenize(captions(), figurine_examples.words(), net['text']['length'])
+      grid = sample_grid(cfg, prior, ids)
+      state = optimise(cfg, workdir, step, start, state, checkpoints, grid)
+    checkpoints.close()
+    if parallel.is_main():
+      prior_assets.write(workdir / 'weights', state.ema, net, figurine_examples.words(), config,
+                         workdir / 'metrics.csv', {'kinds': ', '.join(figurines.KINDS),
+                                                   'colors': ', '.join(figurines.COLORS)})
+  return workdir / 'weights'
+
+
+def optimise(cfg, workdir, step, start, state, checkpoints, grid):
+  """Runs the steps from `start` to the end; returns the final host state."""
+  writer = log.Writer(workdir, start)
+
+  def preview(done, replicated):
+    params = parallel.unreplicate(replicated.ema)
+    if parallel.is_main():
+      picture = grid(params)
+      turntable.write_png(workdir / 'samples' / f'{done:06d}.png', images.enlarge(picture, 2))
+      writer.image('samples', done, picture)
+
+  final = loop.run(
+      step, parallel.replicate(state), start=start, steps=cfg.train.steps, writer=writer,
+      checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
+      describe='prior', hooks=[(cfg.sample.every, preview)],
+      guard=guard.Guard(max_skipped=cfg.train.max_skipped))
+  writer.close()
+  return parallel.unreplicate(final)

@@ -1,0 +1,121 @@
+"""What a finished distillation leaves in its workdir: mesh, film, figures, page.
+
+Everything is computed from the final field, so a run that was killed in here repeats it whole.
+result.json is written last: where it stands, all the rest stands too.
+"""
+
+import json
+
+import jax
+from matplotlib import image as png
+import numpy as np
+from scipy.spatial import transform
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core import image, parallel, tree
+from jax3dgen.core.errors import MeshError
+from jax3dgen.export import files, mesh_io, report, turntable
+from jax3dgen.metrics import janus, referee
+from jax3dgen.physics import body, native
+from jax3dgen.prior import words
+from jax3dgen.scene import mesh, render, shading
+from jax3dgen.train import scene_step
+
+PREVIEW_VIEWS = 8
+MOTION_FPS = 30  # of the fall that the report plays
+
+
+def lens(cfg):
+  """(distance in units, field of view in radians) in the middle of what the run trained with."""
+  return np.mean(cfg.camera.distance), np.deg2rad(np.mean(cfg.camera.fovy_deg))
+
+
+def ring(cfg, count):
+  """`count` cameras round the object, the first facing its front."""
+  return cameras.ring(count, np.deg2rad(cfg.result.elevation_deg), *lens(cfg))
+
+
+def renderer(parts, size):
+  """(field parameters, Camera) -> images [B, size, size, 3], centred samples, compiled once."""
+  cfg = parts.cfg
+  background = shading.constant(cfg.render.background)
+  return jax.jit(lambda params, camera: render.render_image(
+      parts.field.query, params, camera, size, scene_step.render_options(cfg), background))
+
+
+def previewer(parts, workdir):
+  """(step, replicated state) -> None: writes previews/STEP.png, a strip of 8 azimuths."""
+  draw = renderer(parts, parts.cfg.log.preview_size)
+  camera = ring(parts.cfg, PREVIEW_VIEWS)
+
+  def write(step, state):
+    field = parallel.unreplicate(state.field)
+    if parallel.is_main():
+      turntable.write_png(workdir / 'previews' / f'{step:06d}.png',
+                          image.grid(draw(field, camera), PREVIEW_VIEWS))
+  return write
+
+
+def previews(workdir):
+  """[(step, strip uint8 [H, W, 3])] of the previews written so far, oldest first."""
+  paths = sorted((workdir / 'previews').glob('*.png'))
+  return [(int(p.stem), png.imread(p)[..., :3]) for p in paths]
+
+
+def judge(parts, field):
+  """The referee's figures of the field seen from 24 azimuths (a dict, see `metrics/janus`)."""
+  labels, params = referee.labels(), referee.load()
+  images = renderer(parts, parts.cfg.render.size)(field, janus.ring(*lens(parts.cfg)))
+  said = words.split(parts.cfg.prompt)
+  asked = lambda names: next((name for name in names if name in said), None)
+  return janus.judge(params, images, labels, asked(labels.kinds), asked(labels.colors))
+
+
+def drop(cfg, surface):
+  """(Drop or None, figures): what becomes of the mesh that is let go on the floor."""
+  try:
+    solid = body.from_mesh(surface)
+  except MeshError as e:
+    return None, {'stable': None, 'rotation_deg': None, 'body': str(e)}
+  fall = native.drop(solid, seconds=cfg.result.drop_seconds, threshold_deg=cfg.result.stable_deg,
+                     fps=MOTION_FPS)
+  return fall, {'stable': bool(fall.stable), 'rotation_deg': float(fall.rotation_deg),
+                'body': solid.status}
+
+
+def path_of(motion):
+  """The poses of a fall as transforms [T, 4, 4] of the mesh's points."""
+  poses = np.tile(np.eye(4), (len(motion.times), 1, 1))
+  poses[:, :3, :3] = transform.Rotation.from_quat(motion.quaternions, scalar_first=True).as_matrix()
+  poses[:, :3, 3] = motion.positions
+  return poses
+
+
+def write(parts, workdir, field, config, seconds, command):
+  """Writes mesh.glb, turntable.mp4, report.html and result.json; returns the figures (a dict).
+
+  `field` are the final parameters, `seconds` what the command has taken so far. Raises MeshError,
+  and writes no result, where the field has no surface.
+  """
+  cfg = parts.cfg
+  surface = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
+  fall, stability = drop(cfg, surface)
+  figures = {
+      'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed, 'seconds': round(seconds, 1),
+      'params_digest': tree.digest(field), **judge(parts, field), **stability,
+      'vertices': len(surface.vertices), 'faces': len(surface.faces),
+      'watertight': mesh.is_watertight(surface.faces)}
+  draw = renderer(parts, cfg.result.turntable_size)
+  camera = ring(cfg, cfg.result.turntable_frames)
+  frames = [draw(field, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
+            for i in range(cfg.result.turntable_frames)]
+  mesh_io.write(workdir / 'mesh.glb', surface)
+  turntable.write(workdir / 'turntable.mp4', np.stack(frames))
+  report.write(
+      workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
+      rest=None if fall is None else path_of(fall.motion), fps=MOTION_FPS,
+      film=workdir / 'turntable.mp4', glb=workdir / 'mesh.glb', previews=previews(workdir),
+      curves=workdir / 'metrics.csv')
+  with files.replacing(workdir / 'result.json') as beside:
+    beside.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
+  return figures

@@ -1,0 +1,126 @@
+"""One step of score distillation: cameras -> render -> encode -> direction -> vjp -> optimiser.
+
+The step is one function of arrays. It runs under jit, vmap(axis_name) and pmap alike; the only
+collectives are the means of gradients, buffers and metrics below. What is captured when the step is
+built is static, what is passed to it is traced.
+
+Randomness: everything is drawn from fold_in(key, step), so a resumed run repeats an unbroken one.
+"""
+
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core import image, rng
+from jax3dgen.core.types import View
+from jax3dgen.distill import base
+from jax3dgen.scene import regularizers, render, shading
+from jax3dgen.train import optim
+
+DEGREE = math.pi / 180
+
+
+def cameras_of(cfg, key_shared, key, batch, index, count):
+  """This device's `batch` cameras of one step; angles of the config are in degrees."""
+  c = cfg.camera
+  radians = lambda pair: (pair[0] * DEGREE, pair[1] * DEGREE)
+  return cameras.sample_orbit(key_shared, key, batch, index, count, radians(c.elevation_deg),
+                              c.distance, radians(c.fovy_deg))
+
+
+def noise_levels(cfg, key, batch, step):
+  """t [batch], uniform between timestep.min and the annealed timestep.max."""
+  high = optim.scalar(cfg.timestep.max, step)
+  return cfg.timestep.min + (high - cfg.timestep.min) * jax.random.uniform(key, (batch,))
+
+
+def render_options(cfg):
+  return render.RenderOptions(n_samples=cfg.render.n_samples, n_importance=cfg.render.n_importance,
+                              normals=cfg.render.normals or None)
+
+
+def render_views(cfg, field, params, camera, key, frac, size):
+  """Images [B, size, size, 3] over the config's background, and the Rendering."""
+  rays = cameras.rays(camera, size, size)
+  out = render.render_rays(key, field.query, params, rays, render_options(cfg), frac)
+  background = shading.constant(cfg.render.background)
+  return shading.composite(out, background(rays.direction)), out
+
+
+def expected_points(camera, size, out):
+  """Where each pixel's ray ends on average, [B, size, size, 3] in the world frame."""
+  rays = cameras.rays(camera, size, size)
+  distance = out.depth / jnp.maximum(out.opacity, 1e-5)
+  return rays.origin + distance[..., None] * rays.direction
+
+
+def penalties(cfg, out, direction, step):
+  """(sum of weighted regularisers, their values by name); a weight of 0 costs nothing."""
+  total, values = jnp.zeros(()), {}
+  for name, weight in sorted(cfg.regularizers.items()):
+    if weight == 0:
+      continue
+    values[name] = regularizers.TERMS[name](out, direction)
+    total = total + optim.scalar(weight, step) * values[name]
+  return total, values
+
+
+def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
+  """step(state, params, prompt, key) -> (state, metrics) for one of `count` devices.
+
+  `cfg` is the whole frozen config; `params` are the prior's parameters, `prompt` a types.Prompt,
+  `key` the run's root key. Each device renders train.batch / count views.
+  """
+  batch = cfg.train.batch // count
+  mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
+
+  def step(state, params, prompt, key):
+    shared = jax.random.fold_in(key, state.step)
+    local = rng.on_device(shared, axis_name)
+    index = jax.lax.axis_index(axis_name) if axis_name else 0
+    camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
+                        count)
+    t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
+    frac = optim.scalar(cfg.field.bands, state.step)
+
+    def render_and_encode(field_params):
+      picture, out = render_views(cfg, field, field_params, camera, rng.stream(local, 'ray'), frac,
+                                  cfg.render.size)
+      penalty, values = penalties(cfg, out, camera, state.step)
+      return (prior.encode(params, picture), penalty), (picture, out, values)
+
+    (x0, penalty), pull, (picture, out, values) = jax.vjp(render_and_encode, state.field,
+                                                         has_aux=True)
+    points = image.resize(expected_points(camera, cfg.render.size, out), x0.shape[1:3])
+    view = jax.lax.stop_gradient(
+        View(x0, picture, points, t, prompt, camera, state.step, base.classifier_free))
+    g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
+                                                 params, state.distill, cfg.distill)
+    chex.assert_equal_shape([g, x0])
+    (grads,) = pull((g / batch, jnp.ones_like(penalty)))
+    grads = mean(grads)
+    new_field, field_opt, finite = optim.update(tx, grads, state.field_opt, state.field)
+
+    trainable, fit_opt = distill.trainable, state.fit_opt
+    if distillation.fit is not None:
+      loss, fit_grads = jax.value_and_grad(distillation.fit)(
+          trainable, rng.stream(local, 'fit'), view, prior, params, distill, cfg.distill)
+      trainable, fit_opt, fit_finite = optim.update(fit_tx, mean(fit_grads), fit_opt, trainable)
+      metrics, finite = metrics | {'fit': loss}, finite & fit_finite
+    buffers = jax.tree.map(lambda new, old: jnp.where(finite, new, old), mean(distill.buffers),
+                           state.distill.buffers)
+    distill = distill.replace(buffers=buffers, trainable=trainable)
+    bad = 1 - finite.astype(jnp.int32)
+    state = state.replace(
+        step=state.step + 1, field=new_field, field_opt=field_opt, distill=distill,
+        fit_opt=fit_opt, skipped=(state.skipped + 1) * bad,
+        skipped_total=state.skipped_total + bad)
+    metrics = mean(metrics | values | {'opacity': out.opacity.mean(), 't': t.mean()})
+    return state, metrics | {
+        'grad_norm': optax.tree.norm(grads), 'nonfinite': bad.astype(jnp.float32),
+        'skipped': state.skipped.astype(jnp.float32), 'step': state.step.astype(jnp.float32)}
+  return step

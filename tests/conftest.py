@@ -1,0 +1,59 @@
+"""One setting for the whole suite: CPU, four devices, strict shapes, a shared compilation cache.
+
+It is made before jax is imported by any test. Only what child processes should share goes into the
+environment; the number of devices does not, so that commands under test choose their own.
+"""
+
+import os
+import pathlib
+
+from jax3dgen.core import launch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DEVICES = 4
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.jax_cache'))
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+os.environ.setdefault('MPLBACKEND', 'Agg')
+if 'XLA_FLAGS' in os.environ:
+  os.environ['XLA_FLAGS'] = launch.without_host_count(os.environ['XLA_FLAGS'])
+
+import jax  # noqa: E402  the environment above must be in place first
+import pytest  # noqa: E402
+
+jax.config.update('jax_num_cpu_devices', DEVICES)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+if jax.default_backend() == 'cpu':  # starts the backend: nothing can change the number any more
+  assert jax.local_device_count() == DEVICES
+
+
+def pytest_addoption(parser):
+  parser.addoption('--slow', action='store_true', help='run the tests marked slow as well')
+
+
+def pytest_collection_modifyitems(config, items):
+  """Leaves out slow tests, unless they were asked for by --slow, by a mark or by name."""
+  if config.option.slow or config.option.markexpr or any('::' in arg for arg in config.args):
+    return
+  slow = [item for item in items if 'slow' in item.keywords]
+  if slow:
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if 'slow' not in item.keywords]
+
+
+@pytest.fixture(autouse=True)
+def nan_debugging(request):
+  """Tests of core/ stop at the operation that makes a NaN."""
+  if not request.path.is_relative_to(ROOT / 'tests' / 'core'):
+    yield
+    return
+  with jax.debug_nans(True):
+    yield
+
+
+@pytest.fixture
+def x64():
+  """Double precision for an oracle, in this test alone."""
+  with jax.enable_x64(True):
+    yield

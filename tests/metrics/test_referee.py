@@ -1,0 +1,116 @@
+"""The referee's net, its labels, and the shipped weights on pictures of the world."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax3dgen.core import image
+from jax3dgen.core.errors import WeightError
+from jax3dgen.data import figurines
+from jax3dgen.metrics import janus, referee
+from jax3dgen.nn import referee as nets
+
+
+@pytest.fixture(scope='module')
+def params():
+  return referee.load()
+
+
+def test_sector_matches_a_loop():
+  for degrees in np.arange(-400.0, 400.0, 7.0):
+    want = int(np.floor(((degrees + 22.5) % 360.0) / 45.0))
+    assert int(nets.sector(jnp.deg2rad(degrees))) == want
+  assert int(nets.sector(jnp.float32(2 * np.pi - 1e-7))) == 0
+
+
+def test_azimuth_target_is_a_distribution_that_peaks_in_its_sector():
+  azimuth = jnp.asarray(np.random.default_rng(0).uniform(-9, 9, 200), jnp.float32)
+  target = nets.azimuth_target(azimuth, 4.0)
+  np.testing.assert_allclose(target.sum(-1), 1.0, rtol=1e-5)
+  folded = target.reshape(-1, nets.SECTORS, nets.BINS_PER_SECTOR).sum(-1)
+  np.testing.assert_array_equal(folded.argmax(-1), nets.sector(azimuth))
+  border = nets.azimuth_target(jnp.deg2rad(jnp.float32(22.5)), 4.0)
+  folded = border.reshape(nets.SECTORS, nets.BINS_PER_SECTOR).sum(-1)
+  np.testing.assert_allclose(folded[:2], 0.5, atol=1e-3)  # a border is a tie
+
+
+def test_sector_probabilities_match_a_numpy_sum():
+  logits = np.random.default_rng(0).normal(size=(3, nets.BINS)).astype(np.float32)
+  p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  want = np.stack([p[:, 9 * i:9 * i + 9].sum(-1) for i in range(8)], -1)
+  np.testing.assert_allclose(nets.sector_probabilities(jnp.asarray(logits)), want, rtol=1e-5)
+
+
+def test_net_is_rebuilt_from_its_parameters():
+  net = nets.Referee(kinds=5, colors=3, widths=(8, 12), hidden=16)
+  tree = net.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))['params']
+  assert nets.of(tree) == net
+
+
+def test_judgement_of_any_size_is_one_of_probabilities(params):
+  images = jax.random.uniform(jax.random.key(0), (2, 64, 64, 3))
+  got = referee.classify(params, images)
+  words = referee.labels()
+  assert got.kind.shape == (2, len(words.kinds) + 1) and got.color.shape == (2, len(words.colors))
+  assert got.sector.shape == (2, nets.SECTORS) and got.face.shape == (2,)
+  for p in (got.kind, got.color, got.sector):
+    np.testing.assert_allclose(p.sum(-1), 1.0, rtol=1e-5)
+  small = referee.classify(params, image.resize(images, (32, 32)))
+  np.testing.assert_allclose(got.kind, small.kind, atol=1e-5)
+
+
+def test_labels_are_those_of_the_world():
+  words = referee.labels()
+  assert words.kinds == tuple(figurines.KINDS) and words.colors == tuple(figurines.COLORS)
+  assert set(words.face_arc_deg) == set(figurines.KINDS)
+  assert all(60.0 < arc < 240.0 for arc in words.face_arc_deg.values())
+
+
+def test_recorded_accuracy_meets_the_aims():
+  config = json.loads((referee.folder() / 'config.json').read_text())
+  for pictures in ('clean', 'degraded'):
+    got = config['measured'][pictures]
+    assert got['kind'] >= 0.97 and got['color'] >= 0.97
+    assert got['sector'] >= 0.95 and got['face'] >= 0.95
+  assert (referee.folder() / 'weights.safetensors').stat().st_size <= 1_000_000
+
+
+def test_correct_figurines_have_one_face(params):
+  words = referee.labels()
+  views = json.loads((referee.folder() / 'config.json').read_text())['config']['views']
+  camera = janus.ring(views['ring_distance'], np.deg2rad(views['fovy_deg']))
+  for kind in range(len(figurines.KINDS)):
+    full = lambda x: jnp.full((janus.N_VIEWS,), x, jnp.int32)
+    color = kind % len(figurines.COLORS)
+    figurine = figurines.Figurine(kind=full(kind), color=full(color), hat=full(kind % 2))
+    got = janus.judge(params, figurines.render(figurine, camera, 32).rgb, words,
+                      figurines.KINDS[kind], figurines.COLORS[color])
+    assert got['face_count'] == 1 and got['kind_correct'] and got['color_correct'], got
+    assert got['winding'] == pytest.approx(1.0, abs=0.05) and got['view_kl'] < 0.05
+    assert got['reject_rate'] == 0.0
+
+
+def test_noise_is_no_figurine(params):
+  images = jax.random.uniform(jax.random.key(1), (64, 32, 32, 3))
+  rejected = referee.classify(params, images).kind.argmax(-1) == len(referee.labels().kinds)
+  assert float(rejected.mean()) >= 0.95
+  white = referee.classify(params, jnp.ones((1, 32, 32, 3)))
+  assert int(white.kind.argmax(-1)[0]) == len(referee.labels().kinds)
+
+
+def test_a_damaged_or_missing_referee_is_refused(tmp_path):
+  shutil.copytree(referee.folder(), tmp_path / 'referee')
+  path = tmp_path / 'referee' / 'weights.safetensors'
+  data = bytearray(path.read_bytes())
+  data[-5] ^= 0xFF
+  path.write_bytes(bytes(data))
+  with pytest.raises(WeightError):
+    referee.load(tmp_path / 'referee')
+  with pytest.raises(WeightError, match='no referee'):
+    referee.load(tmp_path / 'nowhere')
+  with pytest.raises(WeightError, match='no referee'):
+    referee.labels(tmp_path / 'nowhere')

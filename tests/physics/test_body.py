@@ -1,0 +1,165 @@
+"""Bodies of concave, broken and odd meshes against trimesh, closed forms and each other."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from jax3dgen.core.errors import MeshError
+from jax3dgen.core.types import Mesh
+from jax3dgen.physics import body
+
+
+def mesh_of(*surfaces):
+  surface = trimesh.util.concatenate(surfaces) if len(surfaces) > 1 else surfaces[0]
+  return Mesh(np.asarray(surface.vertices, np.float64), np.asarray(surface.faces))
+
+
+def ball(radius=0.5, center=(0.0, 0.0, 0.0), inside_out=False):
+  surface = trimesh.creation.icosphere(2, radius)
+  surface.apply_translation(center)
+  if inside_out:
+    surface.invert()
+  return surface
+
+
+def box(center=(0.0, 0.0, 0.0), inside_out=False):
+  surface = trimesh.creation.box((0.5, 1.0, 1.0))
+  surface.apply_translation(center)
+  if inside_out:
+    surface.invert()
+  return surface
+
+
+def assert_same(found, expected, rtol=1e-9):
+  np.testing.assert_allclose(found.mass, expected.mass, rtol=rtol)
+  np.testing.assert_allclose(found.center, expected.center, atol=rtol)
+  np.testing.assert_allclose(found.inertia, expected.inertia, atol=rtol * expected.mass)
+
+
+def l_prism():
+  outline = np.array([(0, 0), (1, 0), (1, 0.2), (0.2, 0.2), (0.2, 1), (0, 1)])
+  vertices = np.concatenate([np.insert(outline, 2, 0.0, 1), np.insert(outline, 2, 0.4, 1)])
+  cap = np.array([(0, 1, 2), (0, 2, 3), (0, 3, 4), (0, 4, 5)])
+  side = [((i, (i + 1) % 6, 6 + i), ((i + 1) % 6, 6 + (i + 1) % 6, 6 + i)) for i in range(6)]
+  return Mesh(vertices, np.concatenate([cap[:, ::-1], cap + 6, np.array(side).reshape(-1, 3)]))
+
+
+def test_l_prism_has_its_own_mass_and_not_that_of_its_hull():
+  found = body.from_mesh(l_prism())
+  assert found.status == 'exact' and found.note == ''
+  np.testing.assert_allclose(found.mass, 144.0)
+  np.testing.assert_allclose(found.center, (0.116 / 0.36, 0.116 / 0.36, 0.2))  # 0.3222
+  assert len(found.hull) == 10  # the inner corner is not on the hull
+
+
+def test_equals_trimesh_on_a_concave_solid():
+  surface = trimesh.creation.torus(0.6, 0.2, major_sections=24, minor_sections=12)
+  surface.apply_transform(trimesh.transformations.rotation_matrix(0.7, (1, 2, 3)))
+  surface.apply_translation((3.0, -2.0, 1.0))
+  found = body.from_mesh(mesh_of(surface), density=500.0)
+  np.testing.assert_allclose(found.mass, 500 * surface.volume)
+  np.testing.assert_allclose(found.center, surface.center_mass, atol=1e-12)
+  np.testing.assert_allclose(found.inertia, 500 * surface.moment_inertia, atol=1e-7)
+  assert {tuple(v) for v in np.round(found.hull, 9)} == {
+      tuple(v) for v in np.round(surface.convex_hull.vertices, 9)}
+
+
+@pytest.mark.parametrize('surface, note', [
+    (box(inside_out=True), 'turned outside out'),
+    (trimesh.Trimesh(box().vertices, box().faces[1:], process=False), 'holes filled'),
+    (trimesh.Trimesh(box().vertices, box().faces[2:], process=False), 'holes filled'),
+    (trimesh.Trimesh(box().vertices, np.concatenate([box().faces[:4, ::-1], box().faces[4:]]),
+                     process=False), 'winding made consistent'),
+    (trimesh.Trimesh(box().vertices, np.concatenate([box().faces, box().faces[3:5]]),
+                     process=False), '2 repeated faces dropped'),
+    (trimesh.Trimesh(box().triangles.reshape(-1, 3) + np.linspace(0, 1e-9, 36)[:, None],
+                     np.arange(36).reshape(-1, 3), process=False), 'vertices welded'),
+])
+def test_repairs_restore_the_solid(surface, note):
+  found = body.from_mesh(mesh_of(surface))
+  assert found.status == 'repaired' and note in found.note
+  assert_same(found, body.from_mesh(mesh_of(box())), rtol=1e-7)
+
+
+def test_triangle_soup_and_unused_vertices_are_no_repair():
+  surface = box()
+  soup = Mesh(np.concatenate([surface.triangles.reshape(-1, 3), [(9.0, 9.0, np.nan)]]),
+              np.concatenate([np.arange(36).reshape(-1, 3), [(3, 3, 4)]]))
+  found = body.from_mesh(soup)
+  assert found.status == 'exact'
+  assert_same(found, body.from_mesh(mesh_of(surface)))
+
+
+def test_shells():
+  sphere, cavity, kernel = (4 / 3 * np.pi * r**3 for r in (0.5, 0.3, 0.1))
+  scale = ball().volume / sphere  # the same for all balls
+  cases = [
+      ((ball(), ball(0.3, inside_out=True)), 'exact', sphere - cavity),
+      ((ball(), ball(0.3, inside_out=True), ball(0.1)), 'exact', sphere - cavity + kernel),
+      ((ball(inside_out=True), ball(0.3)), 'repaired', sphere - cavity),
+      ((ball(), ball(0.3)), 'repaired', sphere),  # an inner shell of the wrong winding
+      ((ball(), ball(center=(2, 0, 0))), 'exact', 2 * sphere),
+      ((ball(), ball(0.3, (2, 0, 0), inside_out=True)), 'repaired', sphere + cavity),
+  ]
+  for surfaces, status, volume in cases:
+    found = body.from_mesh(mesh_of(*surfaces))
+    assert found.status == status, (found.status, found.note)
+    np.testing.assert_allclose(found.mass, 1000 * volume * scale, rtol=1e-6)
+
+
+def test_overlapping_shells_count_once():
+  found = body.from_mesh(mesh_of(box(), box((0.25, 0.0, 0.0))))
+  assert found.status == 'repaired' and '2 shells united' in found.note
+  np.testing.assert_allclose(found.mass, 750.0)
+  np.testing.assert_allclose(found.center, (0.125, 0, 0), atol=1e-9)
+
+
+def test_a_surface_that_bounds_no_solid_gets_its_hull():
+  surface = box()
+  fin = Mesh(np.concatenate([surface.vertices, [(0, 0, 0)]]),
+             np.concatenate([surface.faces, [(0, 3, 8)]]))
+  found = body.from_mesh(fin)
+  assert found.status == 'hull' and 'cannot be closed' in found.note
+  assert_same(found, body.from_mesh(mesh_of(surface)))
+
+
+@pytest.mark.parametrize('factor', [1e-9, 1e9, 1e30])
+def test_absurd_scales_are_brought_to_size_one(factor):
+  surface = trimesh.creation.box((0.5, 1.0, 1.0))
+  found = body.from_mesh(Mesh(surface.vertices * factor, surface.faces))
+  assert found.status == 'exact' and 'scaled' in found.note
+  np.testing.assert_allclose(found.scale * factor, 1.0)
+  assert_same(found, body.from_mesh(mesh_of(surface)))
+
+
+def test_far_from_the_origin_nothing_is_lost():
+  here = body.from_mesh(mesh_of(ball()))
+  there = body.from_mesh(mesh_of(ball(center=(1e5, -1e5, 1e5))))
+  np.testing.assert_allclose(there.mass, here.mass, rtol=1e-8)
+  np.testing.assert_allclose(there.center, (1e5, -1e5, 1e5), rtol=1e-12)
+  np.testing.assert_allclose(there.inertia, here.inertia, atol=1e-5)
+
+
+TRIANGLE = np.array([(0.0, 0, 0), (1, 0, 0), (0, 1, 0)])
+
+
+def doubled_sheet():
+  """A curved sheet with a front and a back: closed, its hull has volume, but it has none."""
+  top = ball().vertices, ball().faces[ball().triangles_center[:, 2] > 0]
+  return Mesh(top[0], np.concatenate([top[1], top[1][:, ::-1]]))
+
+
+@pytest.mark.parametrize('broken, reason', [
+    (Mesh(TRIANGLE, np.array([(0, 1, 2)])), 'flat'),
+    (Mesh(TRIANGLE, np.zeros((0, 3), int)), 'no faces'),
+    (Mesh(TRIANGLE, np.array([(0, 1, 1)])), 'degenerate'),
+    (Mesh(TRIANGLE * 0, np.array([(0, 1, 2)])), 'degenerate'),
+    (Mesh(TRIANGLE, np.array([(0, 1, 2), (0, 2, 1)])), 'flat'),
+    (mesh_of(trimesh.creation.box((1, 1, 0))), 'flat'),
+    (doubled_sheet(), 'no volume'),
+    (Mesh(TRIANGLE * np.nan, np.array([(0, 1, 2)])), 'not finite'),
+    (Mesh(TRIANGLE, np.array([(0, 1, 3)])), 'name vertex 3'),
+])
+def test_what_is_no_body_is_refused(broken, reason):
+  with pytest.raises(MeshError, match=reason):
+    body.from_mesh(broken)

@@ -1,0 +1,224 @@
+"""`python -m experiments.distill` with the tiny config: results, resume, refusals."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+import trimesh
+
+from tests import commands
+
+RESULTS = ('mesh.glb', 'turntable.mp4', 'report.html', 'result.json', 'metrics.csv', 'config.json')
+FIGURES = {'prompt', 'steps', 'seconds', 'params_digest', 'face_count', 'view_kl', 'winding',
+           'kind_correct', 'color_correct', 'stable', 'rotation_deg', 'vertices', 'faces',
+           'watertight'}
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory):
+  """A workdir that the tiny command filled without interruption."""
+  workdir = tmp_path_factory.mktemp('distill') / 'unbroken'
+  done = commands.distill(workdir)
+  assert done.returncode == 0, done.stderr
+  return workdir
+
+
+def copy(unbroken, tmp_path):
+  return pathlib.Path(shutil.copytree(unbroken, tmp_path / 'copy'))
+
+
+def refused(done, *sentences):
+  """Exit status 2, one short message that holds the sentences, no traceback."""
+  assert done.returncode == 2, done.stdout + done.stderr
+  assert 'Traceback' not in done.stderr
+  for sentence in sentences:
+    assert sentence in done.stderr, done.stderr
+
+
+def test_every_result_is_there(unbroken):
+  assert all((unbroken / name).stat().st_size for name in RESULTS)
+  assert not list(unbroken.glob('.*partial*'))
+  figures = commands.result(unbroken)
+  assert FIGURES <= figures.keys()
+  assert figures['prompt'] == 'a red bear' and figures['steps'] == 30
+  mesh = trimesh.load(unbroken / 'mesh.glb', force='mesh')
+  assert (len(mesh.vertices), len(mesh.faces)) == (figures['vertices'], figures['faces'])
+  assert mesh.is_watertight == figures['watertight']
+
+
+def test_a_finished_run_says_so_and_does_nothing(unbroken):
+  before = {p: p.stat().st_mtime_ns for p in unbroken.iterdir() if p.suffix}
+  done = commands.distill(unbroken)
+  assert done.returncode == 0 and 'is finished' in done.stdout
+  after = {p: p.stat().st_mtime_ns for p in unbroken.iterdir() if p.suffix}
+  assert {p: t for p, t in after.items() if p.name != 'config.json'} == {
+      p: t for p, t in before.items() if p.name != 'config.json'}
+
+
+@pytest.mark.parametrize('moment', ['in the middle', 'while saving', 'while writing results'])
+def test_a_killed_run_ends_where_an_unbroken_one_does(unbroken, tmp_path, moment):
+  when = {
+      'in the middle': lambda: commands.steps_logged(tmp_path) >= 15,
+      'while saving': lambda: any((tmp_path / 'checkpoints').glob('20*')),
+      'while writing results': lambda: (tmp_path / 'mesh.glb').exists(),
+  }[moment]
+  commands.kill(tmp_path, when)
+  done = commands.distill(tmp_path)
+  assert done.returncode == 0, done.stderr
+  same_run(tmp_path, unbroken)
+
+
+def same_run(workdir, unbroken):
+  ours, theirs = commands.result(workdir), commands.result(unbroken)
+  assert ours['params_digest'] == theirs['params_digest']
+  assert {k: v for k, v in ours.items() if k != 'seconds'} == {
+      k: v for k, v in theirs.items() if k != 'seconds'}
+  assert (workdir / 'metrics.csv').read_text() == (unbroken / 'metrics.csv').read_text()
+
+
+def test_sigterm_saves_and_exits_143(unbroken, tmp_path):
+  status = commands.interrupt(tmp_path, lambda: commands.steps_logged(tmp_path) >= 5,
+                              signal.SIGTERM)
+  assert status == 143
+  assert [p for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdigit()]
+  assert commands.distill(tmp_path).returncode == 0
+  same_run(tmp_path, unbroken)
+
+
+def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
+  workdir = copy(unbroken, tmp_path)
+  for name in RESULTS[:4]:
+    (workdir / name).unlink()
+  newest = max((workdir / 'checkpoints').glob('[0-9]*'), key=lambda p: int(p.name))
+  rng = np.random.default_rng(0)
+  for file in newest.rglob('*'):
+    if file.is_file() and file.stat().st_size > 1000:
+      data = bytearray(file.read_bytes())
+      for at in rng.integers(len(data), size=100):
+        data[at] ^= 1 << int(rng.integers(8))
+      file.write_bytes(data)
+  done = commands.distill(workdir)
+  assert done.returncode == 0, done.stderr
+  assert f'step {newest.name} is damaged' in done.stdout
+  same_run(workdir, unbroken)
+
+
+@pytest.mark.parametrize('args, sentences', [
+    (['--config.train.stesp=3'], ['config.train.stesp', 'config.train.steps']),
+    (['--config.train.steps=many'], ['config.train.steps', 'whole number']),
+    (['--config.prompt=a red bera'], ['bera', 'bear']),
+    (['--config.prompt='], ['empty']),
+    (['--config.prompt=\U0001f43b'], ['words it knows']),
+    (['--config.prompt=<script>alert(1)</script>'], ['words it knows']),
+    (['--config.distill.name=sdss'], ['sdss', 'sds']),
+    (['--config.prior.weights=no/such/folder'], ['no/such/folder']),
+    (['--config.prior.name=nothing'], ['config.prior.name']),
+    (['--config.train.batch=3'], ['config.train.batch=3']),
+    (['--config.distill.weighting=heavy'], ['weighting', 'fantasia3d']),
+])
+def test_bad_input_is_refused_in_one_sentence(tmp_path, args, sentences):
+  workdir = tmp_path / 'run'
+  refused(commands.distill(workdir, *args), *sentences)
+  assert not (workdir / 'result.json').exists()
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_difference(unbroken, tmp_path):
+  workdir = copy(unbroken, tmp_path)
+  before = (workdir / 'config.json').read_bytes()
+  refused(commands.distill(workdir, '--config.distill.guidance=7.5'), 'distill.guidance', '4.0',
+          '7.5', '--allow_change')
+  assert (workdir / 'config.json').read_bytes() == before
+
+
+def test_another_prompt_in_the_same_workdir_is_refused(unbroken, tmp_path):
+  refused(commands.distill(copy(unbroken, tmp_path), '--config.prompt=a blue car'), 'prompt',
+          'a red bear', 'a blue car')
+
+
+def test_a_workdir_that_cannot_be_made_is_refused():
+  refused(commands.distill('/dev/null/run'), 'cannot write', '/dev/null/run')
+
+
+def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+  (tmp_path / 'run').write_text('mine')
+  refused(commands.distill(tmp_path / 'run'), str(tmp_path / 'run'))
+  assert (tmp_path / 'run').read_text() == 'mine'
+
+
+def test_two_runs_in_one_workdir(tmp_path):
+  refusals = []
+
+  def second():
+    if commands.steps_logged(tmp_path) < 1:
+      return False
+    refusals.append(commands.distill(tmp_path))
+    return True
+  commands.kill(tmp_path, second, '--config.train.steps=100000')
+  refused(refusals[0], 'another process is using')
+
+
+def test_an_own_loss_runs_from_a_file_beside(unbroken, tmp_path):
+  code = (commands.ROOT / 'README.md').read_text().split('# my_loss.py', 1)[1].split('```')[0]
+  (tmp_path / 'my_loss.py').write_text('# my_loss.py' + code)
+  done = commands.distill('run', '--config.distill.name=my_loss', cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert commands.result(tmp_path / 'run')['params_digest'] != (
+      commands.result(unbroken)['params_digest'])
+
+
+def test_python_call_and_command_end_alike(unbroken, tmp_path):
+  code = ('from configs import embedded\n'
+          'from jax3dgen.train import distill\n'
+          'config = embedded.get_config("tiny")\n'
+          f'print(distill.run(config, {str(tmp_path)!r}).figures["params_digest"])\n')
+  done = subprocess.run([commands.sys.executable, '-c', code], cwd=commands.ROOT,
+                        env=commands.environment(), capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.split()[-1] == commands.result(unbroken)['params_digest']
+
+
+def test_a_list_of_prompts_skips_the_bad_one(tmp_path):
+  (tmp_path / 'prompts.txt').write_text('a blue robot\na flying carpet\n')
+  done = commands.distill(tmp_path / 'runs', '--prompts', tmp_path / 'prompts.txt')
+  assert done.returncode == 3, done.stderr
+  assert 'carpet' in done.stderr
+  [made] = list((tmp_path / 'runs').glob('*/result.json'))
+  assert json.loads(made.read_text())['prompt'] == 'a blue robot'
+
+
+def test_the_tiny_run_passes_in_a_hostile_environment(unbroken, tmp_path):
+  # Case 25: read-only home, no network, no display, another locale, -O, a path with blanks.
+  home = tmp_path / 'home'
+  home.mkdir(mode=0o500)
+  workdir = tmp_path / 'ein Ördner mit Leerzeichen ☃'
+  env = commands.environment(HOME=str(home), LC_ALL='C', LANG='C', PYTHONDONTWRITEBYTECODE='1')
+  env.pop('DISPLAY', None)
+  offline = ['unshare', '-n', '--'] if shutil.which('unshare') and subprocess.run(
+      ['unshare', '-n', 'true'], capture_output=True, check=False).returncode == 0 else []
+  done = commands.distill(workdir, env=env, python=['-O'], prefix=offline)
+  assert done.returncode == 0, done.stderr
+  same_run(workdir, unbroken)
+
+
+def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
+  (tmp_path / 'bad_loss.py').write_text(
+      'import jax.numpy as jnp\n'
+      'from jax3dgen.distill import base, sds\n'
+      'def direction(*args):\n'
+      '  g, state, metrics = sds.direction(*args)\n'
+      '  return jnp.where(args[1].step >= 12, jnp.nan, g), state, metrics\n'
+      'DISTILLATION = base.stateless(direction)\n')
+  done = commands.distill('run', '--config.distill.name=bad_loss', '--config.train.max_skipped=5',
+                          cwd=tmp_path)
+  refused(done, 'non-finite')
+  assert [p for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()]
+
+
+@pytest.mark.parametrize('field, value, word', [('empty', '0.9', 'empty'), ('fog', '0.01', 'fog')])
+def test_the_watchdog_names_the_collapse(tmp_path, field, value, word):
+  done = commands.distill(tmp_path, '--config.watch.after=5', f'--config.watch.{field}={value}')
+  refused(done, word)

@@ -1,0 +1,68 @@
+"""The doctor's screen: it always comes, names what is missing, and flags each known trap."""
+
+import configparser
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import doctor
+from jax3dgen.core import launch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOOD = dict(backend='cpu', jaxlib='0.10.2', python=(3, 11), nvidia=False, memory=16.0,
+            env={'JAX_COMPILATION_CACHE_DIR': '/cache', launch.GUARD: 'MALLOC_ARENA_MAX'})
+
+
+def test_a_good_machine_has_no_trap():
+  assert list(doctor.traps(**GOOD)) == []
+  assert list(doctor.traps(**GOOD | dict(memory=None))) == []
+  gpu = dict(backend='gpu', jaxlib='0.11.1', python=(3, 12), nvidia=True)
+  assert list(doctor.traps(**GOOD | gpu)) == []
+
+
+@pytest.mark.parametrize('change, word', [
+    (dict(backend='gpu', jaxlib='0.10.2', nvidia=True), 'hundreds of times slower'),
+    (dict(backend='gpu', jaxlib='0.11.0', nvidia=True, python=(3, 12)), 'hundreds of times slower'),
+    (dict(nvidia=True), 'needs Python 3.12'),
+    (dict(nvidia=True, python=(3, 12)), 'cuda'),
+    (dict(env={'JAX_COMPILATION_CACHE_DIR': '/c', launch.GUARD: 'XLA_FLAGS'}), 'XLA_FLAGS'),
+    (dict(env={}), 'compilation cache'),
+    (dict(memory=1.5), '1.5 GiB'),
+])
+def test_each_trap_is_flagged(change, word):
+  sentence, = doctor.traps(**GOOD | change)
+  assert word in sentence
+
+
+def test_extras_are_those_of_the_package():
+  setup = configparser.ConfigParser()
+  setup.read(ROOT / 'setup.cfg')
+  assert set(doctor.EXTRAS) == set(setup['options.extras_require'])
+
+
+def test_damaged_weights_are_seen(tmp_path):
+  folder = tmp_path / 'net'
+  folder.mkdir()
+  (folder / 'weights.safetensors').write_bytes(b'weights')
+  (folder / 'sha256').write_text(hashlib.sha256(b'weights').hexdigest() + '\n')
+  assert [(name, whole) for name, _, whole in doctor.weights(tmp_path)] == [('net', True)]
+  (folder / 'weights.safetensors').write_bytes(b'wrights')
+  assert [whole for _, _, whole in doctor.weights(tmp_path)] == [False]
+
+
+def test_the_command_shows_one_screen():
+  env = {k: v for k, v in os.environ.items() if k != launch.GUARD}
+  done = subprocess.run([sys.executable, '-m', 'experiments.doctor'], cwd=ROOT, text=True,
+                        capture_output=True, timeout=120,
+                        env=env | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
+  assert done.returncode == 0, done.stderr
+  lines = done.stdout.splitlines()
+  assert len(lines) < 30
+  assert [line for line in lines if line.startswith('devices')] == ['devices    cpu:0, cpu:1 (cpu)']
+  assert [line for line in lines if line.startswith('!') and 'XLA_FLAGS' in line]
+  assert sum(line.startswith('extra') for line in lines) == len(doctor.EXTRAS)
+  assert 'WRONG' not in done.stdout

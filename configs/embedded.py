@@ -1,8 +1,8 @@
 """Text to a standing 3D asset on the embedded 32-pixel prior, on a laptop.
 
-`embedded.py` gives each view its phrase ("side view") and is the README's demo; `:plain` gives every
-view the plain caption, and shows the Janus problem; `:tiny` runs every part in seconds, for tests.
-The figures to expect, with their seeds, are in the README beside the commands that made them.
+`embedded.py` gives each view its phrase ("side view") and is the README's demo; `:plain` gives
+every view the plain caption, and shows the Janus problem; `:tiny` runs every part in seconds, for
+tests. The figures to expect, with their seeds, are in the README beside the commands that made them.
 """
 
 from jax3dgen.train import distill_config

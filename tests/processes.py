@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TIMEOUT = 120
+TIMEOUT = 300
 
 
 def start(module, *args, devices=2, **env):

@@ -156,7 +156,8 @@ def test_readme_has_examples():
   assert any('distill.run(' in block for block in examples())
 
 
-@pytest.mark.parametrize('number', range(len(examples())))
+@pytest.mark.parametrize('number', [
+    pytest.param(n, marks=[pytest.mark.slow] * (n > 0)) for n in range(len(examples()))])
 def test_readme_examples_run_from_an_empty_folder(outside, tmp_path, number):
   _, config = _config.load(f'{ROOT / "configs" / "embedded.py"}:tiny')
   made = "\nassert None not in globals().get('results', [])\n"

@@ -19,8 +19,8 @@ def look_at(eye, target, up=(0.0, 0.0, 1.0)):
   x right, y up, looks along -z; the rotation has determinant +1. `up` must not be parallel to the
   line of sight.
   """
-  eye, target = jnp.broadcast_arrays(jnp.asarray(eye, jnp.float32), jnp.asarray(target, jnp.float32))
-  up = jnp.broadcast_to(jnp.asarray(up, jnp.float32), eye.shape)
+  eye, target, up = jnp.broadcast_arrays(
+      *(jnp.asarray(x, jnp.float32) for x in (eye, target, up)))
   back = eye - target
   back = back / jnp.linalg.norm(back, axis=-1, keepdims=True)
   right = jnp.cross(up, back)

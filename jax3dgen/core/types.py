@@ -6,7 +6,8 @@ the unit ball, azimuth 0 looks at the object's front (+x) and grows counter-cloc
 above. Angles are radians. Images are float32 in [0, 1], row 0 at the top.
 """
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from flax import struct
 import jax

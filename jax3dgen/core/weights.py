@@ -9,12 +9,12 @@ import os
 import pathlib
 
 from flax import traverse_util
-import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
+from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import WeightError
 
 PICKLE_SUFFIXES = ('.bin', '.ckpt', '.pickle', '.pkl', '.pt', '.pth')
@@ -35,10 +35,11 @@ def save(path, tree, metadata=None, dtype=None):
   `metadata` is a dict of strings. The file appears under its name only when it is whole.
   """
   path = pathlib.Path(path)
-  flat = {name: np.asarray(leaf) for name, leaf in flatten(tree).items()}
+  flat = {name: np.asarray(leaf) for name, leaf in trees.named(tree).items()}
   if dtype is not None:
-    flat = {name: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
-            for name, leaf in flat.items()}
+    with np.errstate(over='ignore'):  # what overflows is refused by name below
+      flat = {name: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
+              for name, leaf in flat.items()}
   _refuse_nonfinite(path, flat)
   beside = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
@@ -56,7 +57,7 @@ def load(path, sha256=None, target=None):
   ShapeDtypeStructs whose names and shapes the file must have exactly.
   """
   path = pathlib.Path(path)
-  _refuse_foreign(path)
+  refuse_foreign(path)
   if sha256 is not None and (found := digest(path)) != sha256:
     raise WeightError(f'{path} is damaged or was replaced: its sha256 is {found[:16]}..., '
                       f'expected {sha256[:16]}...; fetch it again.')
@@ -68,42 +69,14 @@ def load(path, sha256=None, target=None):
   flat = {name: jnp.asarray(leaf, jnp.float32 if _is_float(leaf) else leaf.dtype)
           for name, leaf in flat.items()}
   if target is not None:
-    match(path, flat, flatten(target))
-  return traverse_util.unflatten_dict(flat, sep='/')
+    match(path, flat, trees.named(target))
+  try:
+    return traverse_util.unflatten_dict(flat, sep='/')
+  except (TypeError, AttributeError) as error:
+    raise WeightError(f'{path}: one tensor is named like the folder of another.') from error
 
 
-def flatten(tree):
-  """A nested dict of arrays as {'a/b/c': array}."""
-  return traverse_util.flatten_dict(tree, sep='/')
-
-
-def match(path, found, wanted):
-  """WeightError with one table of what is missing, unused or misshaped in `found` for `wanted`."""
-  shape = lambda leaf: 'x'.join(map(str, leaf.shape)) or 'scalar'
-  rows = [(name, 'missing', '-', shape(wanted[name])) for name in sorted(wanted.keys() - found)]
-  rows += [(name, 'unused', shape(found[name]), '-') for name in sorted(found.keys() - wanted)]
-  rows += [(name, 'misshaped', shape(found[name]), shape(wanted[name]))
-           for name in sorted(wanted.keys() & found) if found[name].shape != wanted[name].shape]
-  if not rows:
-    return
-  rows = [('tensor', 'fault', 'in the file', 'in the network')] + rows
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = ['  '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-           for row in rows]
-  raise WeightError(f'{path} holds the weights of another network: {len(rows) - 1} tensors differ.\n'
-                    + '\n'.join(lines))
-
-
-def shapes(init, *args):
-  """The target tree of `load`: what init(*args) would return, without computing it."""
-  return jax.eval_shape(init, *args)
-
-
-def _is_float(leaf):
-  return jnp.issubdtype(leaf.dtype, jnp.floating)
-
-
-def _refuse_foreign(path):
+def refuse_foreign(path):
   """WeightError unless `path` is a file whose first bytes can be a safetensors header."""
   if path.suffix.lower() in PICKLE_SUFFIXES:
     raise WeightError(f'{path} is a pickle by its name; pickles can run code and are never read. '
@@ -121,6 +94,27 @@ def _refuse_foreign(path):
   if len(head) < 9 or length > min(size - 8, HEADER_LIMIT):
     raise WeightError(f'{path} is no whole safetensors file: its header claims {length} bytes of '
                       f'a file of {size}.')
+
+
+def match(path, found, wanted):
+  """WeightError with one table of what is missing, unused or misshaped in `found` for `wanted`."""
+  shape = lambda leaf: 'x'.join(map(str, leaf.shape)) or 'scalar'
+  rows = [(name, 'missing', '-', shape(wanted[name])) for name in sorted(wanted.keys() - found)]
+  rows += [(name, 'unused', shape(found[name]), '-') for name in sorted(found.keys() - wanted)]
+  rows += [(name, 'misshaped', shape(found[name]), shape(wanted[name]))
+           for name in sorted(wanted.keys() & found) if found[name].shape != wanted[name].shape]
+  if not rows:
+    return
+  rows = [('tensor', 'fault', 'in the file', 'in the network')] + rows
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = ['  '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+           for row in rows]
+  raise WeightError('\n'.join(
+      [f'{path} holds the weights of another network: {len(rows) - 1} tensors differ.', *lines]))
+
+
+def _is_float(leaf):
+  return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _refuse_nonfinite(path, flat):

@@ -139,7 +139,9 @@ def render(figurine, camera, size, samples=2):
   batch = rays.direction.shape[0]
   flat = lambda x: [x[..., i].reshape(batch, -1) for i in range(3)]
   origin = flat(rays.origin) if camera.orthographic else flat(rays.origin[:, :1, :1])
-  depth, *rgb, region = _cast(figurine, origin, flat(rays.direction))
+  # A component of exactly 0 would make 0 / 0 of a ray in the plane of a box's side.
+  direction = [jnp.where(jnp.abs(d) < 1e-7, 1e-7, d) for d in flat(rays.direction)]
+  depth, *rgb, region = _cast(figurine, origin, direction)
 
   def pixels(x):
     x = x.reshape(batch, size, samples, size, samples)

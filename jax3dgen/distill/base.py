@@ -1,17 +1,18 @@
-"""The record that every distillation objective fills, and the few verbs that objectives are made of.
+"""The record that every distillation objective fills, and the verbs that objectives are made of.
 
 Symbols: x_t = alpha(t) x_0 + sigma(t) eps. An objective returns g [B, h, w, c], the gradient of its
 loss with respect to x_0 in prior space; the training step descends along it through the renderer.
 B counts the views of one device. Nothing here, and no objective, differentiates the renderer.
 """
 
+from collections.abc import Callable
 import difflib
 import importlib
 import importlib.util
 import pathlib
 import re
 import sys
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from flax import struct
 import jax
@@ -116,8 +117,8 @@ def load(name):
   if not found:
     close = difflib.get_close_matches(name, own, 3, 0.5)
     hint = f' Close spellings: {", ".join(close)}.' if close else ''
-    raise ConfigError(f'There is no objective {name!r}: neither one of {", ".join(own)} nor a module '
-                      f'on the path.{hint}')
+    raise ConfigError(f'There is no objective {name!r}: neither one of {", ".join(own)} nor a '
+                      f'module on the path.{hint}')
   module = importlib.import_module(target)
   if not isinstance(getattr(module, 'DISTILLATION', None), Distillation):
     raise ConfigError(f'Module {target!r} defines no DISTILLATION record (see CONTRIBUTING.md).')

@@ -2,16 +2,16 @@
 
 g = w(t) (eps_guided(x_t, t) - eps), with x_t the render noised by eps.
 
-With `clip`, the guided estimate of the clean image is clipped to the prior's range [-1, 1] before it
-is turned back into noise. For w = sigma this reads g = alpha (x_0 - clip(x_hat)): guidance can then
-not ask for colours that no image has. It is meant for pixel-space priors, whose range is known.
+With `clip`, the guided estimate of the clean image is clipped to the prior's range [-1, 1] before
+it is turned back into noise. For w = sigma this reads g = alpha (x_0 - clip(x_hat)): guidance can
+then not ask for colours that no image has. It is meant for pixel priors, whose range is known.
 """
 
 import jax
 import jax.numpy as jnp
 
-from jax3dgen.distill import base
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.distill import base
 from jax3dgen.prior import base as priors
 
 DEFAULTS = {'guidance': 4.0, 'weighting': 'sigma', 'clip': True}

@@ -25,7 +25,7 @@ from jax3dgen.scene import mesh as meshes
 
 READABLE = ('glb', 'obj', 'ply', 'stl')
 MAX_BYTES = 2**29  # of a file that is read
-MAX_ELEMENTS = 2 * 10**7  # vertices or faces of one mesh, all instances counted
+MAX_ELEMENTS = 10**7  # vertices or faces of one mesh, all instances counted
 
 
 def read(path, up='auto'):
@@ -105,15 +105,16 @@ def _parts(data, kind):
 
 def _merged(parts):
   """All triangles as one unchecked Mesh; parts without colours are white among coloured ones."""
-  vertices, faces, colors, count = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], [], 0
+  vertices, faces = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.int64)]
+  colors, count = [], 0
   for points, triangles, shades in parts:
     faces.append(triangles + count)
-    vertices.append(points)
+    vertices.append(points.astype(np.float32))
     colors.append(shades)
     count += len(points)
     if max(count, sum(map(len, faces))) > MAX_ELEMENTS:
       raise MeshError(f'the file places more than {MAX_ELEMENTS} vertices or faces.')
-  mesh = Mesh(np.concatenate(vertices).astype(np.float32), np.concatenate(faces))
+  mesh = Mesh(np.concatenate(vertices), np.concatenate(faces))
   if all(shades is None for shades in colors):
     return mesh
   white = [np.ones_like(points) if shades is None else shades

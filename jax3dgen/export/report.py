@@ -152,7 +152,7 @@ def _previews(previews, title):
   for step, picture in (previews[i] for i in kept):
     text = f'{title} after {step} steps, seen from all sides'
     rows += (f'<figure class="strip"><figcaption>step {figures.number(step)}</figcaption>'
-             f'<img loading="lazy" alt="{html.escape(text)}" '
+             f'<img alt="{html.escape(text)}" '
              f'src="{_data("image/png", turntable.png(turntable.readable(picture)))}"></figure>')
   height, width = np.shape(previews[0][1])[:2]
   views = width // height if width % height == 0 else 0

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 PRIMES = (1, 2654435761, 805459861)
+INTERPOLATIONS = ('linear', 'smoothstep')
 CORNERS = tuple((c & 1, (c >> 1) & 1, c >> 2) for c in range(8))
 
 
@@ -53,7 +54,7 @@ def hash_grid(levels=16, features=2, table_log2=19, base=16, finest=2048, interp
 
   A level is dense where its (resolution + 1)^3 corners fit 2^table_log2 rows, and hashed above.
   """
-  if interpolation not in ('linear', 'smoothstep'):
+  if interpolation not in INTERPOLATIONS:
     raise ValueError(f"interpolation is 'linear' or 'smoothstep', not {interpolation!r}")
   growth = (finest / base) ** (1.0 / max(levels - 1, 1))
   size, offset, out = 2**table_log2, 0, []
@@ -83,20 +84,25 @@ def encode(table, xyz, grid, frac=1.0, method=None):
   in linearly. `method` is 'fused' (CPU) or 'plain' (the reference, and accelerators); None chooses
   by the default backend.
   """
+  if method not in (None, 'fused', 'plain'):
+    raise ValueError(f"method is 'fused' or 'plain', not {method!r}")
   if method is None:
     method = 'fused' if jax.default_backend() == 'cpu' and grid.features == 2 else 'plain'
-  # Without the barrier XLA repeats whatever makes the points (random numbers) in every level's loop.
-  unit = jax.lax.optimization_barrier(jnp.clip(0.5 * (xyz + 1.0), 0.0, 1.0))
-  cells, weights = zip(*(_locate(unit, level, grid.interpolation) for level in grid.levels))
+  box = jnp.clip(xyz, -1.0, 1.0)
   if method == 'fused':
-    out = _interpolate(grid.levels, table, cells, weights)
-  elif method == 'plain':
-    out = _plain(grid.levels, table, cells, weights)
+    # XLA would repeat whatever makes the points (rays, random numbers) in the loop of every level
+    # and corner. It fuses nothing into a product of matrices, so the scaling is written as one.
+    scaled = jnp.matmul(0.5 * jnp.eye(3, dtype=box.dtype), box, precision=jax.lax.Precision.HIGHEST)
   else:
-    raise ValueError(f"method is 'fused' or 'plain', not {method!r}")
-  if isinstance(frac, (int, float)) and frac >= 1.0:
-    return out
-  return out * jnp.repeat(bands(len(grid.levels), frac), grid.features)[:, None]
+    scaled = 0.5 * box
+  unit = scaled + 0.5
+  fade = [None] * len(grid.levels)
+  if not (isinstance(frac, (int, float)) and frac >= 1.0):
+    fade = list(bands(len(grid.levels), frac))
+  cells, weights = zip(*(_locate(unit, level, grid.interpolation, strength)
+                         for level, strength in zip(grid.levels, fade)))
+  interpolate = {'fused': _interpolate, 'plain': _plain}[method]
+  return interpolate(grid.levels, table, cells, weights)
 
 
 def bands(levels, frac):
@@ -104,14 +110,20 @@ def bands(levels, frac):
   return jnp.clip(1.0 + frac * (levels - 1) - jnp.arange(levels, dtype=jnp.float32), 0.0, 1.0)
 
 
-def _locate(unit, level, interpolation):
-  """Points [3, N] in [0, 1] -> (cell, 3 x [N] int32; weights of its corners, 8 x [N])."""
+def _locate(unit, level, interpolation, strength):
+  """Points [3, N] in [0, 1] -> (cell, 3 x [N] int32; weights of its corners, 8 x [N]).
+
+  The weights are scaled by `strength` [], where it is not None.
+  """
   scaled = [u * level.resolution for u in unit]
-  cell = [jnp.minimum(s.astype(jnp.int32), level.resolution - 1) for s in scaled]
+  # Clipped at 0 for the sake of NaN alone, which must not become a place outside the table.
+  cell = [jnp.clip(s.astype(jnp.int32), 0, level.resolution - 1) for s in scaled]
   part = [s - c.astype(s.dtype) for s, c in zip(scaled, cell)]
   if interpolation == 'smoothstep':
     part = [t * t * (3.0 - 2.0 * t) for t in part]
   x, y, z = [(1.0 - t, t) for t in part]
+  if strength is not None:
+    x = [strength * w for w in x]
   return tuple(cell), tuple(x[i] * y[j] * z[k] for i, j, k in CORNERS)
 
 
@@ -147,7 +159,7 @@ def _plain(levels, table, cells, weights):
 def _fetch(table, row):
   """The two features [N], [N] of table rows."""
   flat = table.reshape(-1)
-  get = lambda i: flat.at[i].get(mode='promise_in_bounds')
+  get = lambda i: flat.at[i].get(mode='promise_in_bounds', wrap_negative_indices=False)
   return get(2 * row), get(2 * row + 1)
 
 
@@ -177,12 +189,12 @@ def _correlate(levels, table, cells, cotangent):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _scatter(levels, rows, cells, weights, cotangent):
   """d form / d table: [rows, 2]."""
-  out = jnp.zeros((rows,), jnp.complex64)
+  out = jnp.zeros((rows,), jnp.result_type(cotangent.dtype, jnp.complex64))
   for i, (level, cell, weight) in enumerate(zip(levels, cells, weights)):
     a, b = cotangent[2 * i], cotangent[2 * i + 1]
     pairs = jnp.concatenate([jax.lax.complex(w * a, w * b) for w in weight])
     row = jnp.concatenate(_corner_rows(level, cell))
-    out = out.at[row].add(pairs, mode='promise_in_bounds')
+    out = out.at[row].add(pairs, mode='promise_in_bounds', wrap_negative_indices=False)
   return jnp.stack([out.real, out.imag], -1)
 
 

@@ -6,7 +6,8 @@ u = eps - x_0 (rectified flow, x_t = (1 - t) x_0 + t eps); `as_eps` turns each i
 objective branches on it.
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import chex
 import jax
@@ -52,7 +53,7 @@ def noise_to(schedule, x0, t, eps):
 
 
 def x0_from_eps(schedule, x_t, t, eps):
-  """The clean estimate that eps implies (Tweedie's mean for the optimal eps); alpha must not be 0."""
+  """The clean estimate that eps implies (Tweedie's mean for the best eps); alpha must not be 0."""
   alpha, sigma = coefficients(schedule, t, x_t)
   return (x_t - sigma * eps) / alpha
 
@@ -108,6 +109,6 @@ def guide(eps_null, eps_cond, scale):
 
 def predict_guided(prior, params, x_t, t, cond, null, scale):
   """eps [B, ...] under guidance `scale`: one call of the denoiser on 2 B rows."""
-  double = lambda a, b: jnp.concatenate([a, b])
-  eps = prior.predict(params, double(x_t, x_t), double(t, t), jax.tree.map(double, null, cond))
+  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), (x_t, t, null), (x_t, t, cond))
+  eps = prior.predict(params, *both)
   return guide(*jnp.split(eps, 2), scale)

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jax3dgen.core import image as images
-from jax3dgen.core import rng, weights as weight_files
+from jax3dgen.core import rng
+from jax3dgen.core import weights as weight_files
 from jax3dgen.core.errors import WeightError
 from jax3dgen.core.types import Cond
 from jax3dgen.nn import caption, unet_small
@@ -70,20 +71,29 @@ def load(weights=None):
   tokenize(list of B strings) -> ids [B, L] int32; '' is the null caption. ConfigError where a word
   is unknown, WeightError where the folder is incomplete, damaged or of another network.
   """
-  folder = pathlib.Path(weights) if weights else shipped()
-  config, words = (_read_json(folder / name) for name in ('config.json', 'words.json'))
+  config, words, params = read(weights)
+  length = config['text']['length']
+  return make(config), params, lambda texts: vocabulary.tokenize(texts, words, length)
+
+
+def read(weights=None):
+  """(network config, words, params) of a folder of weights, or of a weights file inside one."""
+  path = pathlib.Path(weights) if weights else shipped()
+  if path.is_dir():
+    path = path / 'weights.safetensors'
+  weight_files.refuse_foreign(path)
+  config, words = (_read_json(path.with_name(name)) for name in ('config.json', 'words.json'))
   try:
-    sha256 = (folder / 'sha256').read_text().split()[0]
-    prior, length = make(config), config['text']['length']
-    target = weight_files.shapes(prior.init, jax.random.key(0))
+    sha256 = path.with_name('sha256').read_text().split()[0]
   except (OSError, IndexError) as error:
-    raise WeightError(f'{folder / "sha256"} is missing or empty; it belongs to the weights.'
+    raise WeightError(f'{path.with_name("sha256")} is missing or empty; it belongs to the weights.'
                       ) from error
-  except (KeyError, TypeError, ValueError) as error:
-    raise WeightError(f'{folder / "config.json"} does not describe this network ({error!r}).'
-                      ) from error
-  params = weight_files.load(folder / 'weights.safetensors', sha256, target)
-  return prior, params, lambda texts: vocabulary.tokenize(texts, words, length)
+  try:
+    target = jax.eval_shape(network(config)[0], jax.random.key(0))
+  except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    raise WeightError(f'{path.with_name("config.json")} does not describe this network '
+                      f'({str(error).splitlines()[0]}).') from error
+  return config, words, weight_files.load(path, sha256, target)
 
 
 def shipped():

@@ -15,8 +15,8 @@ def times(schedule, steps):
 def ddim_step(schedule, x, t, t_next, eps, noise, eta, clip=None):
   """x_t [B, ...] -> x_{t_next} (Song et al. 2021, Eq. 12); eta 0 deterministic, 1 ancestral.
 
-  t and t_next are [B]. The signal is rescaled by its own sigma, so schedules need not preserve
-  variance. `clip` bounds the clean estimate (and the eps that is consistent with it) to [-clip, clip].
+  t and t_next are [B]. The schedule need not preserve variance. `clip` bounds the clean
+  estimate to [-clip, clip] and makes eps consistent with it.
   """
   x0 = base.x0_from_eps(schedule, x, t, eps)
   if clip is not None:

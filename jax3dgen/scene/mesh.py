@@ -1,8 +1,9 @@
 """From a density field to one closed, coloured triangle mesh.
 
 The field is sampled on a grid over the box [-1, 1]^3 in compiled chunks of fixed size; marching
-cubes, cleaning and all that has no fixed size run on the host (numpy, scikit-image). Axes: V
-vertices, F faces, N points. Densities are in 1/unit; faces are counter-clockwise from outside.
+cubes, cleaning and all that has no fixed size run on the host (numpy, scikit-image). What lies
+outside the ball that is rendered was never seen, and counts as empty. Axes: V vertices, F faces, N
+points. Densities are in 1/unit; faces are counter-clockwise from outside.
 """
 
 import functools
@@ -24,16 +25,16 @@ NUDGE = 0.02  # keeps vertices off the grid points, where triangles would have n
 DEPTHS = np.arange(-1, 7, dtype=np.float32) / 2  # of the colour samples, in grid cells
 
 
-def extract(query, params, resolution, level=None, frac=1.0):
+def extract(query, params, resolution, level=None, frac=1.0, radius=1.0):
   """The surface density = `level` of a field as a Mesh (host arrays), with sRGB vertex colours.
 
   `query` (params, xyz [..., 3], frac) -> Sample(density, rgb) is sampled at `resolution`^3 points;
-  where the object leaves the box, the surface is closed within one grid cell outside it. `level`
-  None takes `automatic_level`. Only the shell with the largest volume is kept: floaters and inner
-  voids go, and what remains is one watertight solid. Raises MeshError where no density reaches the
-  level.
+  where the object leaves the ball of `radius` round the origin, the surface is closed within one
+  grid cell. `level` None takes `automatic_level`. Only the shell with the largest volume is kept:
+  floaters and inner voids go, and what remains is one watertight solid. Raises MeshError where no
+  density reaches the level.
   """
-  density = sample(query, params, resolution, frac)
+  density = sample(query, params, resolution, frac, radius)
   spacing = 2.0 / (resolution - 1)
   if level is None:
     level = automatic_level(density, spacing)
@@ -47,14 +48,19 @@ def extract(query, params, resolution, level=None, frac=1.0):
   return Mesh(vertices, faces, _colors(query, params, vertices, faces, spacing, frac))
 
 
-def sample(query, params, resolution, frac=1.0):
-  """Densities [R, R, R] (numpy; axes x, y, z) of a field at the R^3 grid points of the box."""
+def sample(query, params, resolution, frac=1.0, radius=1.0):
+  """Densities [R, R, R] (numpy; axes x, y, z) of a field at the R^3 grid points of the box.
+
+  They fade out over one grid cell at the ball of `radius` and are 0 beyond it.
+  """
   axis = np.linspace(-1.0, 1.0, resolution, dtype=np.float32)
   density = np.empty(resolution**3, np.float32)
   for start in range(0, resolution**3, CHUNK):
     index = np.arange(start, min(start + CHUNK, resolution**3))
     xyz = axis[np.stack(np.unravel_index(index, (resolution,) * 3), -1)]
-    density[index] = _density(query, params, _padded(xyz), frac)[:len(index)]
+    faded = (radius - np.linalg.norm(xyz, axis=-1)) * (0.5 * (resolution - 1)) + 0.5
+    found = _density(query, params, _padded(xyz), frac)[:len(index)]
+    density[index] = np.where(faded > 0, found * np.clip(faded, 0.0, 1.0), 0.0)
   if not np.isfinite(density).all():
     raise MeshError('The field has densities that are not finite; its last good checkpoint is the '
                     'place to start from.')

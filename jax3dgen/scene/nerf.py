@@ -1,7 +1,7 @@
 """A density and colour field: multiresolution hash grid and a small dense network.
 
-Parameters are {'grid': {'table' [rows, F]}, 'head': {'w0', 'b0', 'w1', 'b1'}}, float32; the first
-output of the head is the raw density, the other three the raw colour.
+Parameters are {'grid': {'table' [rows, F]}, 'head': {'w0', 'w1'}}, float32; the first output of
+the head is the raw density, the other three the raw colour.
 """
 
 import jax
@@ -21,9 +21,15 @@ def field(levels=16, features=2, table_log2=19, base=16, finest=2048, hidden=64,
   `nn.hashgrid.encode`).
   """
   for value, table, name in ((activation, scenes.ACTIVATIONS, 'density activation'),
-                             (blob, scenes.BLOBS, 'density blob')):
+                             (blob, scenes.BLOBS, 'density blob'),
+                             (interpolation, hashgrid.INTERPOLATIONS, 'interpolation')):
     if value not in table:
       raise ConfigError(f'There is no {name} {value!r}; there are {", ".join(table)}.')
+  if levels < 1 or features < 1 or not 1 <= base <= finest or not 3 <= table_log2 <= 26:
+    raise ConfigError(
+        'A hash grid needs levels >= 1, features >= 1, 1 <= base <= finest and table_log2 in '
+        f'[3, 26]; got levels={levels}, features={features}, base={base}, finest={finest}, '
+        f'table_log2={table_log2}.')
   grid = hashgrid.hash_grid(levels, features, table_log2, base, finest, interpolation)
   activate, bias = scenes.ACTIVATIONS[activation], scenes.BLOBS[blob]
 

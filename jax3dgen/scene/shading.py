@@ -10,6 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core.errors import ConfigError
+
 AMBIENT, DIFFUSE = 0.1, 0.9  # of threestudio's diffuse material
 
 
@@ -46,24 +48,20 @@ def gradient(nadir, zenith):
   return background
 
 
-class Light(NamedTuple):
-  """Point lights [B, 3], one per camera."""
-  position: jax.Array
-
-
 def light_dreamfusion(key, camera):
-  """Direction normalise(camera position + N(0, 1)), distance uniform in [0.8, 1.5]."""
+  """Positions [B, 3]: direction normalise(camera position + N(0, 1)), distance in [0.8, 1.5]."""
   k_offset, k_distance = jax.random.split(key)
   eye = camera.c2w[:, :3, 3]
   toward = eye + jax.random.normal(k_offset, eye.shape)
   toward = toward / jnp.linalg.norm(toward, axis=-1, keepdims=True)
-  return Light(toward * _distance(k_distance, eye.shape[0]))
+  return toward * _distance(k_distance, eye.shape[0])
 
 
 def light_magic3d(key, camera):
-  """Within 60 degrees of the line from the origin to the camera; distance as for DreamFusion.
+  """Positions [B, 3] within 60 degrees of the line from the origin to the camera.
 
-  In the frame whose pole is that line, elevation is uniform in [30, 90] degrees.
+  Distances are uniform in [0.8, 1.5]. In the frame whose pole is that line, elevation is uniform in
+  [30, 90] degrees.
   """
   k_elevation, k_azimuth, k_distance = jax.random.split(key, 3)
   batch = camera.c2w.shape[0]
@@ -72,7 +70,7 @@ def light_magic3d(key, camera):
   flat = jnp.cos(elevation)
   local = jnp.stack([flat * jnp.cos(azimuth), flat * jnp.sin(azimuth), jnp.sin(elevation)], -1)
   toward = jnp.einsum('bij,bj->bi', camera.c2w[:, :3, :3], local)
-  return Light(toward * _distance(k_distance, batch))
+  return toward * _distance(k_distance, batch)
 
 
 def _distance(key, batch):
@@ -83,23 +81,24 @@ LIGHTS = {'dreamfusion': light_dreamfusion, 'magic3d': light_magic3d}
 
 
 def shade(rendering, rays, light, textureless=False, ambient=AMBIENT, diffuse=DIFFUSE):
-  """The Rendering [B, ..., 3] lit by a point light per camera; needs sample normals.
+  """The Rendering [B, ..., 3] lit by point lights [B, 3], one per camera; needs sample normals.
 
   Every sample reflects ambient + diffuse max(0, n.l) of its albedo; `textureless` (bool or traced)
   takes white for all albedos. The light of a ray is the weighted mean of its samples' light, times
   its composited albedo: exact where either is constant along the ray.
   """
-  position = light.position.reshape(light.position.shape[:1] + (1,) * (rays.origin.ndim - 1) + (3,))
+  if rendering.sample_normals is None:
+    raise ConfigError("Shading needs normals: set render.normals to 'analytic' or 'finite'.")
   points = rays.origin[..., None, :] + rendering.mids[..., None] * rays.direction[..., None, :]
-  toward = jnp.broadcast_to(position, points.shape) - points
+  lights = light.reshape(light.shape[:1] + (1,) * (points.ndim - 2) + (3,))
+  toward = jnp.broadcast_to(lights, points.shape) - points
   length2 = jnp.sum(toward * toward, -1)
   cosine = jnp.sum(rendering.sample_normals * toward, -1) * jax.lax.rsqrt(
       jnp.maximum(length2, 1e-12))
-  light_sum = jnp.sum(rendering.weights * (ambient + diffuse * jnp.maximum(cosine, 0.0)), -1)
-  mean = light_sum / jnp.maximum(rendering.opacity, 1e-5)
-  rgb = jnp.where(textureless, jnp.broadcast_to(light_sum[..., None], rendering.rgb.shape),
-                  rendering.rgb * mean[..., None])
-  return rendering.replace(rgb=rgb)
+  received = jnp.sum(rendering.weights * (ambient + diffuse * jnp.maximum(cosine, 0.0)), -1)
+  mean = received / jnp.maximum(rendering.opacity, 1e-5)
+  white = jnp.broadcast_to(received[..., None], rendering.rgb.shape)
+  return rendering.replace(rgb=jnp.where(textureless, white, rendering.rgb * mean[..., None]))
 
 
 class Style(NamedTuple):

@@ -5,6 +5,7 @@ the newest whole checkpoint and ends bit for bit where an unbroken run ends; a f
 its result and does nothing.
 """
 
+import contextlib
 import importlib
 import json
 import pathlib
@@ -23,8 +24,17 @@ from jax3dgen.data import prompts as phrases
 from jax3dgen.distill import base
 from jax3dgen.prior import words
 from jax3dgen.scene import nerf
-from jax3dgen.train import (checkpoint, distill_config, guard, log, loop, optim, results, scene_step,
-                            state)
+from jax3dgen.train import (
+  checkpoint,
+  distill_config,
+  guard,
+  log,
+  loop,
+  optim,
+  results,
+  scene_step,
+  state,
+)
 
 default_config = distill_config.default_config
 REPEAT = 'jax3dgen.train.distill.run(config, workdir)  # with the config below'
@@ -90,7 +100,7 @@ def complete(config):
 
 
 def build(config):
-  """Parts of a run of a complete config; a Jax3dgenError for anything that the config gets wrong."""
+  """Parts of a run of a complete config; a Jax3dgenError for whatever the config gets wrong."""
   distillation, _ = base.load(config.distill.name)
   if not config.prompt.strip():
     raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
@@ -112,17 +122,17 @@ def build(config):
 
 
 def watchdog(cfg):
-  """metrics -> why the run must stop, or None: an empty field, or fog that fills every view."""
-  def reason(metrics):
-    if metrics['step'] < cfg.watch.after:
+  """(step, metrics) -> why the run must stop, or None: an empty field, or fog in every view."""
+  def reason(step, metrics):
+    if step < cfg.watch.after:
       return None
     opacity = metrics['opacity']
     if opacity < cfg.watch.empty:
       return (f'the field is empty (mean opacity {opacity:.4f}); lower the learning rate or a '
               'sparsity weight')
     if opacity > cfg.watch.fog:
-      return (f'fog fills every view (mean opacity {opacity:.3f}); lower the learning rate or raise '
-              'config.regularizers.sparsity')
+      return (f'fog fills every view (mean opacity {opacity:.3f}); lower the learning rate or '
+              'raise config.regularizers.sparsity')
     return None
   return reason
 
@@ -139,8 +149,8 @@ def finished(workdir, config):
 def run(config, workdir, prompts=None, allow_change=False, command=''):
   """Distils `config.prompt` into `workdir` and returns its Result.
 
-  With a list of `prompts`, each gets a folder of its own below `workdir`, named after it; the return
-  value is then a list, with None where a prompt could not be made (the reason is printed).
+  With a list of `prompts`, each gets a folder of its own below `workdir`, named after it; the
+  return value is then a list, with None where a prompt could not be made (the reason is printed).
   `command` is what the report says repeats the run.
   """
   parallel.initialize()
@@ -161,22 +171,22 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
 
 def run_one(config, workdir, allow_change, command):
   """`run` for one prompt."""
-  began = time.time()
+  began = time.monotonic()
   parts = build(config)
   with guard.lock(workdir):
     guard.check_config(workdir, config, allow_change)
-    checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints', config.checkpoint.keep,
-                                         config.to_json())
-    start, train_state = checkpoints.restore(parts.state) or (0, parts.state)
-    figures = parallel.from_main(lambda: finished(workdir, config))
-    if figures:
-      print(f'{workdir} is finished: {figures["steps"]} steps of {figures["prompt"]!r}.')
-    else:
-      train_state = optimise(parts, workdir, start, train_state, checkpoints)
-      figures = parallel.from_main(
-          lambda: results.write(parts, workdir, train_state.field, config,
-                                time.time() - began, command or REPEAT))
-    checkpoints.close()
+    folder = workdir / 'checkpoints'
+    with contextlib.closing(
+        checkpoint.Checkpoints(folder, config.checkpoint.keep, config.to_json())) as checkpoints:
+      start, train_state = checkpoints.restore(parts.state) or (0, parts.state)
+      figures = parallel.from_main(lambda: finished(workdir, config))
+      if figures and start == config.train.steps:
+        print(f'{workdir} is finished: {figures["steps"]} steps of {figures["prompt"]!r}.')
+        return Result(workdir, figures, train_state.field)
+      if start < config.train.steps:
+        train_state = optimise(parts, workdir, start, train_state, checkpoints)
+    figures = parallel.from_main(lambda: results.write(
+        parts, workdir, train_state.field, config, time.monotonic() - began, command or REPEAT))
   return Result(workdir, figures, train_state.field)
 
 
@@ -187,12 +197,13 @@ def optimise(parts, workdir, start, train_state, checkpoints):
       parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx, cfg,
       parallel.device_count(), parallel.AXIS), 3)
   fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
-  writer = log.Writer(workdir, start)
-  final = loop.run(
-      lambda train_state: mapped(train_state, *fixed), parallel.replicate(train_state), start=start,
-      steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
-      checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
-      hooks=[(cfg.log.preview_every, results.previewer(parts, workdir))],
-      guard=guard.Guard(watchdog(cfg), cfg.train.max_skipped))
-  writer.close()
+  replicated = parallel.replicate(train_state)
+  guard.check_memory(parallel.memory(mapped, replicated, *fixed))
+  with contextlib.closing(log.Writer(workdir, start)) as writer:
+    final = loop.run(
+        lambda train_state: mapped(train_state, *fixed), replicated, start=start,
+        steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
+        checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
+        hooks=[(cfg.log.preview_every, results.previewer(parts, workdir))],
+        guard=guard.Guard(watchdog(cfg), cfg.train.max_skipped))
   return parallel.unreplicate(final)

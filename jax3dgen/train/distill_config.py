@@ -1,13 +1,14 @@
 """The configuration of a distillation run: every field, its default and what it means.
 
-The comment behind a field is its help text. The defaults are those of the embedded prior.
+The comment behind a field is its help text. The defaults are those of the embedded prior. A field
+that takes a schedule takes a number, or (start, from, to, end): linear between two steps.
 """
 
 from ml_collections import ConfigDict, FieldReference
 
 
 def schedule(value):
-  """A field that takes a number, or (start, from, to, end) in steps (see `optim.scalar`)."""
+  """A field that takes a number or a schedule (see `optim.scalar`)."""
   return FieldReference(value, field_type=object)
 
 
@@ -37,7 +38,7 @@ def default_config():
   c.field.hidden = 32  # width of the small network behind the grid
   c.field.interpolation = 'linear'  # linear or smoothstep
   c.field.blob = 'magic3d'  # density bias that starts the object: magic3d, dreamfusion or none
-  c.field.bands = schedule(1.0)  # share of the levels that are on, or (start, from, to, end) in steps
+  c.field.bands = schedule(1.0)  # share of the levels that are on, or a schedule
 
   c.camera = ConfigDict()
   c.camera.elevation_deg = (-5.0, 35.0)  # range of elevations above the horizon
@@ -46,7 +47,7 @@ def default_config():
 
   c.timestep = ConfigDict()
   c.timestep.min = 0.06  # smallest noise level
-  c.timestep.max = schedule((0, 0.96, 0.6, 1200))  # largest one: a number, or (start, from, to, end) in steps
+  c.timestep.max = schedule((0, 0.96, 0.6, 1200))  # largest one, or a schedule
 
   c.render = ConfigDict()
   c.render.size = 32  # pixels per side of a training view
@@ -55,11 +56,18 @@ def default_config():
   c.render.normals = ''  # analytic or finite, where a regulariser or shading needs them
   c.render.background = (1.0, 1.0, 1.0)  # sRGB colour behind the object
 
-  c.regularizers = ConfigDict()  # weights: a number, or (start, from, to, end) in steps
+  c.shading = ConfigDict()
+  c.shading.probability = 0.0  # of a view to be lit by a point light; needs render.normals
+  c.shading.textureless = 0.5  # of a lit view to be drawn without its colours
+  c.shading.albedo_steps = 1000  # steps before the first lit view
+  c.shading.light = 'dreamfusion'  # where the light is: dreamfusion or magic3d
+
+  c.regularizers = ConfigDict()  # weights: numbers or schedules
   c.regularizers.opaque = schedule(0.0)  # binary entropy of the opacity of rays
   c.regularizers.sparsity = schedule(0.0)  # little opacity
   c.regularizers.orientation = schedule(0.0)  # normals that face the camera; needs render.normals
   c.regularizers.z_variance = schedule(0.0)  # thin density along rays
+  c.regularizers.opacity = schedule(0.0)  # squared opacity of rays
   c.regularizers.entropy = schedule(0.0)  # binary entropy of the weights of samples
 
   c.optim = ConfigDict()

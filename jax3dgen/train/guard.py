@@ -17,6 +17,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from jax3dgen.core import errors, parallel
+from jax3dgen.export import files
 
 FREE = r'^(log|checkpoint)\.'  # fields that may change between the parts of a run
 GIB = 2**30
@@ -25,10 +26,11 @@ GIB = 2**30
 class Guard(NamedTuple):
   """When `loop.run` stops by itself.
 
-  `watchdog(metrics)` returns a sentence when the run has collapsed, else None; `max_skipped` is the
-  length of a run of skipped (non-finite) steps that ends it, as counted in metrics['skipped'].
+  `watchdog(step, metrics)` returns a sentence when the run has collapsed, else None;
+  `max_skipped` is the length of a run of skipped (non-finite) steps that ends it, as counted in
+  metrics['skipped'].
   """
-  watchdog: Callable = lambda metrics: None
+  watchdog: Callable = lambda step, metrics: None
   max_skipped: int = 20
 
 
@@ -71,6 +73,15 @@ class Preemption:
 
 
 @contextlib.contextmanager
+def writing(path):
+  """Turns a refused or failed write below `path` into a ConfigError that says why."""
+  try:
+    yield
+  except OSError as error:
+    raise errors.ConfigError(f'{path} cannot be written: {error.strerror or error}.') from error
+
+
+@contextlib.contextmanager
 def lock(workdir):
   """Makes `workdir` and holds it while the block runs; any second process is refused."""
   held = []
@@ -83,12 +94,9 @@ def lock(workdir):
 
 
 def _take(workdir):
-  try:
+  with writing(workdir):
     workdir.mkdir(parents=True, exist_ok=True)
     file = open(workdir / '.lock', 'a')
-  except OSError as error:
-    raise errors.ConfigError(
-        f'The workdir {workdir} cannot be written: {error.strerror}.') from error
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:
@@ -125,14 +133,13 @@ def _check(path, new, allow_change):
   old = _read(path, allow_change)
   if old is not None:
     _compare(path.parent, _flatten(old), _flatten(new), allow_change)
-  beside = path.with_suffix('.json.tmp')
-  beside.write_text(json.dumps(new, indent=2, sort_keys=True) + '\n')
-  os.replace(beside, path)
+  with writing(path), files.replacing(path) as beside:
+    beside.write_text(json.dumps(new, indent=2, sort_keys=True) + '\n', encoding='utf-8')
 
 
 def _read(path, allow_change):
   try:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding='utf-8'))
   except FileNotFoundError:
     return None
   except ValueError as error:

@@ -5,7 +5,6 @@ one's; rates and seconds go to the progress line.
 """
 
 import csv
-import os
 import pathlib
 import sys
 import time
@@ -15,6 +14,8 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from jax3dgen.core import parallel
+from jax3dgen.export import files
+from jax3dgen.train import guard
 
 
 class Writer:
@@ -25,22 +26,24 @@ class Writer:
     if not self._main:
       return
     self._path = pathlib.Path(workdir) / 'metrics.csv'
-    self._path.parent.mkdir(parents=True, exist_ok=True)
-    self._columns, rows = _read(self._path, start)
-    self._rewrite(rows)
-    self._events = SummaryWriter(str(workdir), purge_step=start + 1 if start else None)
+    with guard.writing(self._path):
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      self._columns, rows = _read(self._path, start)
+      self._rewrite(rows)
+      self._events = SummaryWriter(str(workdir), purge_step=start + 1 if start else None)
 
   def write(self, step, metrics):
     """One row of scalars {name: number} at `step`."""
     if not self._main:
       return
     row = {'step': str(step)} | {k: f'{float(v):.9g}' for k, v in metrics.items()}
-    if any(k not in self._columns for k in row):
-      rows = _read(self._path, step)[1]
-      self._columns += [k for k in row if k not in self._columns]
-      self._rewrite(rows)
-    with open(self._path, 'a', newline='') as file:
-      csv.DictWriter(file, self._columns, lineterminator='\n').writerow(row)
+    with guard.writing(self._path):
+      if any(k not in self._columns for k in row):
+        rows = _read(self._path, step)[1]
+        self._columns += [k for k in row if k not in self._columns]
+        self._rewrite(rows)
+      with open(self._path, 'a', newline='', encoding='utf-8') as file:
+        csv.DictWriter(file, self._columns, lineterminator='\n').writerow(row)
     for k, v in metrics.items():
       self._events.add_scalar(k, float(v), step)
 
@@ -56,19 +59,18 @@ class Writer:
       self._events.close()
 
   def _rewrite(self, rows):
-    beside = self._path.with_suffix('.csv.tmp')
-    with open(beside, 'w', newline='') as file:
-      writer = csv.DictWriter(file, self._columns, lineterminator='\n')
-      writer.writeheader()
-      writer.writerows(rows)
-    os.replace(beside, self._path)
+    with files.replacing(self._path) as beside:
+      with open(beside, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, self._columns, lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _read(path, last):
   """(columns, rows up to step `last`) of a metrics file; a torn last line is dropped."""
   if not path.exists():
     return ['step'], []
-  with open(path, newline='') as file:
+  with open(path, newline='', encoding='utf-8', errors='replace') as file:
     reader = csv.DictReader(file)
     columns = list(reader.fieldnames or ['step'])
     rows = [r for r in reader if None not in r.values() and r['step'].isdigit()]

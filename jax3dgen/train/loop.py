@@ -76,7 +76,7 @@ def _judge(step, figures, state, checkpoints, guard):
     raise errors.DivergenceError(
         f'Stopped at step {step}: the gradients of the last {figures["skipped"]:.0f} steps were '
         'not finite, and their updates were skipped; the last good state is saved.')
-  collapse = guard.watchdog(figures)
+  collapse = guard.watchdog(step, figures)
   if collapse:
     raise errors.DivergenceError(f'Stopped at step {step}: {collapse}. The checkpoint before it '
                                  'is kept.')

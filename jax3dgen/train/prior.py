@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from jax3dgen.core import image as images
-from jax3dgen.core import parallel, rng, tree, weights
+from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurine_examples, figurines, prompts
 from jax3dgen.export import turntable
@@ -33,12 +33,14 @@ def net_config(cfg):
 
 def initial_params(cfg, net):
   """New parameters, or those of the folder that config.init names ('shipped': the package's)."""
-  init = embedded.network(net)[0]
   if not cfg.init:
-    return jax.jit(init)(jax.random.key(cfg.seed))
-  folder = embedded.shipped() if cfg.init == 'shipped' else pathlib.Path(cfg.init)
-  target = weights.shapes(init, jax.random.key(0))
-  return weights.load(folder / 'weights.safetensors', target=target)
+    return jax.jit(embedded.network(net)[0])(jax.random.key(cfg.seed))
+  found, words, params = embedded.read(None if cfg.init == 'shipped' else cfg.init)
+  if found != json.loads(json.dumps(net)) or words != figurine_examples.words():
+    raise ConfigError(f'config.init={cfg.init}: those weights are of another network or '
+                      'vocabulary; give config.net, config.text and config.data.size as in its '
+                      'config.json.')
+  return params
 
 
 def drawer(cfg):

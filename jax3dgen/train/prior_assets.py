@@ -15,12 +15,12 @@ from jax3dgen.train import prior_config
 
 CARD = """# Embedded prior: captioned {size}x{size} images of figurines
 
-A text-conditioned v-prediction denoiser ({denoiser:,} parameters, `jax3dgen/nn/unet_small.py`) and a
-caption encoder over a closed vocabulary ({text:,} parameters, `jax3dgen/nn/caption.py`), float16 of
-the exponential moving average (decay {ema}).
+A text-conditioned denoiser that predicts v ({denoiser:,} parameters, `jax3dgen/nn/unet_small.py`)
+and a caption encoder over a closed vocabulary ({text:,} parameters, `jax3dgen/nn/caption.py`),
+float16 of the exponential moving average (decay {ema}).
 
-- **Data**: none but the procedural world of `jax3dgen/data/figurine_examples.py`, drawn and rendered
-  while training: {kinds} in {colors}. The azimuth is biased to the front on purpose (normal,
+- **Data**: none but the procedural world of `jax3dgen/data/figurine_examples.py`, drawn while
+  training: {kinds} in {colors}. The azimuth is biased to the front on purpose (normal,
   {spread_deg:g} degrees; {uniform:.0%} uniform), so that objects with several faces can be studied.
 - **Training**: {steps:,} steps of {batch} images, seed {seed}, started from {start}.
   `{command}`
@@ -77,9 +77,8 @@ def _start(config):
 
 def _command(config):
   """The command that repeats the run: what differs from the config file's defaults."""
-  flat = lambda c: {name: value for name, value in _leaves(c.to_dict())}
-  default = flat(prior_config.default_config())
-  changed = [f' --config.{name}={value!r}' for name, value in flat(config).items()
+  default = dict(_leaves(prior_config.default_config().to_dict()))
+  changed = [f' --config.{name}={value!r}' for name, value in _leaves(config.to_dict())
              if default[name] != value]
   return ('python -m experiments.train_prior --config configs/embedded_prior.py'
           + ''.join(changed) + ' --workdir runs/prior')

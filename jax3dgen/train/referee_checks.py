@@ -3,13 +3,10 @@
 Held-out pictures come from other keys of the same procedural world: none was ever trained on.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import rng
 from jax3dgen.data import figurines, referee_views
 from jax3dgen.metrics import janus, referee
 from jax3dgen.nn import referee as nets
@@ -48,16 +45,13 @@ def accuracy(params, key, views, count, strength):
 
 def reject_rates(params, key, views, count):
   """{sort of no figurine: share of `count` such pictures that is rejected}."""
-  @functools.partial(jax.jit, static_argnums=2)
-  def judge(params, key, make):
-    picture = figurines.render(referee_views.sample(rng.stream(key, 'figurine'), BATCH),
-                               referee_views.sample_views(rng.stream(key, 'camera'), BATCH, views),
-                               nets.SIZE)
-    made = make(rng.stream(key, 'reject'), picture.rgb, picture.opacity[..., None])
-    return (referee.classify(params, made).kind.argmax(-1) == len(figurines.KINDS)).mean()
+  @jax.jit
+  def judge(params, key, which):
+    examples = referee_views.draw(key, BATCH, views, 1.0, 1.0, which)
+    return (referee.classify(params, examples.images).kind.argmax(-1) == examples.kind).mean()
 
-  return {name: float(np.mean([judge(params, k, make) for k in batches(key, count)]))
-          for name, make in referee_views.REJECTS.items()}
+  share = lambda i: np.mean([judge(params, k, jnp.full((BATCH,), i)) for k in batches(key, count)])
+  return {name: float(share(i)) for i, name in enumerate(referee_views.REJECTS)}
 
 
 def strips(params, views):

@@ -4,6 +4,7 @@ Everything is computed from the final field, so a run that was killed in here re
 result.json is written last: where it stands, all the rest stands too.
 """
 
+import functools
 import json
 
 import jax
@@ -19,9 +20,10 @@ from jax3dgen.metrics import janus, referee
 from jax3dgen.physics import body, native
 from jax3dgen.prior import words
 from jax3dgen.scene import mesh, render, shading
-from jax3dgen.train import scene_step
+from jax3dgen.train import guard, scene_step
 
 PREVIEW_VIEWS = 8
+CHUNK = 4096  # rays rendered together
 MOTION_FPS = 30  # of the fall that the report plays
 
 
@@ -39,8 +41,14 @@ def renderer(parts, size):
   """(field parameters, Camera) -> images [B, size, size, 3], centred samples, compiled once."""
   cfg = parts.cfg
   background = shading.constant(cfg.render.background)
-  return jax.jit(lambda params, camera: render.render_image(
-      parts.field.query, params, camera, size, scene_step.render_options(cfg), background))
+
+  @functools.partial(jax.jit, static_argnums=2)
+  def draw(params, camera, chunk):
+    return render.render_image(parts.field.query, params, camera, size,
+                               scene_step.render_options(cfg), background, chunk=chunk)
+
+  return lambda params, camera: guard.halve_once(
+      lambda chunk: jax.block_until_ready(draw(params, camera, chunk)), CHUNK)
 
 
 def previewer(parts, workdir):
@@ -75,12 +83,12 @@ def drop(cfg, surface):
   """(Drop or None, figures): what becomes of the mesh that is let go on the floor."""
   try:
     solid = body.from_mesh(surface)
+    fall = native.drop(solid, seconds=cfg.result.drop_seconds, threshold_deg=cfg.result.stable_deg,
+                       fps=MOTION_FPS)
   except MeshError as e:
     return None, {'stable': None, 'rotation_deg': None, 'body': str(e)}
-  fall = native.drop(solid, seconds=cfg.result.drop_seconds, threshold_deg=cfg.result.stable_deg,
-                     fps=MOTION_FPS)
-  return fall, {'stable': bool(fall.stable), 'rotation_deg': float(fall.rotation_deg),
-                'body': solid.status}
+  return fall, {'stable': fall.stable, 'body': solid.status,
+                'rotation_deg': None if fall.diverged else fall.rotation_deg}
 
 
 def path_of(motion):
@@ -101,8 +109,9 @@ def write(parts, workdir, field, config, seconds, command):
   surface = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
   fall, stability = drop(cfg, surface)
   figures = {
-      'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed, 'seconds': round(seconds, 1),
-      'params_digest': tree.digest(field), **judge(parts, field), **stability,
+      'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
+      'seconds': round(seconds, 1), 'params_digest': tree.digest(field), **judge(parts, field),
+      **stability,
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
       'watertight': mesh.is_watertight(surface.faces)}
   draw = renderer(parts, cfg.result.turntable_size)
@@ -113,7 +122,7 @@ def write(parts, workdir, field, config, seconds, command):
   turntable.write(workdir / 'turntable.mp4', np.stack(frames))
   report.write(
       workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
-      rest=None if fall is None else path_of(fall.motion), fps=MOTION_FPS,
+      rest=path_of(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,
       film=workdir / 'turntable.mp4', glb=workdir / 'mesh.glb', previews=previews(workdir),
       curves=workdir / 'metrics.csv')
   with files.replacing(workdir / 'result.json') as beside:

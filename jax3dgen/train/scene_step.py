@@ -39,33 +39,39 @@ def noise_levels(cfg, key, batch, step):
 
 
 def render_options(cfg):
-  return render.RenderOptions(n_samples=cfg.render.n_samples, n_importance=cfg.render.n_importance,
-                              normals=cfg.render.normals or None)
+  """The renderer's static settings."""
+  r = cfg.render
+  return render.RenderOptions(n_samples=r.n_samples, n_importance=r.n_importance,
+                              normals=r.normals or None)
 
 
-def render_views(cfg, field, params, camera, key, frac, size):
-  """Images [B, size, size, 3] over the config's background, and the Rendering."""
-  rays = cameras.rays(camera, size, size)
-  out = render.render_rays(key, field.query, params, rays, render_options(cfg), frac)
-  background = shading.constant(cfg.render.background)
-  return shading.composite(out, background(rays.direction)), out
+def render_views(cfg, query, params, rays, camera, key, frac, step):
+  """(images [B, H, W, 3] over the config's background, Rendering) of training views.
+
+  With config.shading.probability > 0 a view may be lit by a point light, or be so without texture.
+  """
+  out = render.render_rays(rng.stream(key, 'ray'), query, params, rays, render_options(cfg), frac)
+  if cfg.shading.probability > 0:
+    style = shading.draw_style(rng.stream(key, 'style'), step, cfg.shading.albedo_steps,
+                               cfg.shading.probability, cfg.shading.textureless)
+    light = shading.LIGHTS[cfg.shading.light](rng.stream(key, 'light'), camera)
+    out = shading.apply_style(style, out, rays, light)
+  return shading.composite(out, shading.constant(cfg.render.background)(rays.direction)), out
 
 
-def expected_points(camera, size, out):
-  """Where each pixel's ray ends on average, [B, size, size, 3] in the world frame."""
-  rays = cameras.rays(camera, size, size)
+def expected_points(rays, out):
+  """Where each ray [B, H, W] ends on average, [B, H, W, 3] in the world frame."""
   distance = out.depth / jnp.maximum(out.opacity, 1e-5)
   return rays.origin + distance[..., None] * rays.direction
 
 
-def penalties(cfg, out, direction, step):
-  """(sum of weighted regularisers, their values by name); a weight of 0 costs nothing."""
+def penalties(weights, out, rays, step):
+  """(sum of the weighted regularisers, their values by name); a weight of 0 costs nothing."""
   total, values = jnp.zeros(()), {}
-  for name, weight in sorted(cfg.regularizers.items()):
-    if weight == 0:
-      continue
-    values[name] = regularizers.TERMS[name](out, direction)
-    total = total + optim.scalar(weight, step) * values[name]
+  for name, weight in sorted(weights.items()):
+    if weight != 0:
+      values[name] = regularizers.TERMS[name](out, rays.direction)
+      total = total + optim.scalar(weight, step) * values[name]
   return total, values
 
 
@@ -87,15 +93,17 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
     frac = optim.scalar(cfg.field.bands, state.step)
 
+    rays = cameras.rays(camera, cfg.render.size, cfg.render.size)
+
     def render_and_encode(field_params):
-      picture, out = render_views(cfg, field, field_params, camera, rng.stream(local, 'ray'), frac,
-                                  cfg.render.size)
-      penalty, values = penalties(cfg, out, camera, state.step)
+      picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac,
+                                  state.step)
+      penalty, values = penalties(cfg.regularizers, out, rays, state.step)
       return (prior.encode(params, picture), penalty), (picture, out, values)
 
     (x0, penalty), pull, (picture, out, values) = jax.vjp(render_and_encode, state.field,
                                                          has_aux=True)
-    points = image.resize(expected_points(camera, cfg.render.size, out), x0.shape[1:3])
+    points = image.resize(expected_points(rays, out), x0.shape[1:3])
     view = jax.lax.stop_gradient(
         View(x0, picture, points, t, prompt, camera, state.step, base.classifier_free))
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
@@ -122,5 +130,5 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     metrics = mean(metrics | values | {'opacity': out.opacity.mean(), 't': t.mean()})
     return state, metrics | {
         'grad_norm': optax.tree.norm(grads), 'nonfinite': bad.astype(jnp.float32),
-        'skipped': state.skipped.astype(jnp.float32), 'step': state.step.astype(jnp.float32)}
+        'skipped': state.skipped.astype(jnp.float32)}
   return step

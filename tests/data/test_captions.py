@@ -8,7 +8,6 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.data import captions, figurine_examples, prompts
 from jax3dgen.prior import words
 
-
 _draw = jax.jit(captions.draw)
 BATCH = 500
 

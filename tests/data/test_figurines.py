@@ -104,21 +104,22 @@ def test_shares_and_opacity_agree_and_only_hats_change_with_the_hat():
 def test_background_is_white_and_the_frame_holds_the_figurine():
   for azimuth in (0.0, 45.0, 90.0):
     image = render(figurine(KINDS, hat=1), orbit(azimuth, len(figurines.KINDS)), 32, 2)
-    border = np.asarray(image.rgb)[:, [0, -1]]
-    np.testing.assert_allclose(border, 1.0)
     chex.assert_tree_all_finite(image)
+    np.testing.assert_allclose(np.asarray(image.rgb)[np.asarray(image.opacity) == 0], 1.0)
+    assert (image.opacity[:, [0, -1]] < 0.51).all()  # half of the outermost pixels at most
 
 
 def test_rows_are_independent():
   image = render(figurine(KINDS), orbit(70.0, len(figurines.KINDS)), 32, 2)
-  turned = render(figurine(reversed(KINDS)), orbit(70.0, len(figurines.KINDS)), 32, 2)
+  turned = render(figurine(KINDS[::-1]), orbit(70.0, len(figurines.KINDS)), 32, 2)
   np.testing.assert_allclose(image.rgb, turned.rgb[::-1], atol=1e-5)
 
 
 def test_orthographic_cameras_see_the_same_front():
-  camera = orbit(0.0, len(figurines.KINDS))
+  camera = orbit(0.0, len(figurines.KINDS), elevation=0.0)  # rays in the planes of box sides
   flat = render(figurine(KINDS), camera.replace(orthographic=True), 32, 2)
-  np.testing.assert_allclose(flat.face, render(figurine(KINDS), camera, 32, 2).face, rtol=0.3)
+  near = render(figurine(KINDS), camera, 32, 2)  # perspective enlarges what is in front
+  assert ((flat.face < near.face) & (flat.face > 0.6 * near.face)).all()
 
 
 @pytest.mark.parametrize('kind', KINDS)

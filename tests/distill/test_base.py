@@ -67,8 +67,8 @@ def test_load_finds_a_file_in_the_working_directory(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name, sentence', [
-    ('sdss', 'Close spellings: sds'), ('no.such.module', 'no objective'), ('../sds', 'no module name'),
-    ('json', 'defines no DISTILLATION'), ('', 'no module name')])
+    ('sdss', 'Close spellings: sds'), ('no.such.module', 'no objective'),
+    ('../sds', 'no module name'), ('json', 'defines no DISTILLATION'), ('', 'no module name')])
 def test_load_refuses_in_one_sentence(name, sentence):
   with pytest.raises(ConfigError, match=sentence):
     base.load(name)

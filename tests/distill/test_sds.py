@@ -22,7 +22,8 @@ def test_mean_direction_on_a_gaussian_prior(t, weighting):
   mean, std, away = 0.2, 0.7, 0.5
   prior, params = gaussian.prior(mean, std)
   view = gaussian.view(jnp.full((4000, 2, 2, 1), mean + away), t, base.classifier_free)
-  g, _, _ = sds.direction(jax.random.key(3), view, prior, params, STATE, config(weighting=weighting))
+  g, _, _ = sds.direction(jax.random.key(3), view, prior, params, STATE,
+                          config(weighting=weighting))
   alpha, sigma = np.cos(np.pi * t / 2), np.sin(np.pi * t / 2)
   w = {'sds': sigma**2, 'uniform': 1.0, 'fantasia3d': alpha * sigma**2, 'sigma': sigma}[weighting]
   variance = alpha**2 * std**2 + sigma**2

@@ -83,6 +83,6 @@ async function look(seen) {
   seen.fallen = await press('pose="1"');
   seen.heading = figure.querySelector('output').textContent;
   seen.fetched = performance.getEntriesByType('resource').map((entry) => entry.name.slice(0, 5));
-  seen.pictures = [...document.images].every((i) => i.loading === 'lazy' || i.naturalWidth > 0);
+  seen.pictures = [...document.images].every((picture) => picture.naturalWidth > 0);
   seen.wide = document.documentElement.scrollWidth - innerWidth;
 }

@@ -106,8 +106,8 @@ def test_scenes_are_merged_where_they_are_placed(tmp_path):
   plain = trimesh.Trimesh(box.vertices, box.faces, process=False)
   plain.visual.vertex_colors = np.tile(np.uint8([255, 0, 0, 255]), (8, 1))
   shift = trimesh.transformations.translation_matrix
-  scene.add_geometry(plain, 'a', node_name='a', transform=shift((10, 0, 0)))
-  scene.add_geometry(box, 'b', node_name='b', parent_node_name='a',
+  scene.add_geometry(plain, node_name='a', transform=shift((10, 0, 0)))
+  scene.add_geometry(box, node_name='b', parent_node_name='a',
                      transform=shift((0, 5, 0)) @ np.diag([-1.0, 1, 1, 1]))
   scene.export(tmp_path / 'scene.glb')
   found = mesh_io.read(tmp_path / 'scene.glb', up='z')
@@ -309,7 +309,7 @@ for path in sorted(pathlib.Path({str(tmp_path)!r}).iterdir()):
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 '''
-  done = subprocess.run([sys.executable, '-O', '-c', code], capture_output=True, text=True,
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                         timeout=120, check=False)
   assert done.returncode == 0, done.stderr + done.stdout
   assert int(done.stdout) < 400_000  # KiB

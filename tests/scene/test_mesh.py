@@ -129,10 +129,18 @@ def test_colour_is_that_of_the_visible_skin():
                              atol=0.01)
 
 
-def test_closed_where_the_object_leaves_the_box():
-  found = mesh.extract(field(lambda r, x: 100.0 + 0 * r), {}, 17)
-  assert mesh.is_watertight(found.faces)
-  np.testing.assert_allclose(np.abs(found.vertices).max(-1), 1.0, atol=1 / 16 + 1e-6)
+def test_closed_where_the_object_leaves_the_ball():
+  """What the renderer never sees (the corners of the box) is no part of the mesh."""
+  solid = field(lambda r, x: 100.0 + 0 * r)
+  for radius in (1.0, 0.8):
+    found = mesh.extract(solid, {}, RESOLUTION, radius=radius)
+    assert mesh.is_watertight(found.faces)
+    np.testing.assert_allclose(radii(found), radius, atol=SPACING)
+  halved = mesh.extract(field(lambda r, x: 100.0 * (x[..., 2] > 0)), {}, RESOLUTION)
+  np.testing.assert_allclose(halved.vertices[:, 2].min(), 0, atol=SPACING)
+  assert mesh.is_watertight(halved.faces)
+  wild = field(lambda r, x: jnp.where(r < 0.5, 50.0, jnp.where(r > 1.05, jnp.nan, 0.0)))
+  np.testing.assert_allclose(radii(mesh.extract(wild, {}, RESOLUTION)), 0.5, atol=SPACING)
 
 
 def test_given_level_and_parameters():

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from jax3dgen.core import errors
 from jax3dgen.train import log
 
 
@@ -66,6 +67,15 @@ def test_events_hold_scalars_and_images(tmp_path):
   writer.close()
   data = b''.join(p.read_bytes() for p in tmp_path.glob('events.out.tfevents.*'))
   assert b'loss' in data and b'strip' in data and b'PNG' in data
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+  writer = log.Writer(tmp_path)
+  (tmp_path / 'metrics.csv').unlink()
+  (tmp_path / 'metrics.csv').mkdir()
+  with pytest.raises(errors.ConfigError, match='metrics.csv cannot be written: Is a directory'):
+    writer.write(1, {})
+  writer.close()
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):

@@ -37,13 +37,14 @@ def at(step, action):
 
 
 def test_resumed_run_equals_an_unbroken_one(tmp_path):
+  parts = tmp_path / 'ein Bär, 熊'
   _, whole = toy.run(tmp_path / 'whole', 20)
-  toy.run(tmp_path / 'parts', 10)
-  start, resumed = toy.run(tmp_path / 'parts', 20)
+  toy.run(parts, 10)
+  start, resumed = toy.run(parts, 20)
   assert start == 10
   assert_equal(resumed, whole)
-  assert table(tmp_path / 'parts') == table(tmp_path / 'whole')
-  assert toy.run(tmp_path / 'parts', 20)[0] == 20  # finished: no step is made
+  assert table(parts) == table(tmp_path / 'whole')
+  assert toy.run(parts, 20)[0] == 20  # finished: no step is made
 
 
 @pytest.mark.parametrize('number,status', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -81,12 +82,11 @@ def test_skipped_steps_stop_the_run_with_the_last_good_state(tmp_path):
 
 
 def test_watchdog_stops_before_the_checkpoint(tmp_path):
-  watch = lambda metrics: 'the field is empty' if metrics['loss'] else None
   seen = []
 
-  def watchdog(metrics):
-    seen.append(metrics)
-    return watch(metrics) if len(seen) == 4 else None  # steps 1, 4, 5, 8
+  def watchdog(step, metrics):
+    seen.append(metrics['loss'])
+    return 'the field is empty' if len(seen) == 4 else None  # asked at steps 1, 4, 5 and 8
   with pytest.raises(errors.DivergenceError, match='step 8: the field is empty'):
     toy.run(tmp_path, 30, guard=guard.Guard(watchdog))
   assert newest(tmp_path)[0] == 4
@@ -183,6 +183,6 @@ def test_two_processes_equal_one(tmp_path):
   assert step == 12 and tree.digest(state['w']) == first
   for x, y in zip(jax.tree.leaves(state), jax.tree.leaves(whole)):
     np.testing.assert_allclose(x, y, atol=1e-6, rtol=0)
-  rows = [[np.loadtxt(table(tmp_path / name).splitlines()[1:], delimiter=',')]
+  rows = [np.loadtxt(table(tmp_path / name).splitlines()[1:], delimiter=',')
           for name in ('one', 'two')]
   np.testing.assert_allclose(*rows, rtol=1e-5)

@@ -71,28 +71,38 @@ def test_blur_matches_scipy():
   np.testing.assert_allclose(got[1], images[1], atol=1e-6)
 
 
+def draws(batch):
+  """(u, grain, images) of `batch` rows."""
+  k_u, k_grain, k = jax.random.split(jax.random.key(3), 3)
+  return (jax.random.uniform(k_u, (batch, referee_views.DRAWS)),
+          jax.random.normal(k_grain, (batch, 32, 32, 4)), jax.random.uniform(k, (batch, 32, 32, 3)))
+
+
 def test_no_strength_spoils_nothing():
-  images = jax.random.uniform(jax.random.key(0), (4, 32, 32, 3))
-  got = referee_views.spoil(jax.random.key(1), images, 0.0)
-  np.testing.assert_allclose(got, images, atol=1e-6)
+  u, grain, images = draws(4)
+  np.testing.assert_allclose(referee_views.spoil(u, grain, images, 0.0), images, atol=1e-6)
+  assert float(jnp.abs(referee_views.spoil(u, grain, images) - images).mean()) > 0.01
 
 
 def test_scrambled_keeps_its_pixels_and_halves_shows_both():
-  images = jax.random.uniform(jax.random.key(0), (4, 32, 32, 3))
-  opacity = jnp.ones((4, 32, 32, 1))
-  mixed = referee_views.scrambled(jax.random.key(1), images, opacity)
+  u, grain, images = draws(4)
+  mixed = referee_views.scrambled(u, grain, images, images[..., :1])
   np.testing.assert_allclose(np.sort(mixed[0].ravel()), np.sort(images[0].ravel()))
   assert float(jnp.abs(mixed - images).mean()) > 0.1
-  half = np.asarray(referee_views.halves(jax.random.key(1), images, opacity))
+  half = np.asarray(referee_views.halves(u, grain, images, images[..., :1]))
   own = (half == np.asarray(images)).all(-1).mean((1, 2))
   np.testing.assert_allclose(own, 0.5, atol=0.01)
 
 
-@pytest.mark.parametrize('name', referee_views.REJECTS)
-def test_rejects_are_finite_pictures(name):
-  images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 3))
-  got = referee_views.REJECTS[name](jax.random.key(1), images, images[..., :1])
+def test_rejects_are_chosen_row_by_row():
+  count = len(referee_views.REJECTS)
+  u, grain, images = draws(2 * count)
+  which = jnp.repeat(jnp.arange(count), 2)
+  got = referee_views.rejects(which, u, grain, images, images[..., :1])
   assert got.shape == images.shape and bool(jnp.isfinite(got).all())
+  for i, make in enumerate(referee_views.REJECTS.values()):
+    want = jnp.clip(make(u, grain, images, images[..., :1]), 0, 1)
+    np.testing.assert_array_equal(got[2 * i], want[2 * i])
 
 
 def test_objective_ignores_the_labels_of_rejects(examples):
@@ -134,20 +144,48 @@ def test_the_step_learns_one_batch_by_heart(examples):
   assert float(value) < 0.5 * first
 
 
-def test_pmap_equals_vmap():
+def coloured_noise(key, batch, *_):
+  """Examples of nothing: compiles in no time, for tests of the step alone."""
+  k_image, k_kind, k_color, k_azimuth = jax.random.split(key, 4)
+  return referee_views.Examples(
+      images=jax.random.uniform(k_image, (batch, 32, 32, 3)),
+      kind=jax.random.randint(k_kind, (batch,), 0, len(figurines.KINDS) + 1),
+      color=jax.random.randint(k_color, (batch,), 0, len(figurines.COLORS)),
+      azimuth=jax.random.uniform(k_azimuth, (batch,)), face=jnp.zeros((batch,)))
+
+
+def test_pmap_equals_vmap_and_compiles_once(monkeypatch):
+  monkeypatch.setattr(referee_views, 'draw', coloured_noise)
   net, tx, state = made()
-  count = parallel.device_count()
+  count, traces = parallel.device_count(), []
   step = referee_step.make_step(net, tx, CFG, count, parallel.AXIS)
-  mapped = parallel.map(step, 0)
+
+  def counted(state):
+    traces.append(1)
+    return step(state)
+  mapped = parallel.map(counted, 0)
+  plain = jax.jit(jax.vmap(step, axis_name=parallel.AXIS))
   a = parallel.replicate(state)
   b = jax.tree.map(lambda x: jnp.broadcast_to(x, (count,) + x.shape), state)
-  for _ in range(2):
+  for _ in range(3):
     a, metrics = mapped(a)
-    b, _ = jax.jit(jax.vmap(step, axis_name=parallel.AXIS))(b)
+    b, _ = plain(b)
   for x, y in zip(jax.tree.leaves(parallel.unreplicate(a)), jax.tree.leaves(b)):
     np.testing.assert_allclose(x, y[0], atol=1e-6)
-  assert mapped._cache_size() == 1
+  assert len(traces) == 1
   assert float(parallel.unreplicate(metrics)['nonfinite']) == 0
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(monkeypatch):
+  def broken(key, batch, *_):
+    examples = coloured_noise(key, batch)
+    return examples.replace(azimuth=jnp.full_like(examples.azimuth, jnp.nan))
+  monkeypatch.setattr(referee_views, 'draw', broken)
+  net, tx, state = made()
+  new, metrics = jax.jit(referee_step.make_step(net, tx, CFG, 1))(state)
+  assert float(metrics['nonfinite']) == 1 and int(new.skipped) == 1 and int(new.step) == 1
+  for x, y in zip(jax.tree.leaves(state.params), jax.tree.leaves(new.params)):
+    np.testing.assert_array_equal(x, y)
 
 
 def test_run_writes_a_folder_that_loads_and_resumes(tmp_path):

@@ -30,7 +30,7 @@ window.jax3dgenPainter ??= (() => {
       vec3 side = normalize(cross(vec3(0.0, 0.0, 1.0), view));
       vec3 key = normalize(view + 0.55 * vec3(0.0, 0.0, 1.0) - 0.45 * side);
       float sky = 0.5 + 0.5 * m.z, lit = max(dot(m, key), 0.0), head = max(dot(m, view), 0.0);
-      float light = surface == 1 ? 0.34 + 0.42 * lit + 0.22 * head + 0.12 * sky
+      float light = surface == 1 ? 0.54 + 0.28 * lit + 0.16 * head + 0.08 * sky
                                  : 0.10 + 0.66 * lit + 0.08 * head + 0.18 * sky;
       vec3 base = surface == 1 ? decode(c) : vec3(0.62, 0.60, 0.57);
       pixel = vec4(encode(clamp(base * light, 0.0, 1.0)), 1.0);

@@ -1,0 +1,103 @@
+"""Orbit cameras: handedness, the directions of azimuth, left and right, pixel centres, strata."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax3dgen.core import camera
+
+DEGREE = np.pi / 180
+
+
+def some_cameras(count=64):
+  keys = jax.random.split(jax.random.key(3), 2)
+  return camera.sample_orbit(*keys, count, 0, 1, (-0.3, 1.2), (1.0, 3.0), (0.5, 1.2))
+
+
+def test_rotations_are_right_handed_and_look_at_the_origin():
+  cams = some_cameras()
+  rotation = np.asarray(cams.c2w[:, :3, :3])
+  np.testing.assert_allclose(np.linalg.det(rotation), 1.0, atol=1e-5)
+  np.testing.assert_allclose(rotation @ np.swapaxes(rotation, 1, 2),
+                             np.broadcast_to(np.eye(3), rotation.shape), atol=1e-5)
+  eye = np.asarray(cams.c2w[:, :3, 3])
+  np.testing.assert_allclose(-rotation[:, :, 2] * np.asarray(cams.distance)[:, None], -eye,
+                             atol=1e-5)
+  assert (rotation[:, 2, 1] > 0).all()  # the image's up has a part of +z
+
+
+def test_azimuth_starts_at_x_and_turns_to_y_and_elevation_is_above():
+  cams = camera.orbit(jnp.array([0.0, 90.0, 180.0, 0.0]) * DEGREE,
+                      jnp.array([0.0, 0.0, 0.0, 30.0]) * DEGREE, 2.0, 0.7)
+  expected = [[2, 0, 0], [0, 2, 0], [-2, 0, 0], [2 * np.cos(30 * DEGREE), 0, 1]]
+  np.testing.assert_allclose(cams.c2w[:, :3, 3], expected, atol=1e-6)
+
+
+def test_left_of_the_object_is_on_the_right_of_the_front_view():
+  rays = camera.rays(camera.orbit(0.0, 0.0, 3.0, 0.7), 8, 8)
+  end = rays.origin + 3.0 * rays.direction
+  assert end[0, 0, 7, 1] > 0 > end[0, 0, 0, 1]  # +y, the left hand of who faces +x
+  assert end[0, 0, 0, 2] > 0 > end[0, 7, 0, 2]  # row 0 at the top
+
+
+def test_rays_go_through_pixel_centres():
+  height, width, fovy = 4, 6, 0.9
+  rays = camera.rays(camera.orbit(0.0, 0.0, 2.0, fovy), height, width)
+  focal = 0.5 * height / np.tan(fovy / 2)
+  for row in range(height):
+    for column in range(width):
+      expected = np.array([-focal, column + 0.5 - width / 2, height / 2 - row - 0.5])
+      np.testing.assert_allclose(rays.direction[0, row, column],
+                                 expected / np.linalg.norm(expected), atol=1e-6)
+  np.testing.assert_allclose(np.linalg.norm(rays.direction, axis=-1), 1.0, atol=1e-6)
+
+
+def test_orthographic_rays_are_parallel_and_span_the_window():
+  cam = camera.orbit(0.0, 0.0, 2.0, 0.9, orthographic=True)
+  rays = camera.rays(cam, 4, 4)
+  np.testing.assert_allclose(rays.direction, np.broadcast_to([-1.0, 0, 0], (1, 4, 4, 3)), atol=1e-6)
+  half = 2.0 * np.tan(0.45)
+  np.testing.assert_allclose(rays.origin[0, :, 0, 2], half * np.array([0.75, 0.25, -0.25, -0.75]),
+                             rtol=1e-5)
+
+
+@pytest.mark.parametrize('count', [1, 4])
+def test_azimuths_are_stratified_over_all_devices(count):
+  batch, shared = 3, jax.random.key(5)
+  azimuth = jnp.concatenate([
+      camera.sample_orbit(shared, jax.random.fold_in(shared, i), batch, i, count, (0.0, 0.5),
+                          (1.0, 2.0), (0.6, 0.7)).azimuth for i in range(count)])
+  assert (azimuth >= -np.pi).all() and (azimuth < np.pi).all()
+  turns = azimuth / (2 * jnp.pi) - jax.random.uniform(shared)
+  stratum = np.floor(np.mod(np.asarray(turns), 1.0) * batch * count).astype(int)
+  assert sorted(stratum) == list(range(batch * count))
+
+
+def test_ranges_are_kept_and_filled():
+  cams = some_cameras(512)
+  for value, (low, high) in ((cams.elevation, (-0.3, 1.2)), (cams.distance, (1.0, 3.0)),
+                             (cams.fovy, (0.5, 1.2))):
+    assert low <= value.min() < low + 0.1 * (high - low)
+    assert high - 0.1 * (high - low) < value.max() <= high
+
+
+def test_view_classes_are_quarters_centred_on_the_axes():
+  azimuth = jnp.array([-45.0, 0.0, 44.9, 45.1, 90.0, 134.9, 135.1, 180.0, -180.0, -135.1, -134.9,
+                       -90.0, -45.1, 270.0, 360.0]) * DEGREE
+  names = [camera.VIEWS[i] for i in camera.view_class(azimuth)]
+  assert names == ['front'] * 3 + ['left'] * 3 + ['back'] * 4 + ['right'] * 4 + ['front']
+
+
+def test_ring_is_even_and_starts_at_the_front():
+  cams = camera.ring(8, 0.2, 2.0, 0.7)
+  np.testing.assert_allclose(cams.azimuth, np.arange(8) * np.pi / 4, atol=1e-6)
+  np.testing.assert_allclose(cams.elevation, 0.2)
+
+
+def test_wrap():
+  angle = jnp.array([-4.0, -np.pi, 0.0, 3.0, np.pi + 0.1, 7.0])
+  wrapped = camera.wrap(angle)
+  assert (wrapped >= -np.pi).all() and (wrapped < np.pi).all()
+  np.testing.assert_allclose(np.exp(1j * np.asarray(wrapped)), np.exp(1j * np.asarray(angle)),
+                             atol=1e-6)

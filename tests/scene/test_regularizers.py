@@ -1,0 +1,77 @@
+"""Regularisers at the values that their formulas give by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.core.types import Rendering
+from jax3dgen.scene import regularizers
+
+
+def rendering(weights, mids=None, normals=None):
+  """A Rendering of R rays from weights [R, S]."""
+  weights = jnp.asarray(weights, jnp.float32)
+  mids = jnp.broadcast_to(jnp.arange(weights.shape[-1], dtype=jnp.float32), weights.shape
+                          ) if mids is None else jnp.asarray(mids, jnp.float32)
+  return Rendering(rgb=jnp.zeros(weights.shape[:-1] + (3,)), opacity=weights.sum(-1),
+                   depth=(weights * mids).sum(-1), normal=None, weights=weights, mids=mids,
+                   sample_normals=normals)
+
+
+def test_opaque_is_largest_at_one_half():
+  np.testing.assert_allclose(regularizers.opaque(rendering([[0.5], [0.5]])), np.log(2.0), rtol=1e-6)
+  low = regularizers.opaque(rendering([[0.0], [1.0]]))
+  np.testing.assert_allclose(low, -(1e-3 * np.log(1e-3) + 0.999 * np.log(0.999)), rtol=1e-3)
+
+
+def test_sparsity_and_opacity():
+  assert regularizers.sparsity(rendering([[0.0, 0.0]])) == pytest.approx(0.1)
+  assert regularizers.sparsity(rendering([[0.5, 0.25]])) == pytest.approx((0.5625 + 0.01)**0.5)
+  assert regularizers.opacity(rendering([[0.5, 0.25], [0.0, 0.0]])) == pytest.approx(0.28125)
+
+
+def test_entropy_is_in_bits_and_per_sample():
+  assert regularizers.entropy(rendering([[0.5, 0.5]])) == pytest.approx(1.0)
+  expected = 0.5 * -(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75))
+  assert regularizers.entropy(rendering([[0.25, 0.0]])) == pytest.approx(expected, abs=2e-4)
+
+
+def test_z_variance_of_one_and_two_spikes():
+  assert regularizers.z_variance(rendering([[0.0, 0.9, 0.0]])) == pytest.approx(0.0, abs=1e-6)
+  two = rendering([[0.4, 0.0, 0.4]], mids=[[1.0, 2.0, 4.0]])
+  assert regularizers.z_variance(two) == pytest.approx((3.0 / 2)**2, rel=1e-5)
+
+
+def test_z_variance_looks_at_opaque_rays_alone():
+  both = rendering([[0.4, 0.0, 0.4], [0.2, 0.0, 0.2]])
+  assert regularizers.z_variance(both) == pytest.approx(1.0, rel=1e-5)
+  none = rendering([[0.2, 0.0, 0.2]])
+  assert regularizers.z_variance(none) == 0.0
+
+
+def test_orientation_counts_what_faces_away():
+  normals = jnp.array([[[1.0, 0, 0], [-1.0, 0, 0]], [[0, 1.0, 0], [0.6, 0.8, 0]],
+                       [[1.0, 0, 0], [1.0, 0, 0]]])
+  r = rendering([[0.3, 0.4], [0.1, 0.5], [0.0, 0.0]], normals=normals)
+  direction = jnp.broadcast_to(jnp.array([1.0, 0, 0]), (3, 3))
+  expected = (0.3 * 1.0 + 0.5 * 0.36) / 2  # the third ray is empty
+  assert regularizers.orientation(r, direction) == pytest.approx(expected)
+  gradient = jax.grad(lambda w: regularizers.orientation(r.replace(weights=w), direction))(r.weights)
+  assert (gradient == 0).all()
+  with pytest.raises(ConfigError, match='render.normals'):
+    regularizers.orientation(rendering([[0.5]]), direction[:1])
+
+
+@pytest.mark.parametrize('name', list(regularizers.TERMS))
+@pytest.mark.parametrize('weight', [0.0, 1e-30, 0.25, 0.5])
+def test_gradients_are_finite(name, weight):
+  direction = jnp.broadcast_to(jnp.array([1.0, 0, 0]), (2, 3))
+
+  def loss(weights):
+    return regularizers.TERMS[name](
+        rendering(weights, normals=jnp.zeros((2, 2, 3)) + weights[..., None]), direction)
+
+  value, gradient = jax.value_and_grad(loss)(jnp.full((2, 2), weight))
+  assert jnp.isfinite(value) and jnp.isfinite(gradient).all()

@@ -1,0 +1,67 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.prior import embedded
+from jax3dgen.train import distill
+
+
+def test_load_module_prefers_own_modules_and_names_the_field():
+  assert distill.load_module('jax3dgen.prior', 'embedded', 'config.prior.name') is embedded
+  with pytest.raises(ConfigError, match='config.prior.name=.nothing.'):
+    distill.load_module('jax3dgen.prior', 'nothing', 'config.prior.name')
+
+
+def test_embed_prompt_gives_each_view_its_words():
+  prior = embedded.make({'size': 16, 'text': {'words': 9, 'length': 4, 'width': 8, 'depth': 1,
+                                              'heads': 2},
+                         'denoiser': {'channels': (8, 16), 'embedding': 16, 'head_width': 8}})
+
+  params = prior.init(jax.random.key(0))
+  seen = []
+
+  def tokenize(texts):
+    seen.extend(texts)
+    return np.array([[1 + i % 8, 0, 0, 0] if t else [0] * 4 for i, t in enumerate(texts)], np.int32)
+  prompt = distill.embed_prompt(prior, params, tokenize, 'a red bear', True)
+  assert seen == ['a red bear', 'a red bear, front view', 'a red bear, side view',
+                  'a red bear, back view', 'a red bear, from above', '', seen[-1]]
+  assert not np.any(prompt.null.tokens) and np.any(prompt.back.tokens != prompt.front.tokens)
+  seen.clear()
+  plain = distill.embed_prompt(prior, params, tokenize, 'a red bear', False)
+  assert seen[:5] == ['a red bear'] * 5
+  assert jax.tree.leaves(plain.main)[0].shape == (4, 8)
+
+
+def test_complete_adds_what_the_objective_declares(tmp_path, monkeypatch):
+  (tmp_path / 'loss_with_defaults.py').write_text(
+      'from jax3dgen.distill import base\n'
+      'DEFAULTS = {"guidance": 9.0, "sharpness": 2}\n'
+      'DISTILLATION = base.stateless(lambda *args: None)\n')
+  monkeypatch.chdir(tmp_path)
+  config = distill.default_config()
+  config.distill.name = 'loss_with_defaults'
+  whole = distill.complete(config)
+  assert whole.distill.sharpness == 2 and whole.distill.guidance == 4.0
+  assert 'sharpness' not in config.distill
+  with pytest.raises((AttributeError, KeyError)):
+    whole.distill.unknown = 1
+
+
+@pytest.mark.parametrize('step, opacity, word', [
+    (99, 0.0, None), (100, 0.001, 'empty'), (100, 0.99, 'fog'), (500, 0.3, None)])
+def test_watchdog_names_empty_and_fog(step, opacity, word):
+  said = distill.watchdog(distill.default_config())(step, {'opacity': opacity})
+  assert said is None if word is None else word in said
+
+
+def test_a_run_is_finished_when_all_its_steps_are_told(tmp_path):
+  config = distill.default_config()
+  assert distill.finished(tmp_path, config) is None
+  (tmp_path / 'result.json').write_text(json.dumps({'steps': config.train.steps - 1}))
+  assert distill.finished(tmp_path, config) is None
+  (tmp_path / 'result.json').write_text(json.dumps({'steps': config.train.steps}))
+  assert distill.finished(tmp_path, config) == {'steps': config.train.steps}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from tests import commands
+from tests import commands, processes
 
 RESULTS = ('mesh.glb', 'turntable.mp4', 'report.html', 'result.json', 'metrics.csv', 'config.json')
 FIGURES = {'prompt', 'steps', 'seconds', 'params_digest', 'face_count', 'view_kl', 'winding',
@@ -222,3 +222,16 @@ def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
 def test_the_watchdog_names_the_collapse(tmp_path, field, value, word):
   done = commands.distill(tmp_path, '--config.watch.after=5', f'--config.watch.{field}={value}')
   refused(done, word)
+
+
+def test_two_processes_of_two_devices_end_where_one_of_four_does(tmp_path):
+  module = 'tests.train.short_run'
+  (status, said), = processes.finish(processes.start(module, tmp_path / 'one', devices=4))
+  assert status == 0 and '4 devices' in said, said
+  ended = processes.finish(*processes.start_group(module, tmp_path / 'two'))
+  assert [status for status, _ in ended] == [0, 0], ended
+  one, *two = (np.load(tmp_path / folder / f'field_{rank}.npz')
+               for folder, rank in (('one', 0), ('two', 0), ('two', 1)))
+  for name in one:
+    np.testing.assert_array_equal(two[0][name], two[1][name])
+    np.testing.assert_allclose(two[0][name], one[name], atol=1e-6)

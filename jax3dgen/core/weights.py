@@ -43,8 +43,8 @@ def save(path, tree, metadata=None, dtype=None):
   _refuse_nonfinite(path, flat)
   beside = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
-    safetensors_numpy.save_file({n: np.ascontiguousarray(a) for n, a in flat.items()}, beside,
-                                metadata)
+    beside.write_bytes(safetensors_numpy.save(
+        {n: np.ascontiguousarray(a) for n, a in flat.items()}, metadata))
     os.replace(beside, path)
   finally:
     beside.unlink(missing_ok=True)

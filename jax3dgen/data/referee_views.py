@@ -89,8 +89,8 @@ def smooth_field(u, size):
 def spoil(u, grain, images, strength=1.0):
   """images [B, H, W, 3] as a radiance field might show them; every row by its own amounts.
 
-  strength scales all amounts; 0 leaves the images as they are. A ghost of the partner row (of
-  another kind) at up to 15 % imitates a half-formed second object.
+  strength ([] or [B, 1, 1, 1]) scales all amounts; 0 leaves the images as they are. A ghost of the
+  partner row (of another kind) at up to 15 % imitates a half-formed second object.
   """
   amount = lambda i, high: strength * column(u, -i, 0.0, high)  # the field takes the first numbers
   sometimes = lambda i, share: column(u, -i) < share
@@ -207,8 +207,11 @@ def rejects(which, u, grain, images, opacity):
   return jnp.clip(out, 0.0, 1.0)
 
 
-def draw(key, batch, cfg, strength=1.0, reject_share=0.0, which=None):
-  """Examples [batch] (even): `spoil`ed by up to `strength`; the last ones are no figurines.
+def draw(key, batch, cfg, strength=1.0, clean_share=0.0, reject_share=0.0, which=None):
+  """Examples [batch] (even); the last ones, reject_share of them, are no figurines.
+
+  All are `spoil`ed by up to `strength` but for a share of them, figurines or not, so that sharpness
+  tells nothing about which they are.
 
   cfg is the `views` section of `train.referee_config`. A face counts as visible where it covers
   cfg.face_share of the figurine's outline. `which` [batch] names the sorts of no figurine (indices
@@ -225,8 +228,10 @@ def draw(key, batch, cfg, strength=1.0, reject_share=0.0, which=None):
     which = jax.random.randint(rng.stream(key, 'which'), (batch,), 0, len(REJECTS))
   n = batch - 2 * round(0.5 * reject_share * batch)  # figurines; pairs stay whole
   wrong = rejects(which[n:], u[n:], grain[n:], picture.rgb[n:], picture.opacity[n:, ..., None])
+  clean = jax.random.bernoulli(rng.stream(key, 'clean'), clean_share, (batch, 1, 1, 1))
   return Examples(
-      images=jnp.concatenate([spoil(u[:n], grain[:n], picture.rgb[:n], strength), wrong]),
+      images=spoil(u[:, ::-1], grain[:, ::-1], jnp.concatenate([picture.rgb[:n], wrong]),
+                   jnp.where(clean, 0.0, strength)),
       kind=figurine.kind.at[n:].set(len(figurines.KINDS)),
       color=figurine.color, azimuth=camera.azimuth,
       face=(picture.face > cfg.face_share * picture.opacity.mean((1, 2))).astype(jnp.float32))

@@ -39,7 +39,7 @@ By kind, on clean pictures:
 
 By colour, on clean pictures: {per_color}.
 
-## No figurines: share rejected
+## No figurines, half of them spoilt: share rejected
 
 {rejected}.
 

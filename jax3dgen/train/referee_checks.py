@@ -3,6 +3,8 @@
 Held-out pictures come from other keys of the same procedural world: none was ever trained on.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,22 +21,24 @@ def batches(key, count):
   return jax.random.split(key, -(-count // BATCH))
 
 
+@functools.partial(jax.jit, static_argnames='views')
+def right_ones(params, key, views, strength):
+  """(kind, color, {label: whether it was judged right}) of BATCH figurine views, all [BATCH]."""
+  examples = referee_views.draw(key, BATCH, views, strength)
+  j = referee.classify(params, examples.images)
+  return examples.kind, examples.color, {
+      'kind': j.kind.argmax(-1) == examples.kind, 'color': j.color.argmax(-1) == examples.color,
+      'sector': j.sector.argmax(-1) == nets.sector(examples.azimuth),
+      'face': (j.face > 0.5) == (examples.face > 0.5)}
+
+
 def accuracy(params, key, views, count, strength):
   """Plain accuracies over `count` held-out views of figurines, `spoil`ed by up to `strength`.
 
   Returns {'kind', 'color', 'sector', 'face': float, 'per_kind': {kind: the same four},
   'per_color': {color: float}}. A kind is right only when it is not rejected either.
   """
-  @jax.jit
-  def judge(params, key):
-    examples = referee_views.draw(key, BATCH, views, strength)
-    j = referee.classify(params, examples.images)
-    return examples.kind, examples.color, {
-        'kind': j.kind.argmax(-1) == examples.kind, 'color': j.color.argmax(-1) == examples.color,
-        'sector': j.sector.argmax(-1) == nets.sector(examples.azimuth),
-        'face': (j.face > 0.5) == (examples.face > 0.5)}
-
-  parts = [judge(params, k) for k in batches(key, count)]
+  parts = [right_ones(params, k, views, strength) for k in batches(key, count)]
   kind, color, right = jax.tree.map(lambda *x: np.concatenate(x), *parts)
   shares = lambda rows: {name: float(x[rows].mean()) for name, x in right.items()}
   return shares(slice(None)) | {
@@ -44,10 +48,10 @@ def accuracy(params, key, views, count, strength):
 
 
 def reject_rates(params, key, views, count):
-  """{sort of no figurine: share of `count` such pictures that is rejected}."""
+  """{sort of no figurine: share rejected of `count` such pictures, half of them spoilt}."""
   @jax.jit
   def judge(params, key, which):
-    examples = referee_views.draw(key, BATCH, views, 1.0, 1.0, which)
+    examples = referee_views.draw(key, BATCH, views, 1.0, 0.5, 1.0, which)
     return (referee.classify(params, examples.images).kind.argmax(-1) == examples.kind).mean()
 
   share = lambda i: np.mean([judge(params, k, jnp.full((BATCH,), i)) for k in batches(key, count)])

@@ -27,6 +27,7 @@ def default_config():
 
   c.data = ConfigDict()
   c.data.strength = 1.0  # how much the pictures are spoilt; 0: not at all
+  c.data.clean = 0.3  # share of the pictures that are not spoilt
   c.data.rejects = 0.15  # share of the pictures that show no figurine
   c.data.spread_deg = 3.0  # width of the soft azimuth labels
 

@@ -75,7 +75,8 @@ def make_step(net, tx, cfg, count, axis_name=None):
 
   def step(state):
     key = rng.on_device(rng.at_step(cfg.seed, state.step), axis_name)
-    examples = referee_views.draw(key, batch, cfg.views, cfg.data.strength, cfg.data.rejects)
+    examples = referee_views.draw(key, batch, cfg.views, cfg.data.strength, cfg.data.clean,
+                                  cfg.data.rejects)
     (loss, terms), grads = jax.value_and_grad(
         lambda params: objective(net, params, examples, cfg.data.spread_deg), has_aux=True)(
             state.params)

@@ -36,15 +36,18 @@ def test_round_trip(file):
   jax.tree.map(np.testing.assert_array_equal, back, TREE)
   assert back['count'].dtype == jnp.int32
   assert sorted(p.name for p in file.parent.iterdir()) == ['weights.safetensors']
+  other = file.with_name('other')
+  other.touch()
+  assert file.stat().st_mode == other.stat().st_mode  # the user's own umask, not a private file
 
 
 def test_half_precision_on_disk_is_single_in_memory(file):
   weights.save(file, TREE, dtype=np.float16)
   stored = safetensors_numpy.load_file(file)
   assert stored['net/conv/kernel'].dtype == np.float16 and stored['count'].dtype == np.int32
-  back = weights.load(file)
-  assert back['net']['conv']['kernel'].dtype == jnp.float32
-  np.testing.assert_allclose(back['net']['conv']['kernel'], TREE['net']['conv']['kernel'], rtol=1e-3)
+  kernel = weights.load(file)['net']['conv']['kernel']
+  assert kernel.dtype == jnp.float32
+  np.testing.assert_allclose(kernel, TREE['net']['conv']['kernel'], rtol=1e-3)
 
 
 class Trap:

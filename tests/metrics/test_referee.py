@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax3dgen.core import camera as cameras
 from jax3dgen.core import image
 from jax3dgen.core.errors import WeightError
 from jax3dgen.data import figurines
@@ -79,19 +80,39 @@ def test_recorded_accuracy_meets_the_aims():
   assert (referee.folder() / 'weights.safetensors').stat().st_size <= 1_000_000
 
 
-def test_correct_figurines_have_one_face(params):
-  words = referee.labels()
+def strip(kind, color, hat, azimuth):
+  """Pictures of a figurine from the given azimuths [V], as the card's strips are drawn."""
   views = json.loads((referee.folder() / 'config.json').read_text())['config']['views']
-  camera = janus.ring(views['ring_distance'], np.deg2rad(views['fovy_deg']))
-  for kind in range(len(figurines.KINDS)):
-    full = lambda x: jnp.full((janus.N_VIEWS,), x, jnp.int32)
-    color = kind % len(figurines.COLORS)
-    figurine = figurines.Figurine(kind=full(kind), color=full(color), hat=full(kind % 2))
-    got = janus.judge(params, figurines.render(figurine, camera, 32).rgb, words,
-                      figurines.KINDS[kind], figurines.COLORS[color])
-    assert got['face_count'] == 1 and got['kind_correct'] and got['color_correct'], got
-    assert got['winding'] == pytest.approx(1.0, abs=0.05) and got['view_kl'] < 0.05
-    assert got['reject_rate'] == 0.0
+  camera = cameras.orbit(azimuth, np.deg2rad(janus.ELEVATION_DEG), views['ring_distance'],
+                         np.deg2rad(views['fovy_deg']))
+  full = lambda x: jnp.full(azimuth.shape, x, jnp.int32)
+  return figurines.render(figurines.Figurine(full(kind), full(color), full(hat)), camera, 32).rgb
+
+
+AZIMUTH = jnp.arange(janus.N_VIEWS) * (2 * np.pi / janus.N_VIEWS)
+
+
+@pytest.mark.parametrize('kind', range(len(figurines.KINDS)))
+def test_correct_figurines_have_one_face(params, kind):
+  color = kind % len(figurines.COLORS)
+  got = janus.judge(params, strip(kind, color, kind % 2, AZIMUTH), referee.labels(),
+                    figurines.KINDS[kind], figurines.COLORS[color])
+  assert got['face_count'] == 1 and got['kind_correct'] and got['color_correct'], got
+  assert got['winding'] == pytest.approx(1.0, abs=0.05) and got['view_kl'] < 0.05
+  assert got['reject_rate'] == 0.0
+
+
+@pytest.mark.parametrize('kind', range(len(figurines.KINDS)))
+def test_figurines_that_turn_wrongly_are_counted(params, kind):
+  judge = lambda azimuth: janus.judge(params, strip(kind, 0, 0, azimuth), referee.labels(),
+                                      figurines.KINDS[kind])
+  double = judge(2 * AZIMUTH)  # front, left, back, right, front, left, back, right
+  assert double['face_count'] == 2 and double['winding'] == pytest.approx(2.0, abs=0.05)
+  front = judge(0 * AZIMUTH)
+  assert front['face_count'] >= 2 and front['view_kl'] > 1.0 and front['front_fraction'] > 0.9
+  back = judge(0 * AZIMUTH + np.pi)
+  assert back['face_count'] == 0 and back['view_kl'] > 1.0 and back['winding'] == 0.0
+  assert judge(-AZIMUTH)['winding'] == pytest.approx(-1.0, abs=0.05)  # a mirrored turn
 
 
 def test_noise_is_no_figurine(params):

@@ -1,5 +1,7 @@
 """The embedded prior's denoiser: a block against torch, sizes, and what it listens to."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,9 @@ def shaken(params):
   return jax.tree.map(lambda x: x + 0.05 * rng.normal(size=x.shape).astype(np.float32), params)
 
 
+@functools.cache
 def small():
+  """(compiled net, fresh variables, inputs) of a small net."""
   net = unet_small.UNetSmall(**SMALL)
   inputs = [normal(0, 2, 16, 16, 3), jnp.array([0.2, 0.9]), normal(1, 2, 5, 12), normal(2, 2, 12)]
   params = jax.jit(net.init)(jax.random.key(0), *inputs)['params']
@@ -35,7 +39,8 @@ def test_res_block_equals_torch():
   first = lambda y: y.permute(0, 3, 1, 2)
   last = lambda y: y.permute(0, 2, 3, 1)
   dense = lambda y, q: y @ tensor(q['kernel']) + tensor(q['bias'])
-  norm = lambda y, q: y / torch.sqrt((y**2).mean((1, 2, 3), keepdim=True) + 1e-6) * tensor(q['scale'])
+  power = lambda y: (y**2).mean((1, 2, 3), keepdim=True)
+  norm = lambda y, q: y / torch.sqrt(power(y) + 1e-6) * tensor(q['scale'])
   conv = lambda y, q: last(F.conv2d(first(y), tensor(q['kernel']).permute(3, 2, 0, 1),
                                     tensor(q['bias']), padding=1))
   h = conv(F.silu(norm(tensor(x), p['norm_in'])), p['conv_in'])
@@ -61,9 +66,9 @@ def test_shipped_sizes_fit_the_budget():
 @pytest.mark.parametrize('size', [(8, 8), (24, 40)])
 def test_any_multiple_of_eight_works(size):
   net, variables, inputs = small()
-  inputs[0] = normal(0, 2, *size, 3)
-  out = net({'params': shaken(variables['params'])}, *inputs)
-  assert out.shape == inputs[0].shape and jnp.isfinite(out).all()
+  x = normal(0, 2, *size, 3)
+  out = net({'params': shaken(variables['params'])}, x, *inputs[1:])
+  assert out.shape == x.shape and jnp.isfinite(out).all()
 
 
 def test_starts_at_zero():
@@ -88,5 +93,5 @@ def test_the_order_of_context_tokens_does_not_matter():
   net, variables, inputs = small()
   variables = {'params': shaken(variables['params'])}
   out = net(variables, *inputs)
-  inputs[2] = inputs[2][:, ::-1]
-  np.testing.assert_allclose(net(variables, *inputs), out, atol=1e-5)
+  x, t, tokens, pooled = inputs
+  np.testing.assert_allclose(net(variables, x, t, tokens[:, ::-1], pooled), out, atol=1e-5)

@@ -36,7 +36,7 @@ def test_standard_normal_prior_multiplies_by_cosines(steps):
   start = jax.random.normal(jax.random.split(jax.random.key(0))[0], SHAPE)
   angle = np.asarray(sampler.times(prior.schedule, steps), np.float64) * np.pi / 2
   factor = np.prod(np.cos(np.diff(angle))) * np.cos(angle[-1])
-  np.testing.assert_allclose(got, factor * start, atol=2e-5)
+  np.testing.assert_allclose(got, factor * start, atol=2e-4)
 
 
 def test_many_steps_follow_the_flow_of_a_gaussian():
@@ -54,8 +54,8 @@ def test_many_steps_follow_the_flow_of_a_gaussian():
 
 @pytest.mark.parametrize('eta', [0.0, 1.0])
 def test_samples_have_the_moments_of_the_prior(eta):
-  _, got = sample(-0.2, 0.5, 100, eta=eta, shape=(4, 32, 32, 4))
-  np.testing.assert_allclose([got.mean(), got.std()], [-0.2, 0.5], atol=0.02)
+  _, got = sample(-0.2, 0.5, 400, eta=eta, shape=(4, 32, 32, 1))
+  np.testing.assert_allclose([got.mean(), got.std()], [-0.2, 0.5], atol=0.025)
 
 
 def test_eta_one_is_the_ancestral_step():

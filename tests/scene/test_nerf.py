@@ -1,7 +1,6 @@
 """The hash-grid field: its parameters, its start, its detail and its errors."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 

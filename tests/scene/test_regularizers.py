@@ -58,7 +58,8 @@ def test_orientation_counts_what_faces_away():
   direction = jnp.broadcast_to(jnp.array([1.0, 0, 0]), (3, 3))
   expected = (0.3 * 1.0 + 0.5 * 0.36) / 2  # the third ray is empty
   assert regularizers.orientation(r, direction) == pytest.approx(expected)
-  gradient = jax.grad(lambda w: regularizers.orientation(r.replace(weights=w), direction))(r.weights)
+  loss = lambda weights: regularizers.orientation(r.replace(weights=weights), direction)
+  gradient = jax.grad(loss)(r.weights)
   assert (gradient == 0).all()
   with pytest.raises(ConfigError, match='render.normals'):
     regularizers.orientation(rendering([[0.5]]), direction[:1])

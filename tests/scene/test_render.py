@@ -118,7 +118,8 @@ def test_importance_samples_sharpen_a_thin_ball():
 @pytest.mark.parametrize('method', ['analytic', 'finite'])
 def test_normals_of_a_ball_are_radial(method):
   rays = some_rays()
-  out = render.render_rays(None, ball, {'width': 0.3}, rays, render.RenderOptions(8, normals=method))
+  opts = render.RenderOptions(8, normals=method)
+  out = render.render_rays(None, ball, {'width': 0.3}, rays, opts)
   points = rays.origin[..., None, :] + out.mids[..., None] * rays.direction[..., None, :]
   radial = points / jnp.linalg.norm(points, axis=-1, keepdims=True)
   dense = jnp.linalg.norm(points, axis=-1) < 0.8
@@ -152,10 +153,12 @@ def test_gradients_are_finite_for_empty_and_solid_fields_and_misses(shift, norma
     return sample._replace(density=jax.nn.softplus(jnp.log(jnp.expm1(sample.density)) + shift)
                            if shift <= 0 else sample.density * shift)
 
+  opts = render.RenderOptions(6, 3, normals=normals)
+
   @jax.jit
   def gradient(params, rays):
     def loss(params, rays):
-      out = render.render_rays(KEY, query, params, rays, render.RenderOptions(6, 3, normals=normals))
+      out = render.render_rays(KEY, query, params, rays, opts)
       return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(out))
     return jax.grad(loss, (0, 1))(params, rays)
 
@@ -182,9 +185,11 @@ def test_images_in_chunks_equal_rays_at_once():
 
 
 def test_a_picture_has_the_object_where_it_should_be():
-  """A ball on the object's left (+y) is on the right of the front view and left of the back view."""
+  """A ball on the object's left (+y) is right in the front view and left in the back view."""
+  place = jnp.array([0.0, 0.5, 0.3])
   def query(params, xyz, frac):
-    return ball({'width': 0.1}, xyz - jnp.broadcast_to(jnp.array([0.0, 0.5, 0.3]), xyz.shape), frac)
+    return ball({'width': 0.1}, xyz - jnp.broadcast_to(place, xyz.shape), frac)
+
   image = render.render_image(query, None, camera.ring(2, 0.0, 3.0, 0.7), 16,
                               render.RenderOptions(32), shading.constant((0.0, 0.0, 0.0)))
   red = np.asarray(image[..., 0])

@@ -138,7 +138,8 @@ def test_loss_falls_and_the_ema_denoises():
   assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:5])
   t, x = jnp.full((1,), 0.9), jax.random.normal(jax.random.key(5), (1, 4, 4, 3))
   predict = base.as_eps(toy_velocity, schedule.COSINE, 'v')
-  x0 = base.x0_from_eps(schedule.COSINE, x, t, predict(state.ema, x, t, jnp.zeros((1, 3))))
+  cond = toy_embed(state.ema, jnp.ones((1, 2), jnp.int32))
+  x0 = base.x0_from_eps(schedule.COSINE, x, t, predict(state.ema, x, t, cond))
   np.testing.assert_allclose(x0.mean((0, 1, 2)), MEAN, atol=0.15)
 
 

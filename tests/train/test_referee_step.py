@@ -24,7 +24,8 @@ CFG = FrozenConfigDict(configs.get_config('tiny'))
 
 @pytest.fixture(scope='module')
 def examples():
-  return jax.jit(lambda key: referee_views.draw(key, 64, CFG.views, 1.0, 0.25))(jax.random.key(0))
+  draw = jax.jit(lambda key: referee_views.draw(key, 64, CFG.views, 1.0, 0.3, 0.25))
+  return draw(jax.random.key(0))
 
 
 def made():

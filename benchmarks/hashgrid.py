@@ -1,0 +1,112 @@
+"""Hash-grid encoding, forward and backward, against PyTorch on the same CPU cores.
+
+  python -m benchmarks.hashgrid
+
+16 levels x 2 features, 32,768 points. Both libraries run in one process, pinned to the same cores
+and under the same malloc settings, and take turns; each figure is the median over the turns.
+Processor time on one core does not feel other loads much; on two cores wall time is what counts.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from jax3dgen.core import launch
+
+POINTS, LEVELS, FEATURES, BASE, FINEST = 32_768, 16, 2, 16, 256
+TABLES = (16, 19)  # log2 of the rows of a hashed level
+GOALS = {16: 3.0, 19: 2.0}  # times the throughput of PyTorch, one core
+
+
+def interleaved(functions, turns):
+  """{name: (median processor ms, median wall ms)} of functions that take turns."""
+  for function in functions.values():
+    function()
+  times = {name: [] for name in functions}
+  for _ in range(turns):
+    for name, function in functions.items():
+      cpu, wall = time.process_time(), time.perf_counter()
+      function()
+      times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+  return {name: tuple(1e3 * statistics.median(column) for column in zip(*rows))
+          for name, rows in times.items()}
+
+
+def measure(table_log2, cores, turns):
+  """Milliseconds of both libraries on the cores that this process is pinned to."""
+  import jax
+  import jax.numpy as jnp
+  import numpy as np
+  import torch
+
+  from benchmarks import hashgrid_torch
+  from jax3dgen.nn import hashgrid
+
+  torch.set_num_threads(cores)
+  grid = hashgrid.hash_grid(LEVELS, FEATURES, table_log2, BASE, FINEST)
+  rng = np.random.default_rng(0)
+  table = rng.uniform(-1, 1, (grid.rows, FEATURES)).astype(np.float32)
+  xyz = rng.uniform(-1, 1, (3, POINTS)).astype(np.float32)
+  cotangent = rng.normal(size=(grid.width, POINTS)).astype(np.float32)
+
+  def forward_backward(table, xyz, cotangent):
+    out, pull = jax.vjp(lambda t: hashgrid.encode(t, xyz, grid), table)
+    return out, pull(cotangent)[0]
+
+  compiled = jax.jit(forward_backward)
+  ours = tuple(jnp.asarray(a) for a in (table, xyz, cotangent))
+  theirs = (torch.from_numpy(table), torch.from_numpy(xyz.T.copy()), grid.levels,
+            torch.from_numpy(cotangent.T.copy()))
+  for a, b in zip(compiled(*ours), hashgrid_torch.forward_backward(*theirs)):
+    b = b.numpy() if a.shape == b.shape else b.numpy().T
+    np.testing.assert_allclose(a, b, atol=2e-3)  # the same numbers, or the race is off
+  return interleaved({'jax3dgen': lambda: jax.block_until_ready(compiled(*ours)),
+                      'torch': lambda: hashgrid_torch.forward_backward(*theirs)}, turns)
+
+
+def child(cores, turns):
+  """Measures in a fresh process that has the malloc settings and `cores` cores from its start."""
+  allowed = sorted(os.sched_getaffinity(0))[:cores]
+  env = {**os.environ, **launch.MALLOC, 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': str(cores)}
+  command = [sys.executable, '-m', 'benchmarks.hashgrid', '--child', str(cores), '--turns',
+             str(turns)]
+  done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True,
+                        preexec_fn=lambda: os.sched_setaffinity(0, allowed))
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def run(turns=15):
+  """Rows of figures: dicts of table_log2, cores, milliseconds and the ratio torch / jax3dgen."""
+  rows = []
+  for cores in (1, 2):
+    clock = 0 if cores == 1 else 1  # processor time on one core, wall time on two
+    for table_log2, times in child(cores, turns).items():
+      ours, theirs = times['jax3dgen'][clock], times['torch'][clock]
+      rows.append({'table_log2': int(table_log2), 'cores': cores, 'jax3dgen_ms': ours,
+                   'torch_ms': theirs, 'ratio': theirs / ours,
+                   'goal': GOALS[int(table_log2)] if cores == 1 else None})
+  return rows
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--turns', type=int, default=15, help='measurements of each library')
+  parser.add_argument('--child', type=int, default=0, help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.child:
+    print(json.dumps({t: measure(t, args.child, args.turns) for t in TABLES}))
+    return
+  print(f'load average {os.getloadavg()[0]:.1f}; {LEVELS} levels x {FEATURES}, {POINTS} points')
+  for row in run(args.turns):
+    goal = f" (goal {row['goal']:.0f}x)" if row['goal'] else ''
+    print(f"table 2^{row['table_log2']}, {row['cores']} core(s): jax3dgen "
+          f"{row['jax3dgen_ms']:.1f} ms, torch {row['torch_ms']:.1f} ms, "
+          f"{row['ratio']:.2f}x{goal}")
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,60 @@
+"""Distils one prompt from several seeds and counts the faces: how often the Janus problem shows.
+
+  python -m experiments.seeds --config configs/embedded.py --workdir runs/seeds/phrases
+  python -m experiments.seeds --config configs/embedded.py:plain --workdir runs/seeds/plain
+
+Each seed is a run of experiments.distill in a folder of its own below the workdir, which resumes or
+is left alone where it is finished. seeds.json and the table that is printed hold, over all seeds,
+the shares of assets with one face, none and several, and the means of the other figures.
+"""
+
+import json
+
+from experiments import _command
+
+MEANS = ('front_fraction', 'view_kl', 'winding', 'reject_rate', 'rotation_deg')
+SHARES = ('kind_correct', 'color_correct', 'watertight', 'stable')
+
+
+def flags(parser):
+  parser.add_argument('--seeds', type=int, default=8, metavar='N', help='seeds 0 to N - 1')
+
+
+def complete(config):
+  from jax3dgen.train import distill
+  return distill.complete(config)
+
+
+def summary(runs):
+  """The figures of several runs as one dict: shares of the face counts, shares and means."""
+  share = lambda test: sum(map(test, runs)) / len(runs)
+  known = lambda name: [r[name] for r in runs if r[name] is not None]
+  mean = lambda name: sum(known(name)) / len(known(name)) if known(name) else None
+  return {
+      'prompt': runs[0]['prompt'], 'steps': runs[0]['steps'], 'seeds': [r['seed'] for r in runs],
+      'face_counts': [r['face_count'] for r in runs],
+      'one_face': share(lambda r: r['face_count'] == 1),
+      'no_face': share(lambda r: r['face_count'] == 0),
+      'several_faces': share(lambda r: r['face_count'] > 1),
+      **{name: mean(name) for name in SHARES + MEANS}, 'seconds': mean('seconds')}
+
+
+def run(config, workdir, args):
+  from jax3dgen.core.errors import ConfigError
+  from jax3dgen.train import distill
+  if args.seeds < 1:
+    raise ConfigError(f'--seeds={args.seeds}: at least one seed is needed.')
+  runs = []
+  for seed in range(args.seeds):
+    one = config.copy_and_resolve_references()
+    one.seed = seed
+    runs.append(distill.run(one, workdir / f'seed_{seed:02d}',
+                            allow_change=args.allow_change).figures)
+  found = summary(runs)
+  (workdir / 'seeds.json').write_text(json.dumps(found, indent=2) + '\n')
+  for name, value in found.items():
+    print(f'{name:<16}{f"{value:.3f}" if isinstance(value, float) else value}')
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/embedded.py', flags=flags, complete=complete)

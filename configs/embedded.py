@@ -2,7 +2,7 @@
 
 `embedded.py` gives each view its phrase ("side view") and is the README's demo; `:plain` gives
 every view the plain caption, and shows the Janus problem; `:tiny` runs every part in seconds, for
-tests. The figures to expect, with their seeds, are in the README beside the commands that made them.
+tests. The figures to expect, with their seeds, are in the README beside the commands.
 """
 
 from jax3dgen.train import distill_config

@@ -133,4 +133,8 @@ def main(run, doc, **kwargs):
   experiment's own flags; `complete(config)` adds the fields that a choice in the config brings
   along. Mains import what is heavy inside `run`: help and refusals then answer at once.
   """
+  # The training loop saves first; anywhere else there is nothing to save.
+  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+  for stream in (sys.stdout, sys.stderr):  # a prompt may hold what the locale cannot print
+    stream.reconfigure(errors='backslashreplace')
   sys.exit(call(run, doc, **kwargs))

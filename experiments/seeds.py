@@ -40,6 +40,7 @@ def summary(runs):
 
 
 def run(config, workdir, args):
+  from jax3dgen.core import files
   from jax3dgen.core.errors import ConfigError
   from jax3dgen.train import distill
   if args.seeds < 1:
@@ -51,7 +52,8 @@ def run(config, workdir, args):
     runs.append(distill.run(one, workdir / f'seed_{seed:02d}',
                             allow_change=args.allow_change).figures)
   found = summary(runs)
-  (workdir / 'seeds.json').write_text(json.dumps(found, indent=2) + '\n')
+  with files.replacing(workdir / 'seeds.json') as beside:
+    beside.write_text(json.dumps(found, indent=2) + '\n')
   for name, value in found.items():
     print(f'{name:<16}{f"{value:.3f}" if isinstance(value, float) else value}')
 

@@ -5,7 +5,6 @@ refused before a byte of it is interpreted. Everything wrong with a file is a We
 """
 
 import hashlib
-import os
 import pathlib
 
 from flax import traverse_util
@@ -14,6 +13,7 @@ import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
+from jax3dgen.core import files
 from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import WeightError
 
@@ -41,13 +41,9 @@ def save(path, tree, metadata=None, dtype=None):
       flat = {name: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
               for name, leaf in flat.items()}
   _refuse_nonfinite(path, flat)
-  beside = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-  try:
+  with files.replacing(path) as beside:
     beside.write_bytes(safetensors_numpy.save(
         {n: np.ascontiguousarray(a) for n, a in flat.items()}, metadata))
-    os.replace(beside, path)
-  finally:
-    beside.unlink(missing_ok=True)
 
 
 def load(path, sha256=None, target=None):

@@ -16,10 +16,10 @@ import warnings
 import numpy as np
 import trimesh
 
-from jax3dgen.core import image
+from jax3dgen.core import files, image
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.export import files, glb
+from jax3dgen.export import glb
 from jax3dgen.physics import body as bodies
 from jax3dgen.scene import mesh as meshes
 

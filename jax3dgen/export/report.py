@@ -10,8 +10,9 @@ import pathlib
 
 import numpy as np
 
+from jax3dgen.core import files
 from jax3dgen.export import curves as curve_lib
-from jax3dgen.export import figures, files, turntable, viewer
+from jax3dgen.export import figures, turntable, viewer
 
 POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
           'img-src data:; media-src data:')

@@ -12,8 +12,8 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
+from jax3dgen.core import files
 from jax3dgen.core import image as image_lib
-from jax3dgen.export import files
 
 COLOR = ('scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:colorspace=bt709:'
          'color_primaries=bt709:color_trc=bt709')

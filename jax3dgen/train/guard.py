@@ -16,8 +16,7 @@ from typing import NamedTuple
 import jax
 from jax.experimental import multihost_utils
 
-from jax3dgen.core import errors, parallel
-from jax3dgen.export import files
+from jax3dgen.core import errors, files, parallel
 
 FREE = r'^(log|checkpoint)\.'  # fields that may change between the parts of a run
 GIB = 2**30

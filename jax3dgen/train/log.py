@@ -13,8 +13,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from jax3dgen.core import parallel
-from jax3dgen.export import files
+from jax3dgen.core import files, parallel
 from jax3dgen.train import guard
 
 

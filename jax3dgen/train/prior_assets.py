@@ -9,8 +9,8 @@ import json
 
 import numpy as np
 
-from jax3dgen.core import tree, weights
-from jax3dgen.export import curves, files
+from jax3dgen.core import files, tree, weights
+from jax3dgen.export import curves
 from jax3dgen.train import prior_config
 
 CARD = """# Embedded prior: captioned {size}x{size} images of figurines

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import tree, weights
-from jax3dgen.export import curves, files
+from jax3dgen.core import files, tree, weights
+from jax3dgen.export import curves
 
 CARD = """# The referee of the embedded world
 

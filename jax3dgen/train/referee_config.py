@@ -39,7 +39,7 @@ def default_config():
   c.optim.ema = 0.998  # decay of the averaged weights that are shipped
 
   c.train = ConfigDict()
-  c.train.steps = 4000  # optimisation steps; the learning rate is scheduled over them
+  c.train.steps = 2500  # optimisation steps; the learning rate is scheduled over them
   c.train.batch = 128  # pictures per step, over all devices together
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.spatial import transform
 
 from jax3dgen.core import camera as cameras
-from jax3dgen.core import image, parallel, tree
+from jax3dgen.core import files, image, parallel, tree
 from jax3dgen.core.errors import MeshError
-from jax3dgen.export import files, mesh_io, report, turntable
+from jax3dgen.export import mesh_io, report, turntable
 from jax3dgen.metrics import janus, referee
 from jax3dgen.physics import body, native
 from jax3dgen.prior import words

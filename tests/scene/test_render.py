@@ -106,13 +106,14 @@ def test_importance_edges_keep_the_coarse_ones_and_follow_the_weights():
   assert np.diff(spread).max() < 0.0626  # uniform weights: the centres of the cells
 
 
-def test_importance_samples_sharpen_a_thin_ball():
-  rays = some_rays(4)
-  params = {'width': 0.05}
-  truth = render.render_rays(None, ball, params, rays, render.RenderOptions(4000)).opacity
-  error = [float(jnp.abs(render.render_rays(None, ball, params, rays, opts).opacity - truth).max())
+def test_importance_samples_reduce_the_noise_of_a_thin_ball():
+  count, width = 256, 0.05
+  rays = Rays(jnp.broadcast_to(jnp.array([2.5, 0.0, 0.0]), (count, 3)),
+              jnp.broadcast_to(jnp.array([-1.0, 0.0, 0.0]), (count, 3)))
+  truth = 1.0 - np.exp(-20.0 * width * np.sqrt(2.0 * np.pi))
+  error = [np.abs(render.render_rays(KEY, ball, {'width': width}, rays, opts).opacity - truth).mean()
            for opts in (render.RenderOptions(32), render.RenderOptions(16, 16))]
-  assert error[1] < 0.5 * error[0]
+  assert error[1] < 0.6 * error[0]
 
 
 @pytest.mark.parametrize('method', ['analytic', 'finite'])
@@ -138,22 +139,17 @@ def test_normals_of_nothing_are_zero_and_unknown_methods_are_named():
     render.render_rays(None, fog, jnp.float32(1.0), rays, render.RenderOptions(4, normals='sobel'))
 
 
-@pytest.mark.parametrize('shift', [-1e4, 0.0, 1e4], ids=['empty', 'blob', 'solid'])
 @pytest.mark.parametrize('normals', [None, 'analytic', 'finite'])
-def test_gradients_are_finite_for_empty_and_solid_fields_and_misses(shift, normals):
+def test_gradients_are_finite_for_empty_and_solid_fields_and_misses(normals):
   field = nerf.field(levels=2, table_log2=8, base=3, finest=6, hidden=8)
-  params = field.init(KEY)
+  field_params = field.init(KEY)
   away = Rays(jnp.array([[3.0, 0, 0], [0.1, 0, 0]]), jnp.array([[0.0, 1, 0], [0, 0, 1.0]]))
-  rays = some_rays(2)
-  rays = Rays(jnp.concatenate([rays.origin.reshape(-1, 3), away.origin]),
-              jnp.concatenate([rays.direction.reshape(-1, 3), away.direction]))
+  rays = jax.tree.map(lambda a, b: jnp.concatenate([a.reshape(-1, 3), b]), some_rays(2), away)
+  opts = render.RenderOptions(6, 3, normals=normals)
 
   def query(params, xyz, frac):
-    sample = field.query(params, xyz, frac)
-    return sample._replace(density=jax.nn.softplus(jnp.log(jnp.expm1(sample.density)) + shift)
-                           if shift <= 0 else sample.density * shift)
-
-  opts = render.RenderOptions(6, 3, normals=normals)
+    sample = field.query(params['field'], xyz, frac)
+    return sample._replace(density=params['scale'] * sample.density)
 
   @jax.jit
   def gradient(params, rays):
@@ -162,7 +158,9 @@ def test_gradients_are_finite_for_empty_and_solid_fields_and_misses(shift, norma
       return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(out))
     return jax.grad(loss, (0, 1))(params, rays)
 
-  assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(gradient(params, rays)))
+  for scale in (0.0, 1e-30, 1.0, 1e4, 1e12):
+    grads = gradient({'field': field_params, 'scale': jnp.float32(scale)}, rays)
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(grads)), scale
 
 
 def test_gradients_equal_finite_differences():
@@ -181,7 +179,7 @@ def test_images_in_chunks_equal_rays_at_once():
                                background(rays.direction))
   for chunk in (16, 10**6):
     image = render.render_image(fog, jnp.float32(1.0), cams, (5, 7), opts, background, chunk=chunk)
-    np.testing.assert_allclose(image, expected, atol=1e-6)
+    np.testing.assert_allclose(image, expected, atol=5e-6)
 
 
 def test_a_picture_has_the_object_where_it_should_be():

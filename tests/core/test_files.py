@@ -1,6 +1,6 @@
 import pytest
 
-from jax3dgen.export import files
+from jax3dgen.core import files
 
 
 def test_writes_whole_or_not_at_all(tmp_path):

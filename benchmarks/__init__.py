@@ -1,0 +1,1 @@
+"""Timings, as ratios against a peer in one run: `python -m benchmarks.run`."""

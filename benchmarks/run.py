@@ -1,0 +1,13 @@
+"""All benchmarks: `python -m benchmarks.run`. Ratios within one run are what counts."""
+
+from benchmarks import demo, hashgrid, step
+
+
+def main():
+  for part in (hashgrid, step, demo):
+    print(f'\n# {part.__doc__.splitlines()[0]}')
+    part.main()
+
+
+if __name__ == '__main__':
+  main()

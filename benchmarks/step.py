@@ -1,0 +1,98 @@
+"""Where the time of a step of the demo goes, on one core.
+
+  python -m benchmarks.step
+
+The demo's views, rays and samples (131,072 of them), its field and its prior; the parts of a step
+are compiled apart and take turns with each other and with the bare hash-grid encode.
+"""
+
+import argparse
+import json
+import os
+
+from benchmarks import timing
+
+ROWS = (('denoiser', 'denoiser, guided (2 rows a view)'), ('forward', 'render forward'),
+        ('both', 'render forward and backward'), ('optimiser', 'optimiser'),
+        ('encode', 'bare hash-grid encode, forward and backward'))
+LIMIT_MS, LIMIT_RATIO = 60.0, 2.0  # for everything but the denoiser
+
+
+def measure(turns):
+  """{part: (processor ms, wall ms)} on the cores that this process is pinned to."""
+  import jax
+  import jax.numpy as jnp
+  from ml_collections import FrozenConfigDict
+
+  from configs import embedded
+  from jax3dgen.core import camera as cameras
+  from jax3dgen.nn import hashgrid
+  from jax3dgen.prior import base
+  from jax3dgen.prior import embedded as prior_module
+  from jax3dgen.train import distill, optim, scene_step
+
+  cfg = FrozenConfigDict(embedded.get_config())
+  key = jax.random.key(0)
+  field = distill.build_field(cfg)
+  params = field.init(key)
+  camera = scene_step.cameras_of(cfg, key, key, cfg.train.batch, 0, 1)
+  rays = cameras.rays(camera, cfg.render.size, cfg.render.size)
+  draw = lambda p: scene_step.render_views(cfg, field.query, p, rays, camera, key, 1.0, 0)[0]
+
+  def both(p):
+    picture, pull = jax.vjp(draw, p)
+    return pull(picture)[0]
+
+  tx = optim.adam(cfg.optim.rates, params)
+  opt = tx.init(params)
+  prior, weights, tokenize = prior_module.load()
+  cond = prior.embed(weights, tokenize([cfg.prompt] * cfg.train.batch))
+  x = jnp.zeros((cfg.train.batch, cfg.render.size, cfg.render.size, 3))
+  t = jnp.full((cfg.train.batch,), 0.5)
+  grid = hashgrid.hash_grid(cfg.field.levels, cfg.field.features, cfg.field.table_log2,
+                            cfg.field.base, cfg.field.finest, cfg.field.interpolation)
+  points = rays.direction.size // 3 * cfg.render.n_samples
+  xyz = jax.random.uniform(key, (3, points), minval=-1.0)
+
+  def encode(table):
+    code, pull = jax.vjp(lambda table: hashgrid.encode(table, xyz, grid), table)
+    return pull(code)[0]
+
+  calls = {
+      'denoiser': (lambda w, x: base.predict_guided(prior, w, x, t, cond, cond, 4.0), weights, x),
+      'forward': (draw, params),
+      'both': (both, params),
+      'optimiser': (lambda g, s, p: optim.update(tx, g, s, p), params, opt, params),
+      'encode': (encode, params['grid']['table']),
+  }
+  ready = {name: (jax.jit(function), args) for name, (function, *args) in calls.items()}
+  return timing.interleaved(
+      {name: lambda f=f, args=args: jax.block_until_ready(f(*args))
+       for name, (f, args) in ready.items()}, turns)
+
+
+def run(turns=15):
+  """{part: processor ms on one core}."""
+  found = timing.pinned('benchmarks.step', 1, '--child', '--turns', turns)
+  return {name: cpu for name, (cpu, _) in found.items()}
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--turns', type=int, default=15, help='measurements of each part')
+  parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.child:
+    print(json.dumps(measure(args.turns)))
+    return
+  print(f'load average {os.getloadavg()[0]:.1f}; one core, processor time')
+  found = run(args.turns)
+  for name, label in ROWS:
+    print(f'{label:<46}{found[name]:7.1f} ms')
+  rest = found['both'] + found['optimiser']
+  print(f'all but the denoiser: {rest:.1f} ms (goal {LIMIT_MS:.0f}), '
+        f'{rest / found["encode"]:.2f}x the bare encode (goal {LIMIT_RATIO:.0f}x)')
+
+
+if __name__ == '__main__':
+  main()

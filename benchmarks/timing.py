@@ -1,0 +1,40 @@
+"""Timing on shared machines: functions take turns, processes are pinned and start alike."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from jax3dgen.core import launch
+
+
+def interleaved(functions, turns):
+  """{name: (median processor ms, median wall ms)} of functions that take turns.
+
+  Processor time on one core does not feel other loads much; on two cores wall time is what counts.
+  """
+  for function in functions.values():
+    function()
+  times = {name: [] for name in functions}
+  for _ in range(turns):
+    for name, function in functions.items():
+      cpu, wall = time.process_time(), time.perf_counter()
+      function()
+      times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+  return {name: tuple(1e3 * statistics.median(column) for column in zip(*rows))
+          for name, rows in times.items()}
+
+
+def pinned(module, cores, *args):
+  """The JSON that `python -m module ARGS` prints last, run on `cores` cores of this machine.
+
+  It is a fresh process that has the launcher's malloc settings from its start.
+  """
+  allowed = sorted(os.sched_getaffinity(0))[:cores]
+  env = {**os.environ, **launch.MALLOC, 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': str(cores)}
+  done = subprocess.run([sys.executable, '-m', module, *map(str, args)], env=env, check=True,
+                        stdout=subprocess.PIPE, text=True,
+                        preexec_fn=lambda: os.sched_setaffinity(0, allowed))
+  return json.loads(done.stdout.splitlines()[-1])

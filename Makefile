@@ -12,6 +12,9 @@ PROMPT ?= a red bear
 # The launcher's settings (jax3dgen/core/launch.py), for tests and benchmarks that do not go through it.
 QUICK := env MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 
+# Two workers, each with whole files, so that what a file prepares once is prepared once.
+PARALLEL := $(RUN) -m pytest -q -n 2 --dist loadfile
+
 .PHONY: demo test test-all lint bench venv dev lock clean
 
 demo: venv
@@ -19,10 +22,10 @@ demo: venv
 	@echo "The results are in $(WORKDIR): open $(WORKDIR)/report.html in a browser."
 
 test: dev lint
-	$(QUICK) $(RUN) -m pytest -q tests
+	$(QUICK) $(PARALLEL) tests
 
 test-all: dev lint
-	$(QUICK) $(RUN) -m pytest -q --slow tests
+	$(QUICK) $(PARALLEL) --slow tests
 
 lint: dev
 	$(RUN) -m ruff check .
@@ -51,7 +54,7 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch
 # 3.11 and 3.12. setuptools is in the runtime file because the package itself is built in .venv.
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
-DEV := build pytest ruff
+DEV := build pytest pytest-xdist ruff
 TORCH := torch==2.13.0
 
 lock:

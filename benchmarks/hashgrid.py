@@ -3,8 +3,9 @@
   python -m benchmarks.hashgrid
 
 16 levels x 2 features, 32,768 points. Both libraries run in one process, pinned to the same cores
-and under the same malloc settings, and take turns; each figure is the median over the turns.
-Processor time on one core does not feel other loads much; on two cores wall time is what counts.
+and under the same malloc settings, and take turns; each figure is the time that a quarter of the
+turns stays below, which other loads on the machine disturb least. On one core it is processor time,
+on two cores wall time.
 """
 
 import argparse
@@ -23,7 +24,7 @@ GOALS = {16: 3.0, 19: 2.0}  # times the throughput of PyTorch, one core
 
 
 def interleaved(functions, turns):
-  """{name: (median processor ms, median wall ms)} of functions that take turns."""
+  """{name: (processor ms, wall ms)}, lower quartiles, of functions that take turns."""
   for function in functions.values():
     function()
   times = {name: [] for name in functions}
@@ -32,7 +33,7 @@ def interleaved(functions, turns):
       cpu, wall = time.process_time(), time.perf_counter()
       function()
       times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-  return {name: tuple(1e3 * statistics.median(column) for column in zip(*rows))
+  return {name: tuple(1e3 * statistics.quantiles(column, n=4)[0] for column in zip(*rows))
           for name, rows in times.items()}
 
 
@@ -81,10 +82,10 @@ def child(cores, turns):
   return json.loads(done.stdout.splitlines()[-1])
 
 
-def run(turns=15):
+def run(turns=15, numbers_of_cores=(1, 2)):
   """Rows of figures: dicts of table_log2, cores, milliseconds and the ratio torch / jax3dgen."""
   rows = []
-  for cores in (1, 2):
+  for cores in numbers_of_cores:
     clock = 0 if cores == 1 else 1  # processor time on one core, wall time on two
     for table_log2, times in child(cores, turns).items():
       ours, theirs = times['jax3dgen'][clock], times['torch'][clock]
@@ -97,13 +98,14 @@ def run(turns=15):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--turns', type=int, default=15, help='measurements of each library')
+  parser.add_argument('--cores', type=int, nargs='+', default=[1, 2], help='numbers of cores')
   parser.add_argument('--child', type=int, default=0, help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child:
     print(json.dumps({t: measure(t, args.child, args.turns) for t in TABLES}))
     return
   print(f'load average {os.getloadavg()[0]:.1f}; {LEVELS} levels x {FEATURES}, {POINTS} points')
-  for row in run(args.turns):
+  for row in run(args.turns, args.cores):
     goal = f" (goal {row['goal']:.0f}x)" if row['goal'] else ''
     print(f"table 2^{row['table_log2']}, {row['cores']} core(s): jax3dgen "
           f"{row['jax3dgen_ms']:.1f} ms, torch {row['torch_ms']:.1f} ms, "

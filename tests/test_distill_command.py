@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import trimesh
 
+from experiments import _command, distill
+from jax3dgen.core import launch
 from tests import commands, processes
 
 RESULTS = ('mesh.glb', 'turntable.mp4', 'report.html', 'result.json', 'metrics.csv', 'config.json')
@@ -112,18 +114,24 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
     (['--config.train.steps=many'], ['config.train.steps', 'whole number']),
     (['--config.prompt=a red bera'], ['bera', 'bear']),
     (['--config.prompt='], ['empty']),
-    (['--config.prompt=\U0001f43b'], ['words it knows']),
-    (['--config.prompt=<script>alert(1)</script>'], ['words it knows']),
+    (['--config.prompt=\U0001f43b'], ['does not know', 'it knows: a,']),
+    (['--config.prompt=<script>alert(1)</script>'], ['does not know', 'it knows: a,']),
     (['--config.distill.name=sdss'], ['sdss', 'sds']),
     (['--config.prior.weights=no/such/folder'], ['no/such/folder']),
     (['--config.prior.name=nothing'], ['config.prior.name']),
-    (['--config.train.batch=3'], ['config.train.batch=3']),
+    (['--config.train.batch=7'], ['config.train.batch=7']),
     (['--config.distill.weighting=heavy'], ['weighting', 'fantasia3d']),
 ])
-def test_bad_input_is_refused_in_one_sentence(tmp_path, args, sentences):
-  workdir = tmp_path / 'run'
-  refused(commands.distill(workdir, *args), *sentences)
-  assert not (workdir / 'result.json').exists()
+def test_bad_input_is_refused_in_one_sentence(tmp_path, args, sentences, monkeypatch, capsys):
+  monkeypatch.setattr(launch, 'reexecute', lambda: None)  # in this process: it is faster
+  config = f'--config={commands.ROOT / "configs" / "embedded.py:tiny"}'
+  status = _command.call(distill.run, distill.__doc__, config='configs/embedded.py',
+                         flags=distill.flags, complete=distill.complete,
+                         argv=[config, f'--workdir={tmp_path / "run"}', *args])
+  said = capsys.readouterr().err
+  assert status == 2
+  assert all(sentence in said for sentence in sentences), said
+  assert not (tmp_path / 'run').exists()
 
 
 def test_a_workdir_of_another_config_is_refused_with_the_difference(unbroken, tmp_path):

@@ -118,7 +118,16 @@ def build(config):
   tx = optim.adam(cfg.optim.rates, shapes, clip=cfg.optim.clip, accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)
   start = state.init(key, field, params, distillation, tx, fit_tx, cfg.distill)
-  return Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
+  parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
+  # What an objective or a regulariser refuses while it is traced is refused before files appear.
+  jax.eval_shape(step_of(parts, None), start, params, prompt, key)
+  return parts
+
+
+def step_of(parts, axis_name):
+  """The training step of `Parts` (see `scene_step.make_step`) for all devices of the run."""
+  return scene_step.make_step(parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
+                              parts.cfg, parallel.device_count(), axis_name)
 
 
 def watchdog(cfg):
@@ -193,9 +202,7 @@ def run_one(config, workdir, allow_change, command):
 def optimise(parts, workdir, start, train_state, checkpoints):
   """Runs the steps from `start` to the end; returns the final host state."""
   cfg = parts.cfg
-  mapped = parallel.map(scene_step.make_step(
-      parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx, cfg,
-      parallel.device_count(), parallel.AXIS), 3)
+  mapped = parallel.map(step_of(parts, parallel.AXIS), 3)
   fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
   replicated = parallel.replicate(train_state)
   guard.check_memory(parallel.memory(mapped, replicated, *fixed))

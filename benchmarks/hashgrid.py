@@ -11,30 +11,12 @@ on two cores wall time.
 import argparse
 import json
 import os
-import statistics
-import subprocess
-import sys
-import time
 
-from jax3dgen.core import launch
+from benchmarks import timing
 
 POINTS, LEVELS, FEATURES, BASE, FINEST = 32_768, 16, 2, 16, 256
 TABLES = (16, 19)  # log2 of the rows of a hashed level
 GOALS = {16: 3.0, 19: 2.0}  # times the throughput of PyTorch, one core
-
-
-def interleaved(functions, turns):
-  """{name: (processor ms, wall ms)}, lower quartiles, of functions that take turns."""
-  for function in functions.values():
-    function()
-  times = {name: [] for name in functions}
-  for _ in range(turns):
-    for name, function in functions.items():
-      cpu, wall = time.process_time(), time.perf_counter()
-      function()
-      times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-  return {name: tuple(1e3 * statistics.quantiles(column, n=4)[0] for column in zip(*rows))
-          for name, rows in times.items()}
 
 
 def measure(table_log2, cores, turns):
@@ -67,27 +49,18 @@ def measure(table_log2, cores, turns):
   peer_out, peer_gradients = hashgrid_torch.forward_backward(*theirs)
   np.testing.assert_allclose(out, peer_out.T, atol=1e-4)  # the same numbers, or it is no race
   np.testing.assert_allclose(gradient, torch.cat(peer_gradients), atol=2e-3)
-  return interleaved({'jax3dgen': lambda: jax.block_until_ready(compiled(*ours)),
-                      'torch': lambda: hashgrid_torch.forward_backward(*theirs)}, turns)
-
-
-def child(cores, turns):
-  """Measures in a fresh process that has the malloc settings and `cores` cores from its start."""
-  allowed = sorted(os.sched_getaffinity(0))[:cores]
-  env = {**os.environ, **launch.MALLOC, 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': str(cores)}
-  command = [sys.executable, '-m', 'benchmarks.hashgrid', '--child', str(cores), '--turns',
-             str(turns)]
-  done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True,
-                        preexec_fn=lambda: os.sched_setaffinity(0, allowed))
-  return json.loads(done.stdout.splitlines()[-1])
+  return timing.interleaved(
+      {'jax3dgen': lambda: jax.block_until_ready(compiled(*ours)),
+       'torch': lambda: hashgrid_torch.forward_backward(*theirs)}, turns)
 
 
 def run(turns=15, numbers_of_cores=(1, 2)):
   """Rows of figures: dicts of table_log2, cores, milliseconds and the ratio torch / jax3dgen."""
   rows = []
   for cores in numbers_of_cores:
+    found = timing.pinned('benchmarks.hashgrid', cores, '--child', cores, '--turns', turns)
     clock = 0 if cores == 1 else 1  # processor time on one core, wall time on two
-    for table_log2, times in child(cores, turns).items():
+    for table_log2, times in found.items():
       ours, theirs = times['jax3dgen'][clock], times['torch'][clock]
       rows.append({'table_log2': int(table_log2), 'cores': cores, 'jax3dgen_ms': ours,
                    'torch_ms': theirs, 'ratio': theirs / ours,

@@ -54,16 +54,18 @@ def measure(turns):
   points = rays.direction.size // 3 * cfg.render.n_samples
   xyz = jax.random.uniform(key, (3, points), minval=-1.0)
 
-  def encode(table):
+  cotangent = jax.random.normal(key, (grid.width, points))
+
+  def encode(table, xyz, cotangent):
     code, pull = jax.vjp(lambda table: hashgrid.encode(table, xyz, grid), table)
-    return pull(code)[0]
+    return code, pull(cotangent)[0]
 
   calls = {
       'denoiser': (lambda w, x: base.predict_guided(prior, w, x, t, cond, cond, 4.0), weights, x),
       'forward': (draw, params),
       'both': (both, params),
       'optimiser': (lambda g, s, p: optim.update(tx, g, s, p), params, opt, params),
-      'encode': (encode, params['grid']['table']),
+      'encode': (encode, params['grid']['table'], xyz, cotangent),
   }
   ready = {name: (jax.jit(function), args) for name, (function, *args) in calls.items()}
   return timing.interleaved(

@@ -11,9 +11,10 @@ from jax3dgen.core import launch
 
 
 def interleaved(functions, turns):
-  """{name: (median processor ms, median wall ms)} of functions that take turns.
+  """{name: (processor ms, wall ms)} of functions that take turns: lower quartiles.
 
-  Processor time on one core does not feel other loads much; on two cores wall time is what counts.
+  A quarter of the turns stays below them; other loads on the machine disturb those least. On one
+  core processor time is what counts, on two cores wall time.
   """
   for function in functions.values():
     function()
@@ -23,7 +24,7 @@ def interleaved(functions, turns):
       cpu, wall = time.process_time(), time.perf_counter()
       function()
       times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-  return {name: tuple(1e3 * statistics.median(column) for column in zip(*rows))
+  return {name: tuple(1e3 * statistics.quantiles(column, n=4)[0] for column in zip(*rows))
           for name, rows in times.items()}
 
 

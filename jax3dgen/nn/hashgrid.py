@@ -86,6 +86,8 @@ def encode(table, xyz, grid, frac=1.0, method=None):
   """
   if method not in (None, 'fused', 'plain'):
     raise ValueError(f"method is 'fused' or 'plain', not {method!r}")
+  if method == 'fused' and grid.features != 2:
+    raise ValueError(f'The fused form packs pairs of features; this grid has {grid.features}.')
   if method is None:
     method = 'fused' if jax.default_backend() == 'cpu' and grid.features == 2 else 'plain'
   box = jnp.clip(xyz, -1.0, 1.0)

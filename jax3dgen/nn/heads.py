@@ -6,6 +6,7 @@ threestudio: a code of zeros means the field's own bias and grey.
 """
 
 import jax
+import jax.numpy as jnp
 
 
 def init(key, widths):
@@ -22,5 +23,34 @@ def init(key, widths):
 def apply(params, x):
   """x [C, N] -> [D, N]: dense layers with ReLU between them, none after the last."""
   for i in range(len(params)):
-    x = params[f'w{i}'] @ (jax.nn.relu(x) if i else x)
+    x = dense(params[f'w{i}'], jax.nn.relu(x) if i else x)
   return x
+
+
+@jax.custom_vjp
+def dense(weight, x):
+  """weight [D, C] @ x [C, N], with a backward pass in the products that a CPU does fast.
+
+  Those are plain a @ b with the weight on the left, and a @ b.T with the larger on the left; the
+  products of autodiff, with a transposed left side, take up to twice as long.
+  """
+  return weight @ x
+
+
+def _dense_bwd(saved, cotangent):
+  weight, x = saved
+  if cotangent.shape[0] >= x.shape[0]:
+    weight_bar = cotangent @ x.T
+  else:
+    weight_bar = _transpose(x @ cotangent.T)
+  return weight_bar, _transpose(weight) @ cotangent
+
+
+def _transpose(matrix):
+  """The transposed matrix, made by a product so that XLA cannot fold it into the next one."""
+  identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+  return jax.lax.dot_general(matrix, identity, (((0,), (0,)), ((), ())),
+                             precision=jax.lax.Precision.HIGHEST)
+
+
+dense.defvjp(lambda weight, x: (dense(weight, x), (weight, x)), _dense_bwd)

@@ -25,11 +25,11 @@ def field(levels=16, features=2, table_log2=19, base=16, finest=2048, hidden=64,
                              (interpolation, hashgrid.INTERPOLATIONS, 'interpolation')):
     if value not in table:
       raise ConfigError(f'There is no {name} {value!r}; there are {", ".join(table)}.')
-  if levels < 1 or features < 1 or not 1 <= base <= finest or not 3 <= table_log2 <= 26:
+  if min(levels, features, hidden) < 1 or not 1 <= base <= finest or not 3 <= table_log2 <= 24:
     raise ConfigError(
-        'A hash grid needs levels >= 1, features >= 1, 1 <= base <= finest and table_log2 in '
-        f'[3, 26]; got levels={levels}, features={features}, base={base}, finest={finest}, '
-        f'table_log2={table_log2}.')
+        'A field needs levels, features and hidden >= 1, 1 <= base <= finest and table_log2 in '
+        f'[3, 24]; got levels={levels}, features={features}, hidden={hidden}, base={base}, '
+        f'finest={finest}, table_log2={table_log2}.')
   grid = hashgrid.hash_grid(levels, features, table_log2, base, finest, interpolation)
   activate, bias = scenes.ACTIVATIONS[activation], scenes.BLOBS[blob]
 

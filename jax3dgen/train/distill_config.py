@@ -37,7 +37,7 @@ def default_config():
   c.field.finest = 64  # cells per side of the finest level
   c.field.hidden = 32  # width of the small network behind the grid
   c.field.interpolation = 'linear'  # linear or smoothstep
-  c.field.blob = 'magic3d'  # density bias that starts the object: magic3d, dreamfusion or none
+  c.field.blob = 'none'  # density bias that starts the object: magic3d, dreamfusion or none
   c.field.bands = schedule(1.0)  # share of the levels that are on, or a schedule
 
   c.camera = ConfigDict()
@@ -46,8 +46,8 @@ def default_config():
   c.camera.fovy_deg = (40.0, 40.0)  # range of vertical fields of view
 
   c.timestep = ConfigDict()
-  c.timestep.min = 0.06  # smallest noise level
-  c.timestep.max = schedule((0, 0.96, 0.6, 1200))  # largest one, or a schedule
+  c.timestep.min = schedule((100, 0.6, 0.06, 900))  # smallest noise level, or a schedule
+  c.timestep.max = schedule((0, 0.96, 0.6, 1200))  # largest noise level, or a schedule
 
   c.render = ConfigDict()
   c.render.size = 32  # pixels per side of a training view
@@ -63,8 +63,8 @@ def default_config():
   c.shading.light = 'dreamfusion'  # where the light is: dreamfusion or magic3d
 
   c.regularizers = ConfigDict()  # weights: numbers or schedules
-  c.regularizers.opaque = schedule(0.0)  # binary entropy of the opacity of rays
-  c.regularizers.sparsity = schedule(0.0)  # little opacity
+  c.regularizers.opaque = schedule((600, 0.0, 60.0, 1000))  # binary entropy of the opacity of rays
+  c.regularizers.sparsity = schedule(60.0)  # little opacity
   c.regularizers.orientation = schedule(0.0)  # normals that face the camera; needs render.normals
   c.regularizers.z_variance = schedule(0.0)  # thin density along rays
   c.regularizers.opacity = schedule(0.0)  # squared opacity of rays
@@ -76,7 +76,7 @@ def default_config():
   c.optim.clip = 0.0  # bound of the global gradient norm; 0: none
 
   c.train = ConfigDict()
-  c.train.steps = 1500  # optimisation steps
+  c.train.steps = 1200  # optimisation steps
   c.train.batch = 4  # views per step, over all devices together
   c.train.accumulate = 1  # steps whose mean gradient makes one update
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row

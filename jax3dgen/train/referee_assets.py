@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import files, tree, weights
+from jax3dgen.core import files, parallel, tree, weights
 from jax3dgen.export import curves
 
 CARD = """# The referee of the embedded world
@@ -20,7 +20,8 @@ Made for measuring only: no objective may be trained against it.
 - licence: Apache-2.0, as the project
 - data: none fetched; pictures of `jax3dgen.data.figurines` drawn while training, azimuths uniform
 - command: `python -m experiments.train_referee --config configs/referee.py --workdir runs/referee`
-- {steps} steps of {batch} pictures, seed {seed}, averaged weights; the config is in config.json
+- {steps} steps of {batch} pictures on {devices} devices, seed {seed}, averaged weights; the config
+  is in config.json
 
 ## Held-out accuracy ({pictures:,} pictures each, fresh draws of the same world)
 
@@ -76,6 +77,7 @@ def card(params, labels, measured, config):
   return CARD.format(
       count=tree.count(params), reject=labels.reject, share=labels.face_share,
       steps=config.train.steps, batch=config.train.batch, seed=config.seed,
+      devices=parallel.device_count(),
       pictures=config.test.count,
       accuracy='\n'.join(f'| {name} | {percent(measured[name])} |'
                          for name in ('clean', 'degraded')),

@@ -43,7 +43,7 @@ def optimiser(cfg):
 
 def init_state(key, net, tx):
   """The RefereeState before the first step."""
-  params = net.init(key, jnp.zeros((2, nets.SIZE, nets.SIZE, 3)))['params']
+  params = jax.jit(net.init)(key, jnp.zeros((2, nets.SIZE, nets.SIZE, 3)))['params']
   zero = lambda: jnp.zeros((), jnp.int32)  # buffers of their own: the state is donated
   return RefereeState(zero(), params, jax.tree.map(jnp.copy, params), tx.init(params), zero())
 

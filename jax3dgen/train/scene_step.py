@@ -33,9 +33,9 @@ def cameras_of(cfg, key_shared, key, batch, index, count):
 
 
 def noise_levels(cfg, key, batch, step):
-  """t [batch], uniform between timestep.min and the annealed timestep.max."""
-  high = optim.scalar(cfg.timestep.max, step)
-  return cfg.timestep.min + (high - cfg.timestep.min) * jax.random.uniform(key, (batch,))
+  """t [batch], uniform between the annealed timestep.min and timestep.max."""
+  low, high = (optim.scalar(value, step) for value in (cfg.timestep.min, cfg.timestep.max))
+  return low + (high - low) * jax.random.uniform(key, (batch,))
 
 
 def render_options(cfg):

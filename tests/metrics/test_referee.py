@@ -48,7 +48,7 @@ def test_sector_probabilities_match_a_numpy_sum():
 
 def test_net_is_rebuilt_from_its_parameters():
   net = nets.Referee(kinds=5, colors=3, widths=(8, 12), hidden=16)
-  tree = net.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))['params']
+  tree = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))['params']
   assert nets.of(tree) == net
 
 

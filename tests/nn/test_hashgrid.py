@@ -63,6 +63,17 @@ def test_one_level_and_bad_names():
     hashgrid.encode(table, xyz, grid, method='sorted')
 
 
+def test_other_numbers_of_features_take_the_plain_form():
+  grid = hashgrid.hash_grid(2, 3, 8, 3, 5)
+  table = hashgrid.init(jax.random.key(0), grid)
+  xyz = jnp.array([[0.1], [0.2], [0.3]])
+  out = hashgrid.encode(table, xyz, grid)
+  expected = by_loops(np.asarray(table), np.asarray(xyz)[:, 0], grid)
+  np.testing.assert_allclose(out[:, 0], expected, atol=1e-8)
+  with pytest.raises(ValueError, match='pairs'):
+    hashgrid.encode(table, xyz, grid, method='fused')
+
+
 @pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('interpolation', ['linear', 'smoothstep'])
 def test_values_equal_loops_over_corners(method, interpolation):

@@ -77,7 +77,8 @@ def test_gather_methods_agree_in_value_and_gradient():
 
 
 @pytest.mark.parametrize('option', [{'blob': 'cube'}, {'activation': 'relu'},
-                                    {'interpolation': 'cubic'}, {'levels': 0}, {'finest': 2}])
+                                    {'interpolation': 'cubic'}, {'levels': 0}, {'finest': 2},
+                                    {'hidden': 0}, {'table_log2': 25}])
 def test_wrong_settings_are_named(option):
   (value,) = option.values()
   with pytest.raises(ConfigError, match=str(value)):

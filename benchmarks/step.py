@@ -43,7 +43,7 @@ def measure(turns):
     picture, pull = jax.vjp(draw, p)
     return pull(picture)[0]
 
-  tx = optim.adam(cfg.optim.rates, params)
+  tx = optim.adam(cfg.optim.rates, params, eps=cfg.optim.eps)
   opt = tx.init(params)
   prior, weights, tokenize = prior_module.load()
   cond = prior.embed(weights, tokenize([cfg.prompt] * cfg.train.batch))

@@ -148,7 +148,7 @@ def test_another_prompt_in_the_same_workdir_is_refused(unbroken, tmp_path):
 
 
 def test_a_workdir_that_cannot_be_made_is_refused():
-  refused(commands.distill('/dev/null/run'), 'cannot write', '/dev/null/run')
+  refused(commands.distill('/dev/null/run'), 'cannot be written', '/dev/null/run')
 
 
 def test_a_workdir_that_is_a_file_is_refused(tmp_path):
@@ -166,7 +166,7 @@ def test_two_runs_in_one_workdir(tmp_path):
     refusals.append(commands.distill(tmp_path))
     return True
   commands.kill(tmp_path, second, '--config.train.steps=100000')
-  refused(refusals[0], 'another process is using')
+  refused(refusals[0], 'Another process is using')
 
 
 def test_an_own_loss_runs_from_a_file_beside(unbroken, tmp_path):
@@ -222,7 +222,7 @@ def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
       'DISTILLATION = base.stateless(direction)\n')
   done = commands.distill('run', '--config.distill.name=bad_loss', '--config.train.max_skipped=5',
                           cwd=tmp_path)
-  refused(done, 'non-finite')
+  refused(done, 'were not finite')
   assert [p for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()]
 
 

@@ -48,11 +48,6 @@ def view_phrase(camera):
   return jnp.where(camera.elevation > ABOVE, 4, around)
 
 
-def null(batch):
-  """The tokens [B, L] of the empty caption."""
-  return jnp.zeros((batch, LENGTH), jnp.int32)
-
-
 def decode(tokens):
   """The texts of tokens [B, L]."""
   return [' '.join(WORDS[i] for i in row if i) for row in np.asarray(tokens)]

@@ -115,7 +115,8 @@ def build(config):
   field = build_field(cfg)
   key = jax.random.key(cfg.seed)
   shapes = jax.eval_shape(field.init, key)
-  tx = optim.adam(cfg.optim.rates, shapes, clip=cfg.optim.clip, accumulate=cfg.train.accumulate)
+  tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
+                  accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)
   start = state.init(key, field, params, distillation, tx, fit_tx, cfg.distill)
   parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
@@ -205,7 +206,11 @@ def optimise(parts, workdir, start, train_state, checkpoints):
   mapped = parallel.map(step_of(parts, parallel.AXIS), 3)
   fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
   replicated = parallel.replicate(train_state)
-  guard.check_memory(parallel.memory(mapped, replicated, *fixed))
+  began = time.monotonic()
+  needed = parallel.memory(mapped, replicated, *fixed)
+  if parallel.is_main():
+    print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
+  guard.check_memory(needed)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(
         lambda train_state: mapped(train_state, *fixed), replicated, start=start,

@@ -72,6 +72,7 @@ def default_config():
 
   c.optim = ConfigDict()
   c.optim.rates = (('', 1e-2),)  # (regular expression of the parameter path, Adam learning rate)
+  c.optim.eps = 1e-8  # added to Adam's root mean square of gradients
   c.optim.fit_rate = 1e-4  # learning rate of an objective's own network
   c.optim.clip = 0.0  # bound of the global gradient norm; 0: none
 

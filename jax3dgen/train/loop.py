@@ -34,7 +34,7 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
       began = time.monotonic()
       state, metrics = step(state)
       if i == start + 1:
-        progress.say(f'Compiled the step in {time.monotonic() - began:.1f} s.')
+        progress.say(f'The first step took {time.monotonic() - began:.1f} s.')
       pending.append(metrics)
       if len(pending) > IN_FLIGHT:
         jax.block_until_ready(pending.popleft())

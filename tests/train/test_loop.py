@@ -139,7 +139,7 @@ def test_hooks_run_on_time_and_at_the_end(tmp_path):
 def test_lines_tell_compilation_progress_and_memory(tmp_path, capsys):
   toy.run(tmp_path, 10)
   text = capsys.readouterr().out
-  assert re.search(r'Compiled the step in [\d.]+ s\.', text)
+  assert re.search(r'The first step took [\d.]+ s\.', text)
   assert re.search(r'toy 10/10, [\d.]+ steps/s, .* left: loss', text)
   assert re.search(r'Peak memory [\d.]+ GiB\.', text)
 

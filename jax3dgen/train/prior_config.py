@@ -1,6 +1,7 @@
 """The configuration of training the embedded prior: every field, its default and what it means.
 
-The comment behind a field is its help text. The defaults made the shipped weights.
+The comment behind a field is its help text. The shipped weights have their own config beside them,
+in training.json.
 """
 
 from ml_collections import ConfigDict

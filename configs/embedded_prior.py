@@ -1,7 +1,7 @@
 """Training of the embedded 32-pixel prior that the package ships.
 
-`embedded_prior.py` made jax3dgen/assets/embedded_prior, with the number of steps that the card there
-names beside its final loss.
+`embedded_prior.py` made jax3dgen/assets/embedded_prior, with the number of steps that the card
+there names beside its final loss.
 `:tiny` runs every part in seconds, for tests; its samples mean nothing.
 """
 

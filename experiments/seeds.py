@@ -11,6 +11,7 @@ the shares of assets with one face, none and several, and the means of the other
 import json
 
 from experiments import _command
+from experiments.distill import complete
 
 MEANS = ('front_fraction', 'view_kl', 'winding', 'reject_rate', 'rotation_deg')
 SHARES = ('kind_correct', 'color_correct', 'watertight', 'stable')
@@ -18,11 +19,6 @@ SHARES = ('kind_correct', 'color_correct', 'watertight', 'stable')
 
 def flags(parser):
   parser.add_argument('--seeds', type=int, default=8, metavar='N', help='seeds 0 to N - 1')
-
-
-def complete(config):
-  from jax3dgen.train import distill
-  return distill.complete(config)
 
 
 def summary(runs):

@@ -104,10 +104,7 @@ def build(config):
   distillation, _ = base.load(config.distill.name)
   if not config.prompt.strip():
     raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
-  count = parallel.device_count()
-  if config.train.batch % count:
-    raise ConfigError(f'config.train.batch={config.train.batch} cannot be shared evenly by {count} '
-                      'devices.')
+  guard.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
   prior, params, tokenize = load_module(
       'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)

@@ -173,6 +173,15 @@ def _allowed(key, old, new):
   return longer or re.match(FREE, key) is not None
 
 
+def share_batch(batch):
+  """The number of devices of all processes, which must divide config.train.batch evenly."""
+  count = parallel.device_count()
+  if batch % count:
+    raise errors.ConfigError(f'config.train.batch={batch} cannot be shared evenly by {count} '
+                             'devices.')
+  return count
+
+
 def free_memory():
   """Bytes that this process may still take on each of its devices."""
   device = jax.local_devices()[0]

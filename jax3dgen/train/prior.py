@@ -80,10 +80,7 @@ def run(config, workdir, allow_change=False):
   """Trains into `workdir` and returns the folder of weights, `workdir`/weights."""
   parallel.initialize()
   workdir, cfg = pathlib.Path(workdir), FrozenConfigDict(config)
-  count = parallel.device_count()
-  if cfg.train.batch % count:
-    raise ConfigError(f'config.train.batch={cfg.train.batch} cannot be shared evenly by {count} '
-                      'devices.')
+  count = guard.share_batch(cfg.train.batch)
   net = net_config(cfg)
   prior, (_, embed, velocity) = embedded.make(net), embedded.network(net)
   tx = prior_step.optimiser(cfg)

@@ -226,10 +226,37 @@ def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
   assert [p for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()]
 
 
-@pytest.mark.parametrize('field, value, word', [('empty', '0.9', 'empty'), ('fog', '0.01', 'fog')])
-def test_the_watchdog_names_the_collapse(tmp_path, field, value, word):
-  done = commands.distill(tmp_path, '--config.watch.after=5', f'--config.watch.{field}={value}')
-  refused(done, word)
+@pytest.mark.parametrize('sparsity, word', [(1e5, 'the field is empty'), (-1e4, 'fog fills')])
+def test_the_watchdog_names_the_collapse(tmp_path, sparsity, word):
+  done = commands.distill(tmp_path, '--config.train.steps=1000',
+                          f'--config.regularizers.sparsity={sparsity}')
+  refused(done, 'Stopped at step 1', word)
+  assert [p for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdigit()]
+
+
+def test_a_field_without_a_surface_writes_no_result(tmp_path):
+  done = commands.distill(tmp_path, '--config.regularizers.sparsity=1e5')
+  refused(done, 'holds no surface', 'densities are between')
+  assert not {p.name for p in tmp_path.iterdir()} & {'mesh.glb', 'result.json', 'report.html'}
+
+
+def test_a_step_that_cannot_fit_is_refused_before_it_runs(tmp_path):
+  done = commands.distill(tmp_path, '--config.train.batch=40000')
+  refused(done, 'One step needs', 'are free', 'Lower config.train.batch')
+  assert not (tmp_path / 'metrics.csv').exists()
+
+
+def test_another_number_of_devices_restores_the_same_state(unbroken, tmp_path):
+  workdir = copy(unbroken, tmp_path)
+  (workdir / 'result.json').unlink()
+  one = commands.environment(JAX_NUM_CPU_DEVICES='1', JAX3DGEN_LAUNCHED='by the test')
+  refused(commands.distill(workdir, env=one), 'devices', '--allow_change')
+  done = commands.distill(workdir, '--allow_change', env=one)
+  assert done.returncode == 0, done.stderr
+  assert 'later noise differs' in done.stdout
+  assert commands.result(workdir)['params_digest'] == commands.result(unbroken)['params_digest']
+  longer = commands.distill(workdir, '--config.train.steps=40', env=one)
+  assert longer.returncode == 0 and commands.result(workdir)['steps'] == 40
 
 
 def test_two_processes_of_two_devices_end_where_one_of_four_does(tmp_path):

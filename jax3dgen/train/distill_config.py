@@ -84,8 +84,8 @@ def default_config():
 
   c.watch = ConfigDict()
   c.watch.after = 100  # first step at which an empty or foggy field stops the run
-  c.watch.empty = 0.005  # mean opacity below which the field counts as empty
-  c.watch.fog = 0.95  # mean opacity above which it counts as fog
+  c.watch.empty = 0.005  # mean opacity (of rays through the scene) of an empty field
+  c.watch.fog = 0.95  # mean opacity of one that is all fog
 
   c.log = ConfigDict()
   c.log.every = 20  # steps between rows of metrics.csv

@@ -65,6 +65,12 @@ def expected_points(rays, out):
   return rays.origin + distance[..., None] * rays.direction
 
 
+def mean_opacity(out):
+  """Mean opacity of the rays that cross the scene's ball: 1 where fog fills every view."""
+  crossing = out.mids[..., -1] > out.mids[..., 0]
+  return out.opacity.sum() / jnp.maximum(crossing.sum(), 1)
+
+
 def penalties(weights, out, rays, step):
   """(sum of the weighted regularisers, their values by name); a weight of 0 costs nothing."""
   total, values = jnp.zeros(()), {}
@@ -127,7 +133,7 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
         step=state.step + 1, field=new_field, field_opt=field_opt, distill=distill,
         fit_opt=fit_opt, skipped=(state.skipped + 1) * bad,
         skipped_total=state.skipped_total + bad)
-    metrics = mean(metrics | values | {'opacity': out.opacity.mean(), 't': t.mean()})
+    metrics = mean(metrics | values | {'opacity': mean_opacity(out), 't': t.mean()})
     return state, metrics | {
         'grad_norm': optax.tree.norm(grads), 'nonfinite': bad.astype(jnp.float32),
         'skipped': state.skipped.astype(jnp.float32)}

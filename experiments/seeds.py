@@ -13,8 +13,9 @@ import json
 from experiments import _command
 from experiments.distill import complete
 
-MEANS = ('front_fraction', 'view_kl', 'winding', 'reject_rate', 'rotation_deg')
-SHARES = ('kind_correct', 'color_correct', 'watertight', 'stable')
+MEANS = ('front_fraction', 'view_kl', 'winding', 'reject_rate', 'rotation_deg',
+         'rotation_deg_uncut')
+SHARES = ('kind_correct', 'color_correct', 'watertight', 'stable', 'stable_uncut')
 
 
 def flags(parser):
@@ -51,7 +52,7 @@ def run(config, workdir, args):
   with files.replacing(workdir / 'seeds.json') as beside:
     beside.write_text(json.dumps(found, indent=2) + '\n')
   for name, value in found.items():
-    print(f'{name:<16}{f"{value:.3f}" if isinstance(value, float) else value}')
+    print(f'{name:<20}{f"{value:.3f}" if isinstance(value, float) else value}')
 
 
 if __name__ == '__main__':

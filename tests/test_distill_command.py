@@ -16,8 +16,8 @@ from tests import commands, processes
 
 RESULTS = ('mesh.glb', 'turntable.mp4', 'report.html', 'result.json', 'metrics.csv', 'config.json')
 FIGURES = {'prompt', 'steps', 'seconds', 'params_digest', 'face_count', 'view_kl', 'winding',
-           'kind_correct', 'color_correct', 'stable', 'rotation_deg', 'vertices', 'faces',
-           'watertight'}
+           'kind_correct', 'color_correct', 'stable', 'rotation_deg', 'sole', 'stable_uncut',
+           'rotation_deg_uncut', 'vertices', 'faces', 'watertight'}
 
 
 @pytest.fixture(scope='module')
@@ -120,6 +120,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
     (['--config.prior.weights=no/such/folder'], ['no/such/folder']),
     (['--config.prior.name=nothing'], ['config.prior.name']),
     (['--config.train.batch=7'], ['config.train.batch=7']),
+    (['--config.result.sole=1.5'], ['config.result.sole=1.5']),
     (['--config.distill.weighting=heavy'], ['weighting', 'fantasia3d']),
 ])
 def test_bad_input_is_refused_in_one_sentence(tmp_path, args, sentences, monkeypatch, capsys):

@@ -10,8 +10,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import manifold3d
 import numpy as np
-from scipy import sparse
+from scipy import sparse, spatial
 from skimage import measure
 
 from jax3dgen.core.errors import MeshError
@@ -116,6 +117,29 @@ def largest_shell(vertices, faces):
   faces = faces[label == np.argmax(volume)]
   used, faces = np.unique(faces, return_inverse=True)
   return vertices[used], faces.reshape(-1, 3).astype(np.int32)
+
+
+def flat_sole(mesh, share):
+  """A closed Mesh without the lowest `share` of its height: it rests on a flat, level cut.
+
+  What the cut leaves in several pieces is reduced to the largest; new vertices take the colour of
+  the nearest old one. Raises MeshError where the surface is not a solid that can be cut.
+  """
+  if share == 0:
+    return mesh
+  if not 0 < share < 1:
+    raise MeshError(f'The share of its height that a mesh loses is between 0 and 1, not {share}.')
+  low, high = mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()
+  solid = manifold3d.Manifold(
+      manifold3d.Mesh(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.uint32)))
+  cut = solid.trim_by_plane((0.0, 0.0, 1.0), float(low + share * (high - low)))
+  if cut.status() != manifold3d.Error.NoError or cut.is_empty():
+    raise MeshError(f'The mesh cannot be cut to a flat sole: {cut.status().name}.')
+  cut = cut.to_mesh()
+  vertices, faces = largest_shell(np.asarray(cut.vert_properties)[:, :3],
+                                  np.asarray(cut.tri_verts, np.int64))
+  _, nearest = spatial.cKDTree(mesh.vertices).query(vertices)
+  return Mesh(vertices, faces, mesh.colors[nearest])
 
 
 def shells(faces, count):

@@ -104,6 +104,9 @@ def build(config):
   distillation, _ = base.load(config.distill.name)
   if not config.prompt.strip():
     raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
+  if not 0 <= config.result.sole < 1:
+    raise ConfigError(f'config.result.sole={config.result.sole} is no share of the height; it is '
+                      'between 0 and 1.')
   guard.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
   prior, params, tokenize = load_module(

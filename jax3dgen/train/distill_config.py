@@ -98,6 +98,7 @@ def default_config():
 
   c.result = ConfigDict()
   c.result.mesh_resolution = 96  # cells per side of the grid whose surface becomes the mesh
+  c.result.sole = 0.03  # share of the height cut off below, for a flat sole; 0: none
   c.result.elevation_deg = 15.0  # elevation of the turntable and of the referee's 24 views
   c.result.turntable_size = 256  # pixels per side of the turntable
   c.result.turntable_frames = 72  # frames of one turn

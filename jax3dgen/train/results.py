@@ -106,12 +106,15 @@ def write(parts, workdir, field, config, seconds, command):
   and writes no result, where the field has no surface.
   """
   cfg = parts.cfg
-  surface = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
+  generated = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
+  surface = mesh.flat_sole(generated, cfg.result.sole)
   fall, stability = drop(cfg, surface)
+  before = drop(cfg, generated)[1] if cfg.result.sole else stability
   figures = {
       'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
       'seconds': round(seconds, 1), 'params_digest': tree.digest(field), **judge(parts, field),
-      **stability,
+      **stability, 'sole': cfg.result.sole, 'stable_uncut': before['stable'],
+      'rotation_deg_uncut': before['rotation_deg'],
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
       'watertight': mesh.is_watertight(surface.faces)}
   draw = renderer(parts, cfg.result.turntable_size)

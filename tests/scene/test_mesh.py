@@ -8,6 +8,7 @@ import trimesh
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
+from jax3dgen.physics import body, native
 from jax3dgen.scene import mesh
 from jax3dgen.scene.base import Sample
 
@@ -218,3 +219,45 @@ def test_checked_refuses(change, reason):
   box = trimesh.creation.box()
   with pytest.raises(MeshError, match=reason):
     mesh.checked(Mesh(*change(np.asarray(box.vertices), np.asarray(box.faces))))
+
+
+def capsule():
+  made = trimesh.creation.capsule(height=1.0, radius=0.3, count=[32, 32])
+  return Mesh(made.vertices.astype(np.float32), made.faces.astype(np.int32),
+              (0.5 + 0.4 * made.vertices).astype(np.float32))
+
+
+def test_flat_sole_is_the_solid_above_the_cut():
+  whole = capsule()
+  low, height = whole.vertices[:, 2].min(), np.ptp(whole.vertices[:, 2])
+  cut = mesh.flat_sole(whole, 0.1)
+  assert mesh.is_watertight(cut.faces)
+  level = low + 0.1 * height
+  assert cut.vertices[:, 2].min() == pytest.approx(level, abs=1e-6)
+  volume = lambda m: trimesh.Trimesh(m.vertices, m.faces, process=False).volume
+  cap = 0.1 * height  # of a sphere of radius 0.3: pi h^2 (3 r - h) / 3
+  np.testing.assert_allclose(volume(whole) - volume(cut), np.pi * cap**2 * (0.9 - cap) / 3,
+                             rtol=0.02)
+  kept = cut.vertices[:, 2] > level + 1e-4
+  np.testing.assert_allclose(cut.colors[kept], 0.5 + 0.4 * cut.vertices[kept], atol=1e-5)
+
+
+def test_a_capsule_stands_on_a_flat_sole_only():
+  tipped = capsule()
+  turn = trimesh.transformations.rotation_matrix(0.05, [1, 0, 0])[:3, :3]
+  tipped = tipped.replace(vertices=(tipped.vertices @ turn.T).astype(np.float32))
+  assert not native.drop(body.from_mesh(tipped), seconds=5.0).stable
+  assert native.drop(body.from_mesh(mesh.flat_sole(tipped, 0.15)), seconds=5.0).stable
+
+
+def test_flat_sole_keeps_the_largest_piece():
+  box = lambda size, place: trimesh.creation.box(size).apply_translation(place)
+  made = trimesh.boolean.union([box((2, 1, 0.1), (0, 0, 0.05)), box((0.3, 1, 1), (-0.8, 0, 0.5)),
+                                box((0.6, 1, 1), (0.7, 0, 0.5))])  # a U of two unequal pillars
+  made = Mesh(np.float32(made.vertices), np.int32(made.faces), np.zeros((len(made.vertices), 3)))
+  left = mesh.flat_sole(made, 0.2)
+  np.testing.assert_allclose([left.vertices.min(0), left.vertices.max(0)],
+                             [[0.4, -0.5, 0.2], [1.0, 0.5, 1.0]], atol=1e-6)
+  assert mesh.flat_sole(made, 0) is made
+  with pytest.raises(MeshError, match='between 0 and 1'):
+    mesh.flat_sole(made, 1.5)

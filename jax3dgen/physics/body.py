@@ -10,6 +10,8 @@ are those of the mesh as given), 'repaired' (of the mesh after the changes named
 'hull' (the surface bounds no solid that could be found; the figures are those of the hull).
 """
 
+from typing import NamedTuple
+
 from flax import struct
 import manifold3d
 import numpy as np
@@ -22,6 +24,7 @@ from jax3dgen.scene import mesh as meshes
 
 SIZES = (0.1, 10.0)  # largest extents that contact parameters (absolute lengths) are made for
 TOLERANCE = 1e-6  # relative volume that counts as the same, and as none
+BUCKETS = (16, 32)  # padded numbers of hull vertices below the largest one
 
 
 @struct.dataclass
@@ -39,6 +42,28 @@ class Body:
   scale: float = struct.field(pytree_node=False, default=1.0)
   status: str = struct.field(pytree_node=False, default='exact')
   note: str = struct.field(pytree_node=False, default='')
+
+
+@struct.dataclass
+class Packed:
+  """B bodies with hulls padded to V vertices, for engines that simulate them together.
+
+  hull [B, V, 3] relative to the centre of mass (rows beyond a body's own repeat its first vertex),
+  mass [B], center [B, 3] of mass in the frame of the mesh, inertia [B, 3, 3] about it; error [B] is
+  the largest distance of a hull vertex left out from the hull that is kept (the largest error of
+  the support function), 0 where none was.
+  """
+  hull: Array
+  mass: Array
+  center: Array
+  inertia: Array
+  error: Array
+
+
+class Bodies(NamedTuple):
+  """M bodies with their full hulls, and the same in `buckets`: [(index [B] into M, Packed)]."""
+  items: tuple
+  buckets: tuple
 
 
 def from_mesh(mesh, density=1000.0):
@@ -66,6 +91,25 @@ def from_mesh(mesh, density=1000.0):
       center=center * length + middle * scale, inertia=density * inertia * length**5,
       scale=float(scale), status='repaired' if notes and status == 'exact' else status,
       note='; '.join(notes + more))
+
+
+def pack(meshes, hull_vertices=64, density=1000.0):
+  """`Bodies` of Meshes (or of Body records, which are taken as they are)."""
+  items = tuple(m if isinstance(m, Body) else from_mesh(m, density) for m in meshes)
+  sizes = tuple(b for b in BUCKETS if b < hull_vertices) + (hull_vertices,)
+  reduced = [_reduced(item.hull, hull_vertices) for item in items]
+  bucket = np.searchsorted(sizes, [len(kept) for kept, _ in reduced])
+  packed = []
+  for k in np.unique(bucket):
+    index = np.flatnonzero(bucket == k)
+    pad = lambda i, size=sizes[k]: np.concatenate(
+        [reduced[i][0], np.repeat(reduced[i][0][:1], size - len(reduced[i][0]), 0)])
+    column = lambda name, index=index: np.stack([getattr(items[i], name) for i in index])
+    center = column('center')
+    packed.append((index, Packed(
+        np.stack([pad(i) for i in index]) - center[:, None], column('mass'), center,
+        column('inertia'), np.array([reduced[i][1] for i in index]))))
+  return Bodies(items, tuple(packed))
 
 
 def _tidied(vertices, faces):
@@ -198,3 +242,38 @@ def _oriented(vertices, faces):
 def _signed(vertices, faces):
   a, b, c = np.moveaxis(vertices[faces], 1, 0)
   return np.einsum('fi,fi->', a, np.cross(b, c)) / 6
+
+
+def _reduced(vertices, count):
+  """(at most `count` of the hull's vertices, largest distance of the others from their hull).
+
+  From a large tetrahedron on, the vertex furthest beyond the hull so far joins it.
+  """
+  if len(vertices) <= count:
+    return vertices, 0.0
+  kept = _tetrahedron(vertices)
+  while len(kept) < count:
+    planes = spatial.ConvexHull(vertices[kept]).equations
+    kept.append(int(np.argmax((vertices @ planes[:, :3].T + planes[:, 3]).max(1))))
+  hull = spatial.ConvexHull(vertices[kept])
+  triangles = vertices[kept][hull.simplices]
+  beyond = (vertices @ hull.equations[:, :3].T + hull.equations[:, 3]).max(1)
+  outside = np.setdiff1d(np.flatnonzero(beyond > 0), kept)
+  return vertices[kept], max((_distance(vertices[i], triangles) for i in outside), default=0.0)
+
+
+def _tetrahedron(vertices):
+  """Indices of four vertices that span a volume: each the furthest from those before."""
+  first = int(np.argmin(vertices[:, 2]))
+  offset = vertices - vertices[first]
+  second = int(np.argmax(np.linalg.norm(offset, axis=1)))
+  normal = np.cross(offset, offset[second])
+  third = int(np.argmax(np.linalg.norm(normal, axis=1)))
+  fourth = int(np.argmax(np.abs(offset @ normal[third])))
+  return [first, second, third, fourth]
+
+
+def _distance(point, triangles):
+  """The distance of a point [3] from the nearest of triangles [T, 3, 3]."""
+  near = trimesh.triangles.closest_point(triangles, np.broadcast_to(point, (len(triangles), 3)))
+  return float(np.linalg.norm(near - point, axis=1).min())

@@ -163,3 +163,30 @@ def doubled_sheet():
 def test_what_is_no_body_is_refused(broken, reason):
   with pytest.raises(MeshError, match=reason):
     body.from_mesh(broken)
+
+
+def test_pack_pads_into_buckets_and_keeps_small_hulls_whole():
+  shapes = [trimesh.creation.box((1, 2, 3)), trimesh.creation.icosphere(subdivisions=1),
+            trimesh.creation.icosphere(subdivisions=3)]
+  shapes[1].apply_translation((3, 0, 0))
+  packed = body.pack([mesh_of(s) for s in shapes], hull_vertices=64)
+  assert [(list(index), p.hull.shape) for index, p in packed.buckets] == [
+      ([0], (1, 16, 3)), ([1, 2], (2, 64, 3))]
+  (_, small), (_, large) = packed.buckets
+  np.testing.assert_allclose(np.unique(small.hull[0] + small.center[0], axis=0),
+                             np.unique(shapes[0].vertices, axis=0))
+  np.testing.assert_allclose(large.center[0], (3, 0, 0), atol=1e-9)
+  assert small.error[0] == large.error[0] == 0 and len(packed.items[2].hull) == 642
+  np.testing.assert_allclose(large.mass, [packed.items[1].mass, packed.items[2].mass])
+
+
+def test_reduced_hull_errs_by_what_it_says():
+  whole = body.from_mesh(mesh_of(trimesh.creation.icosphere(subdivisions=4)))
+  [(_, packed)] = body.pack([whole], hull_vertices=64).buckets
+  direction = np.random.default_rng(0).normal(size=(20000, 3))
+  direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+  support = lambda points: (points @ direction.T).max(0)
+  error = support(whole.hull - whole.center) - support(packed.hull[0])
+  assert error.min() > -1e-12
+  assert 0.9 * packed.error[0] < error.max() <= packed.error[0] + 1e-12
+  assert packed.error[0] < 0.06  # 64 evenly spread points leave about 0.05

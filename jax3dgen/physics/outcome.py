@@ -1,0 +1,40 @@
+"""What every engine says about bodies that were released on a plane."""
+
+from flax import struct
+import jax.numpy as jnp
+
+from jax3dgen.core.types import Array
+
+
+@struct.dataclass
+class Outcome:
+  """The ends of B bodies under P tilts.
+
+  quaternion [B, P, 4] (w, x, y, z) turns the mesh as it was given, before any tilt, to where it
+  ends; position [B, P, 3] is its centre of mass then, the plane at z = 0; rotation_deg [B, P] in
+  [0, 180] is the angle of that turn, NaN where the simulation `diverged` [B, P]; `settled` [B, P]
+  says that it came to rest.
+  """
+  quaternion: Array
+  position: Array
+  rotation_deg: Array
+  diverged: Array
+  settled: Array
+
+
+def rotation_deg(quaternion):
+  """The angle in [0, 180] degrees of turns [..., 4]; q and -q are one turn. Differentiable but at
+  the angle 0."""
+  return jnp.rad2deg(2 * jnp.arctan2(jnp.linalg.norm(quaternion[..., 1:], axis=-1),
+                                     jnp.abs(quaternion[..., 0])))
+
+
+def of(quaternion, position, diverged, settled):
+  """The Outcome of these ends, with `rotation_deg` filled in."""
+  angle = jnp.where(diverged, jnp.nan, rotation_deg(quaternion))
+  return Outcome(quaternion, position, angle, diverged, settled & ~diverged)
+
+
+def stable(outcome, threshold_deg=20.0):
+  """Which worlds [B, P] stand: turned by less than the threshold, and not diverged (DSO's rule)."""
+  return (outcome.rotation_deg < threshold_deg) & ~outcome.diverged

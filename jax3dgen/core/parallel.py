@@ -109,6 +109,29 @@ def map(step, n_fixed):
   return call
 
 
+def split(function, n_fixed):
+  """`function(batch, *fixed)` with the rows of `batch` (leaves [N, ...]) shared out to the devices.
+
+  Returns numpy leaves [N, ...]. N need not divide: the last row fills up what is missing. It
+  compiles once for every ceil(N / devices).
+  """
+  mapped = jax.pmap(function, in_axes=(0,) + (None,) * n_fixed)
+  count = jax.local_device_count()
+
+  def call(batch, *fixed):
+    size = len(jax.tree.leaves(batch)[0])
+    rows = -(-size // count)
+
+    def cut(x):
+      x = np.asarray(x)
+      filler = np.repeat(x[-1:], rows * count - size, 0)
+      return np.concatenate([x, filler]).reshape((count, rows) + x.shape[1:])
+
+    out = mapped(jax.tree.map(cut, batch), *fixed)
+    return jax.tree.map(lambda x: np.asarray(x).reshape((-1,) + x.shape[2:])[:size], out)
+  return call
+
+
 def _change(old, new, arguments):
   """The first argument whose type differs, in words; argument 0 is the state."""
   if len(old) != len(new):

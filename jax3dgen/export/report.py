@@ -56,9 +56,17 @@ def write(path, title, result, config, command, *, mesh=None, rest=None, fps=30.
       _previews(list(previews), title),
       _curves(curves or {}),
       _figures(result),
-      _repeat(command, config),
+      repeat(command, config,
+             'The same command on the same number of devices gives the same object.'),
   ])
-  page = f'''<!DOCTYPE html>
+  head = viewer.resources() if mesh is not None else ''
+  with files.replacing(path) as beside:
+    beside.write_text(page(title, body, head), encoding='utf-8')
+
+
+def page(title, body, head='', script=''):
+  """A whole HTML file: `title` is escaped, `body`, `head` and `script` are taken as they are."""
+  return f'''<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -67,16 +75,14 @@ def write(path, title, result, config, command, *, mesh=None, rest=None, fps=30.
 <title>{html.escape(title)} \N{MIDDLE DOT} jax3dgen</title>
 <link rel="icon" href="data:,">
 <style>{viewer.asset('report.css')}</style>
-{viewer.resources() if mesh is not None else ''}
+{head}
 </head>
 <body><div class="page">
 {body}
 <footer>Written by jax3dgen. This page holds everything it shows and needs no network.</footer>
-</div><script>{COPY}</script></body>
+</div><script>{COPY}{script}</script></body>
 </html>
 '''
-  with files.replacing(path) as beside:
-    beside.write_text(page, encoding='utf-8')
 
 
 def flatten(config, prefix=''):
@@ -96,7 +102,7 @@ def _header(title, result, config, notes):
     said.append(figures.duration(result['seconds']))
   said += [f'{word} {flat[key]}' for word, key in (
       ('prior', 'prior.name'), ('objective', 'distill.name'), ('seed', 'seed')) if key in flat]
-  marks = ''.join(f'<li>{_mark(good, text)}</li>' for good, text in figures.verdicts(result))
+  marks = ''.join(f'<li>{mark(good, text)}</li>' for good, text in figures.verdicts(result))
   listed = ''.join(f'<li>{html.escape(note)}</li>' for note in notes)
   return f'''<header>
 <p class="over">jax3dgen run</p>
@@ -121,7 +127,7 @@ def _stage(title, mesh, rest, fps, film, glb, result):
     view = viewer.figure(poses, f'3D view of {title}', floor=fallen)
     columns.append(f'<h2>The object</h2>{view}')
   if film is not None:
-    video = _data('video/mp4', pathlib.Path(film).read_bytes())
+    video = data('video/mp4', pathlib.Path(film).read_bytes())
     columns.append(f'''<h2>Once round</h2><video controls loop muted playsinline src="{video}"
  aria-label="Turntable film of {html.escape(title)}"></video>''')
   last = columns.pop() if columns else ''
@@ -137,10 +143,10 @@ def _links(glb, result):
     glb = pathlib.Path(glb)
     size = glb.stat().st_size
     small = size < EMBED_LIMIT
-    items.append((glb.name, _data('model/gltf-binary', glb.read_bytes()) if small else glb.name,
+    items.append((glb.name, data('model/gltf-binary', glb.read_bytes()) if small else glb.name,
                   _size(size) if small else f'{_size(size)}, beside this page'))
   told = json.dumps(result, indent=2).encode()
-  items.append(('result.json', _data('application/json', told), _size(len(told))))
+  items.append(('result.json', data('application/json', told), _size(len(told))))
   return ''.join(f'<li><a download="{html.escape(name)}" href="{html.escape(link)}">Save '
                  f'{html.escape(name)} <span>{size}</span></a></li>' for name, link, size in items)
 
@@ -154,7 +160,7 @@ def _previews(previews, title):
     text = f'{title} after {step} steps, seen from all sides'
     rows += (f'<figure class="strip"><figcaption>step {figures.number(step)}</figcaption>'
              f'<img alt="{html.escape(text)}" '
-             f'src="{_data("image/png", turntable.png(turntable.readable(picture)))}"></figure>')
+             f'src="{data("image/png", turntable.png(turntable.readable(picture)))}"></figure>')
   height, width = np.shape(previews[0][1])[:2]
   views = width // height if width % height == 0 else 0
   sides = ''
@@ -183,7 +189,7 @@ def _curves(curves):
 
 def _curve(name, steps, values):
   """A curve in the colours of the light page, and in those of the dark one where it is on."""
-  light, dark = (_data('image/svg+xml', curve_lib.svg(steps, values, *pair).encode())
+  light, dark = (data('image/svg+xml', curve_lib.svg(steps, values, *pair).encode())
                  for pair in (LIGHT, DARK))
   finite = np.asarray(values)[np.isfinite(values)]
   last = f'ends at {figures.number(float(finite[-1]))}' if len(finite) else 'is never finite'
@@ -199,34 +205,36 @@ def _figures(result):
     lines = ''
     for row in rows:
       meaning = f'<small>{html.escape(row.meaning)}</small>' if row.meaning else ''
-      mark = '' if row.good is None else _mark(row.good, 'good' if row.good else 'off')
+      verdict = '' if row.good is None else mark(row.good, 'good' if row.good else 'off')
       style = ('missing' if row.value == figures.MISSING else 'long' if len(row.value) > 40 else
                'short' if len(row.value) < 20 else '')
       lines += (f'<tr><th scope="row" title="{html.escape(row.key)}">{html.escape(row.label)}'
-                f'{meaning}</th><td class="{style}">{html.escape(row.value)}{mark}</td></tr>')
+                f'{meaning}</th><td class="{style}">{html.escape(row.value)}{verdict}</td></tr>')
     tables += f'<table><caption>{html.escape(group)}</caption>{lines}</table>'
   return f'''<section aria-labelledby="figures"><h2 id="figures">Figures</h2>
 <div class="tables">{tables}</div></section>'''
 
 
-def _repeat(command, config):
+def repeat(command, config, intro):
+  """The section that tells how to run it again: the command, and the config in full."""
   rows = ''.join(
       f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>'
       for key, value in flatten(config).items())
   return f'''<section aria-labelledby="repeat"><h2 id="repeat">Repeat this run</h2>
-<p class="intro">The same command on the same number of devices gives the same object.</p>
+<p class="intro">{intro}</p>
 <div class="command"><pre tabindex="0">{html.escape(command)}</pre>
 <button type="button" class="copy" aria-live="polite">Copy</button></div>
 <details><summary>Configuration</summary><table>{rows}</table></details></section>'''
 
 
-def _mark(good, text):
+def mark(good, text):
   """A verdict by colour, by shape and in words."""
   style, sign = ('good', TICK) if good else ('bad', CROSS)
   return f'<span class="mark {style}">{sign}{html.escape(text)}</span>'
 
 
-def _data(kind, content):
+def data(kind, content):
+  """A data: address of `content` (bytes) of a media type."""
   return f'data:{kind};base64,{base64.b64encode(content).decode("ascii")}'
 
 

@@ -1,0 +1,61 @@
+"""Drops a folder of meshes, upright or tilted, and says which of them stand.
+
+  python -m experiments.stability_sweep --config configs/stability_sweep.py \\
+      --config.meshes='assets/**/*.glb' --workdir runs/sweep
+
+The workdir receives results.csv (a row per mesh), runs.csv (a row per mesh and tilt) and
+report.html. Reads GLB, GLTF, OBJ, STL, PLY, OFF and MJCF. A file that cannot be judged gets a row
+with the reason. Exit status: 0 all were judged, 3 some were not.
+"""
+
+import glob
+import pathlib
+import shlex
+import sys
+import time
+
+from experiments import _command
+
+FORMATS = {'.glb', '.gltf', '.obj', '.stl', '.ply', '.off', '.xml'}
+
+
+def listed(meshes):
+  """The paths that config.meshes names: a text file of paths, or a glob."""
+  from jax3dgen.core.errors import ConfigError
+  if not meshes:
+    raise ConfigError("config.meshes is empty: name the files, for example 'assets/**/*.glb'.")
+  source = pathlib.Path(meshes)
+  if source.is_file() and source.suffix.lower() not in FORMATS:
+    lines = source.read_text(encoding='utf-8', errors='surrogateescape').splitlines()
+    found = [source.parent / line for line in lines if line.strip()]
+  else:
+    found = sorted(pathlib.Path(p) for p in glob.glob(meshes, recursive=True)
+                   if not pathlib.Path(p).is_dir())
+  if not found:
+    raise ConfigError(f'config.meshes={meshes!r} names no file.')
+  return found
+
+
+def run(config, workdir, args):
+  from jax3dgen.core import parallel
+  from jax3dgen.train import guard, stability
+  parallel.initialize()
+  paths = listed(config.meshes)
+  stability.check(config)
+  command = shlex.join(['python', '-m', 'experiments.stability_sweep', *sys.argv[1:]])
+  began = time.monotonic()
+  with guard.lock(workdir):
+    guard.check_config(workdir, config, args.allow_change)
+    found = stability.run(config, paths, workdir, command)
+  faults = sum(bool(item.error) for item in found.items)
+  for engine, table in found.rows.items():
+    rates = [row['stable_rate'] for row in table if not row['error']]
+    share = f'{sum(rates) / len(rates):.1%} of the releases stand' if rates else 'none was judged'
+    print(f'{engine}: {share}.')
+  print(f'{len(paths) - faults} of {len(paths)} meshes judged in {time.monotonic() - began:.0f} s; '
+        f'{workdir / "report.html"} shows them.')
+  return 3 if faults else 0
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/stability_sweep.py')

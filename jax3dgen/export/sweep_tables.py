@@ -1,0 +1,124 @@
+"""The tables of a stability sweep: one row per mesh, and one per mesh and tilt.
+
+A mesh that cannot be judged keeps its row, with the reason in `error` and nothing else.
+"""
+
+import csv
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from jax3dgen.core import files
+from jax3dgen.core.errors import MeshError
+from jax3dgen.export import mesh_io, thumbnail, turntable
+from jax3dgen.physics import body as bodies
+from jax3dgen.physics import native_batch, normalize
+from jax3dgen.scene import mesh as meshes
+
+POINTS = 1500  # of a mesh's surface, for the page
+RESULTS = ('mesh', 'engine', 'runs', 'stable_rate', 'rotation_deg_mean', 'rotation_deg_max',
+           'margin_deg', 'volume', 'com_x', 'com_y', 'com_z', 'watertight', 'seconds', 'error',
+           'body', 'note')
+RUNS = ('mesh', 'engine', 'run', 'tilt_deg', 'lean_azimuth_deg', 'stable', 'rotation_deg',
+        'diverged', 'settled')
+
+
+class Item(NamedTuple):
+  """One mesh of a sweep: its Body, or the `error` for which it has none.
+
+  volume and center are in the file's units and frame (+z up), before it was normalised. points and
+  normals [N, 3] lie on the surface, hull [V, 3] are the corners of its convex hull, both about the
+  centre of mass in the units that are simulated. picture: the bytes of a PNG file.
+  """
+  name: str
+  error: str = ''
+  body: bodies.Body | None = None
+  watertight: bool | None = None
+  volume: float | None = None
+  center: np.ndarray | None = None
+  picture: bytes = b''
+  points: np.ndarray | None = None
+  normals: np.ndarray | None = None
+  hull: np.ndarray | None = None
+
+
+def examine(path, name, up='auto', mode='unit_cube', inertia='exact', density=1000.0):
+  """The Item of a mesh file; what is wrong with the file ends up in its `error`."""
+  try:
+    mesh = mesh_io.read(path, up)
+    placed, scale, offset = normalize.normalize(mesh, mode)
+    solid = bodies.from_mesh(placed, density)
+    if inertia == 'mujoco_legacy':
+      mass, center, tensor = native_batch.legacy_figures(placed)
+      solid = solid.replace(mass=density * mass, center=center, inertia=density * tensor)
+    points, normals, _ = thumbnail.surface_points(placed, POINTS)
+  except MeshError as error:
+    return Item(name, str(error).removeprefix(f'{path}: '))
+  except MemoryError:
+    return Item(name, 'there is not enough memory for this mesh.')
+  unit = scale * solid.scale  # simulated units per unit of the file
+  about = lambda x: np.asarray(x) * solid.scale - solid.center
+  [(_, packed)] = bodies.pack([solid]).buckets
+  return Item(
+      name, '', solid, meshes.is_watertight(mesh.faces), solid.mass / density / unit**3,
+      solid.center / unit + offset, turntable.png(thumbnail.picture(mesh)), about(points), normals,
+      packed.hull[0])
+
+
+def rows(items, engine, result, margins_deg, seconds):
+  """Rows of results.csv: `result` and `margins_deg` [M] are of the items without an error.
+
+  `seconds` is the wall time of the engine for all of them; a row gets an equal share.
+  """
+  found, judged = [], iter(range(len(margins_deg)))
+  for item in items:
+    row = dict.fromkeys(RESULTS) | {'mesh': item.name, 'engine': engine, 'error': item.error}
+    if not item.error:
+      k = next(judged)
+      turned = result.rotation_deg[k]
+      known = turned[np.isfinite(turned)]
+      row |= {
+          'runs': len(turned), 'stable_rate': float(result.stable[k].mean()),
+          'rotation_deg_mean': float(known.mean()) if len(known) else None,
+          'rotation_deg_max': float(known.max()) if len(known) else None,
+          'margin_deg': float(margins_deg[k]), 'volume': item.volume,
+          **dict(zip(('com_x', 'com_y', 'com_z'), map(float, item.center), strict=True)),
+          'watertight': item.watertight, 'seconds': seconds / len(margins_deg),
+          'body': item.body.status, 'note': item.body.note}
+    found.append(row)
+  return found
+
+
+def run_rows(items, engine, result, tilts):
+  """Rows of runs.csv; the azimuth is that of the direction in which the tilted mesh leans."""
+  names = [item.name for item in items if not item.error]
+  angle = np.rad2deg(np.linalg.norm(tilts, axis=1))
+  azimuth = np.rad2deg(np.arctan2(-tilts[:, 0], tilts[:, 1])) % 360
+  for m, name in enumerate(names):
+    for p in range(len(tilts)):
+      yield {'mesh': name, 'engine': engine, 'run': p, 'tilt_deg': float(angle[p]),
+             'lean_azimuth_deg': float(azimuth[p]), 'stable': bool(result.stable[m, p]),
+             'rotation_deg': float(result.rotation_deg[m, p]),
+             'diverged': bool(result.diverged[m, p]), 'settled': bool(result.settled[m, p])}
+
+
+def write(path, columns, table):
+  """Writes rows (dicts) as a CSV file, whole or not at all; what is None is left empty."""
+  with files.replacing(path) as beside, open(beside, 'w', encoding='utf-8', newline='') as file:
+    writer = csv.DictWriter(file, columns, lineterminator='\n')
+    writer.writeheader()
+    for row in table:
+      writer.writerow({key: _text(value) for key, value in row.items()})
+
+
+def _text(value):
+  if value is None or value != value:
+    return ''
+  return str(value).lower() if isinstance(value, bool) else (
+      f'{value:.9g}' if isinstance(value, float) else value)
+
+
+def name_of(path, root):
+  """`path` below `root`, as text that any file can hold, whatever bytes the name has."""
+  return os.fsencode(os.path.relpath(path, root)).decode(errors='backslashreplace')

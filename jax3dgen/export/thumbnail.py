@@ -1,0 +1,49 @@
+"""Small pictures and point clouds of meshes, for pages that show many of them.
+
+Both are drawn from points spread evenly over the surface, which works alike for open, broken and
+enormous meshes. Frames: +z up; pictures are orthographic.
+"""
+
+import warnings
+
+import numpy as np
+import trimesh
+
+AZIMUTH, ELEVATION = np.deg2rad(30.0), np.deg2rad(20.0)
+LIGHT = np.array([0.45, 0.25, 0.86])
+FINE = 2  # picture elements per side of a pixel
+
+
+def surface_points(mesh, count, seed=0):
+  """`count` points [N, 3] spread over the surface of a Mesh and their unit normals [N, 3]."""
+  surface = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+  with warnings.catch_warnings(), np.errstate(all='ignore'):
+    warnings.simplefilter('ignore')
+    points, face = trimesh.sample.sample_surface(surface, count, seed=seed)
+    a, b, c = np.moveaxis(np.asarray(mesh.vertices, np.float64)[mesh.faces[face]], 1, 0)
+    normals = np.cross(b - a, c - a)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+  return np.asarray(points), np.nan_to_num(normals), face
+
+
+def picture(mesh, size=64):
+  """A Mesh from its front left on white, uint8 [size, size, 3], in its colours where it has any."""
+  side = size * FINE
+  points, normals, face = surface_points(mesh, 6 * side * side)
+  low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+  points = (points - 0.5 * (low + high)) / np.linalg.norm(high - low)
+  ca, sa, ce, se = (f(x) for x in (AZIMUTH, ELEVATION) for f in (np.cos, np.sin))
+  toward = np.array([ca * ce, sa * ce, se])
+  right, up = np.array([-sa, ca, 0.0]), np.array([-ca * se, -sa * se, ce])
+  column = np.clip((0.5 + points @ right) * side, 0, side - 1).astype(int)
+  row = np.clip((0.5 - points @ up) * side, 0, side - 1).astype(int)
+  normals *= np.sign(normals @ toward)[:, None]
+  shade = 0.45 + 0.55 * np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
+  color = np.full((len(points), 3), 0.72)
+  if mesh.colors is not None:
+    color = np.asarray(mesh.colors)[mesh.faces[face]].mean(1)
+  order = np.argsort(points @ toward, kind='stable')  # the nearest is drawn last
+  drawn = np.ones((side, side, 3))
+  drawn[row[order], column[order]] = (shade[:, None] * color)[order]
+  small = drawn.reshape(size, FINE, size, FINE, 3).mean((1, 3))
+  return np.round(255 * small).astype(np.uint8)

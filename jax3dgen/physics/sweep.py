@@ -1,0 +1,100 @@
+"""Engines behind one call: which of these bodies stand, released upright or tilted?
+
+M bodies, P tilts; every engine gets the same worlds. The engines differ in what they are for:
+`native` (C MuJoCo) is the truth of tables, `mjx` the same physics for accelerators, `penalty` the
+differentiable one, `rest` has no time at all, and brax's two are a second opinion.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax3dgen.core import parallel, rng
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.physics import brax_check, mjx_batch, native_batch, outcome, penalty, rest
+
+# The engine's own time step in seconds; `rest` has none.
+TIMESTEPS = {'native': 1e-3, 'mjx': 4e-3, 'penalty': 2e-3, 'rest': 0.0,
+             'brax_positional': 2e-3, 'brax_spring': 1e-3}
+ENGINES = tuple(TIMESTEPS)
+WORLDS = 1024  # bodies x tilts of one compiled call on all devices together
+
+
+class Result(NamedTuple):
+  """Numpy arrays of M bodies under P tilts; see `outcome.Outcome` for the first five.
+
+  stable [M, P] by the threshold; a body that diverged is not.
+  """
+  quaternion: np.ndarray
+  position: np.ndarray
+  rotation_deg: np.ndarray
+  diverged: np.ndarray
+  settled: np.ndarray
+  stable: np.ndarray
+
+
+def tilts(n, max_deg, key):
+  """Rotation vectors [n, 3] (radians) of DSO's perturbation, or [1, 3] zeros where `n` is 0.
+
+  The angle is uniform in [-max_deg, max_deg], the axis horizontal and uniform (DSO App. D.1 does
+  not name the axis). Those of at most m degrees are a sample of the same law with m for max_deg.
+  """
+  if n == 0:
+    return np.zeros((1, 3), np.float32)
+  angle = jax.random.uniform(rng.stream(key, 'angle'), (n,), minval=-1.0) * np.deg2rad(max_deg)
+  turn = jax.random.uniform(rng.stream(key, 'axis'), (n,)) * 2 * np.pi
+  axis = jnp.stack([jnp.cos(turn), jnp.sin(turn), jnp.zeros(n)], -1)
+  return np.asarray(angle[:, None] * axis)
+
+
+def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_deg=20.0,
+        friction=1.0):
+  """`Result` of a `body.Bodies` released under tilts [P, 3] and simulated for `seconds`.
+
+  `timestep` None is the engine's own; `rest` ignores it, `seconds` and `friction` (its bodies never
+  slide). One compilation serves all calls with the same number of tilts and padded hull size.
+  """
+  if engine not in ENGINES:
+    raise ConfigError(f'engine={engine!r}: the engines are {", ".join(ENGINES)}.')
+  tilts = np.asarray(tilts, np.float32)
+  timestep = timestep or TIMESTEPS[engine]
+  if engine == 'native':
+    found = native_batch.simulate(bodies, tilts, seconds, timestep, friction)
+  else:
+    found = _batched(bodies, tilts, engine, seconds, timestep, friction)
+  fields = {name: np.asarray(getattr(found, name))
+            for name in ('quaternion', 'position', 'rotation_deg', 'diverged', 'settled')}
+  return Result(**fields, stable=np.asarray(outcome.stable(found, threshold_deg)))
+
+
+def _batched(bodies, tilts, engine, seconds, timestep, friction):
+  """The Outcome [M, P] of a JAX engine: bucket by bucket, a fixed number of bodies at a time."""
+  call = _compiled(engine, seconds, timestep, friction)
+  size = max(WORLDS // len(tilts), 1)
+  parts, places = [], []
+  for index, packed in bodies.buckets:
+    packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
+    for start in range(0, len(index), size):
+      rows = np.arange(start, start + size).clip(max=len(index) - 1)  # repeats fill the last call
+      found = call(jax.tree.map(lambda x, rows=rows: x[rows], packed), tilts)
+      kept = index[start:start + size]
+      parts.append(jax.tree.map(lambda x, n=len(kept): x[:n], found))
+      places.append(kept)
+  order = np.argsort(np.concatenate(places))
+  return jax.tree.map(lambda *x: np.concatenate(x)[order], *parts)
+
+
+@functools.cache
+def _compiled(engine, seconds, timestep, friction):
+  """(packed, tilts) -> Outcome over all devices."""
+  simulate = {
+      'mjx': lambda b, t: mjx_batch.simulate(b, t, seconds, timestep, friction),
+      'penalty': lambda b, t: penalty.simulate(b, t, seconds, timestep, friction),
+      'rest': rest.settle,
+      'brax_positional': lambda b, t: brax_check.simulate(b, t, 'positional', seconds, timestep),
+      'brax_spring': lambda b, t: brax_check.simulate(b, t, 'spring', seconds, timestep),
+  }[engine]
+  return parallel.split(simulate, 1)

@@ -1,0 +1,92 @@
+"""A whole stability sweep in one call: mesh files in, tables and a page out.
+
+`run(config, paths, workdir)` is what `python -m experiments.stability_sweep` calls. What it writes
+depends on the files and the config alone, but for the seconds.
+"""
+
+import importlib.util
+import math
+import os
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import tqdm
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.export import sweep_page, sweep_tables
+from jax3dgen.metrics import stability as metrics
+from jax3dgen.physics import body, normalize, rest, sweep
+
+CHOICES = {'up': ('auto', 'y', 'z'), 'normalize': normalize.MODES,
+           'inertia': ('exact', 'mujoco_legacy'), 'engine': (*sweep.ENGINES, 'all')}
+POSITIVE = ('density', 'seconds', 'threshold_deg')
+
+
+class Sweep(NamedTuple):
+  """items: [sweep_tables.Item] in the order of the paths; tilts [P, 3]; results: {engine:
+  sweep.Result} of the items without an error; rows: {engine: rows of results.csv}."""
+  items: list
+  tilts: np.ndarray
+  results: dict
+  rows: dict
+
+
+def check(config):
+  """ConfigError for the first field whose value means nothing."""
+  for name, known in CHOICES.items():
+    if config[name] not in known:
+      raise ConfigError(f'config.{name}={config[name]!r}: it is one of {", ".join(known)}.')
+  for name in POSITIVE:
+    if not 0 < config[name] < math.inf:
+      raise ConfigError(f'config.{name}={config[name]} must be positive.')
+  for name, least in (('timestep', 0), ('friction', 0), ('rollouts', 0), ('hull_vertices', 8)):
+    if not least <= config[name] < math.inf:
+      raise ConfigError(f'config.{name}={config[name]} must be at least {least}.')
+  if config.tilts.n < 0 or not 0 <= config.tilts.max_deg <= 90:
+    raise ConfigError('config.tilts: n is at least 0, and max_deg between 0 and 90.')
+
+
+def engines(name):
+  """The engines that config.engine names; of all, brax's only where it is installed."""
+  if name != 'all':
+    return (name,)
+  brax = importlib.util.find_spec('brax') is not None
+  return tuple(e for e in sweep.ENGINES if brax or not e.startswith('brax'))
+
+
+def run(config, paths, workdir, command=''):
+  """Sweeps the mesh files `paths` as `config` says; writes into `workdir` and returns a `Sweep`."""
+  root = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in paths])
+  items = [sweep_tables.examine(p, sweep_tables.name_of(p, root), config.up, config.normalize,
+                                config.inertia, config.density)
+           for p in tqdm.tqdm(paths, 'reading', disable=None)]
+  bodies = body.pack([item.body for item in items if not item.error], config.hull_vertices)
+  tilts = sweep.tilts(config.tilts.n, config.tilts.max_deg, jax.random.key(config.tilts.seed))
+  results, rows, runs, rates = {}, {}, [], {}
+  margins = _margins_deg(bodies)
+  for engine in engines(config.engine):
+    began = time.monotonic()
+    result = sweep.run(bodies, tilts, engine, config.seconds, config.timestep,
+                       config.threshold_deg, config.friction) if bodies.items else None
+    seconds = time.monotonic() - began
+    results[engine] = result
+    rows[engine] = sweep_tables.rows(items, engine, result, margins, seconds)
+    if bodies.items:
+      runs += sweep_tables.run_rows(items, engine, result, tilts)
+      rates[engine] = metrics.rate_by_tilt(result.stable, tilts)
+  sweep_tables.write(workdir / 'runs.csv', sweep_tables.RUNS, runs)
+  sweep_page.write(workdir / 'report.html', items, rows, tilts, results, rates, config.to_dict(),
+                   command)
+  sweep_tables.write(workdir / 'results.csv', sweep_tables.RESULTS,
+                     [row for table in rows.values() for row in table])
+  return Sweep(items, tilts, results, rows)
+
+
+def _margins_deg(bodies):
+  """The settled stability margin [M] in degrees of each body, released upright."""
+  margins = np.zeros(len(bodies.items))
+  for index, packed in bodies.buckets:
+    margins[index] = np.rad2deg(rest.margin(packed))
+  return margins

@@ -130,16 +130,35 @@ def flat_sole(mesh, share):
   if not 0 < share < 1:
     raise MeshError(f'The share of its height that a mesh loses is between 0 and 1, not {share}.')
   low, high = mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()
+  cut = manifold(mesh).trim_by_plane((0.0, 0.0, 1.0), float(low + share * (high - low)))
+  if cut.is_empty():
+    raise MeshError('Nothing is left of the mesh above the cut.')
+  return _from_manifold(cut, mesh)
+
+
+def refined(mesh, length):
+  """A closed Mesh with the same surface and no edge longer than about `length`."""
+  return _from_manifold(manifold(mesh).refine_to_length(float(length)), mesh)
+
+
+def manifold(mesh):
+  """The manifold3d solid of a closed Mesh; MeshError where it is none."""
   solid = manifold3d.Manifold(
       manifold3d.Mesh(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.uint32)))
-  cut = solid.trim_by_plane((0.0, 0.0, 1.0), float(low + share * (high - low)))
-  if cut.status() != manifold3d.Error.NoError or cut.is_empty():
-    raise MeshError(f'The mesh cannot be cut to a flat sole: {cut.status().name}.')
-  cut = cut.to_mesh()
-  vertices, faces = largest_shell(np.asarray(cut.vert_properties)[:, :3],
-                                  np.asarray(cut.tri_verts, np.int64))
+  if solid.status() != manifold3d.Error.NoError:
+    raise MeshError(f'The mesh bounds no solid that can be worked on: {solid.status().name}.')
+  return solid
+
+
+def _from_manifold(solid, mesh):
+  """The largest shell of `solid`, made from `mesh`, whose nearest vertices lend their colours."""
+  found = solid.to_mesh()
+  vertices, faces = largest_shell(np.asarray(found.vert_properties)[:, :3],
+                                  np.asarray(found.tri_verts, np.int64))
+  if mesh.colors is None:
+    return Mesh(vertices, faces)
   _, nearest = spatial.cKDTree(mesh.vertices).query(vertices)
-  return Mesh(vertices, faces, mesh.colors[nearest])
+  return Mesh(vertices, faces, np.asarray(mesh.colors)[nearest])
 
 
 def shells(faces, count):

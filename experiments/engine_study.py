@@ -1,0 +1,32 @@
+"""Compares all stability engines with C MuJoCo on random solids.
+
+  python -m experiments.engine_study --config configs/engine_study.py --workdir runs/engines
+
+The workdir receives engines.md (tables) and labels.csv (every label of every engine).
+"""
+
+import shlex
+import sys
+
+from experiments import _command
+
+
+def run(config, workdir, args):
+  from jax3dgen.core import files, parallel
+  from jax3dgen.export import sweep_tables
+  from jax3dgen.train import engine_study, guard, stability
+  parallel.initialize()
+  engines = [e for e in stability.engines(config.engine) if e != 'native']
+  command = shlex.join(['python', '-m', 'experiments.engine_study', *sys.argv[1:]])
+  with guard.lock(workdir):
+    guard.check_config(workdir, config, args.allow_change)
+    found = engine_study.study(config, engines)
+    page = engine_study.markdown(found, config, command)
+    sweep_tables.write(workdir / 'labels.csv', engine_study.COLUMNS, engine_study.rows(found))
+    with files.replacing(workdir / 'engines.md') as beside:
+      beside.write_text(page, encoding='utf-8')
+  print(page)
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/engine_study.py')

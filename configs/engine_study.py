@@ -1,4 +1,4 @@
-"""How well the engines agree with C MuJoCo on random solids; docs/results/engines.md is its page."""
+"""How well the engines agree with C MuJoCo on random solids: docs/results/engines.md."""
 
 from ml_collections import ConfigDict
 

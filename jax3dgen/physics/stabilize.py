@@ -170,6 +170,21 @@ def stabilize(mesh, seconds=10.0, timestep=4e-3):
   return best
 
 
+def flat_cut(mesh, shares=np.arange(1, 61) / 100, seconds=10.0, timestep=4e-3):
+  """The baseline of DSO D.2: (share, mesh) of the smallest flat cut that makes a Mesh stand.
+
+  `shares` of the height are tried in order; None where none of them helps.
+  """
+  for share in shares:
+    try:
+      cut = meshes.flat_sole(mesh, float(share))
+      if native.drop(body.from_mesh(cut), seconds, timestep).stable:
+        return float(share), cut
+    except MeshError:  # what is left is no solid
+      continue
+  return None
+
+
 def _stands(stands, vertices):
   try:
     return stands(np.asarray(vertices, np.float64))

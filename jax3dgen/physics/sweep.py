@@ -79,12 +79,12 @@ def _batched(bodies, tilts, engine, seconds, timestep, friction):
     packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
     for start in range(0, len(index), size):
       rows = np.arange(start, start + size).clip(max=len(index) - 1)  # repeats fill the last call
-      found = call(jax.tree.map(lambda x, rows=rows: x[rows], packed), tilts)
-      kept = index[start:start + size]
-      parts.append(jax.tree.map(lambda x, n=len(kept): x[:n], found))
-      places.append(kept)
+      parts.append(call(jax.tree.map(lambda x, rows=rows: x[rows], packed), tilts))
+      places.append(index[start:start + size])
   order = np.argsort(np.concatenate(places))
-  return jax.tree.map(lambda *x: np.concatenate(x)[order], *parts)
+  return jax.tree.map(
+      lambda *x: np.concatenate([y[:len(k)] for k, y in zip(places, x, strict=True)])[order],
+      *parts)
 
 
 @functools.cache

@@ -70,13 +70,13 @@ def markdown(found, config, command):
   for e in engines[1:]:
     table = stability.confusion(stable[e], stable['native'], clear)
     whole = stability.confusion(stable[e], stable['native'])
-    agree = lambda part, e=e: np.mean(
-        (stable[e] == stable['native'])[part][clear[part]])
-    tilted = f'{agree(np.s_[:, 1:]):.1%}' if stable[e].shape[1] > 1 else 'none'
+    same = stable[e] == stable['native']
+    upright = same[:, 0][clear[:, 0]].mean()
+    tilted = f'{same[:, 1:][clear[:, 1:]].mean():.1%}' if same.shape[1] > 1 else 'none'
     lines.append(
         f'| {e} | {table["agreement"]:.2%} | {whole["agreement"]:.2%} | '
         f'{table["falsely_stable"]} | {table["falsely_unstable"]} | '
-        f'{int(found["diverged"][e].sum())} | {agree(np.s_[:, :1]):.1%} | {tilted} | '
+        f'{int(found["diverged"][e].sum())} | {upright:.1%} | {tilted} | '
         f'{speed[e]:.0f} | {speed[e] / speed["native"]:.1f} |')
   lines += ['', f'Wrongly and diverged are counts; the first of {int(clear.sum()):,} robust labels. '
             f'native: {speed["native"]:.0f} worlds/s. Compiling is not counted.', '',

@@ -1,4 +1,4 @@
-"""Figurines that may fall: sheared sideways, on feet that are smaller or larger than they should be.
+"""Figurines that may fall: sheared sideways, on feet that are too small or too large.
 
 Ground truth for stability sweeps with shapes that look like something. Frame: +z up, the front on
 +x, inside the ball of radius 1.2 about the origin.

@@ -1,8 +1,8 @@
 """Seeded random solids, convex and concave, on which engines are compared.
 
-About half of each kind stand. A solid is a closed Mesh, +z up, its bounding box centred at the
-origin with the largest extent 1. The same seed gives the same solid: all draws are numpy's, and
-manifold3d is deterministic.
+A third to two thirds of each kind stand. A solid is a closed Mesh, +z up, its bounding box centred
+at the origin with the largest extent 1. The same seed gives the same solid: all draws are numpy's,
+and manifold3d is deterministic.
 """
 
 import manifold3d
@@ -22,11 +22,10 @@ def kind(seed):
 def random_solid(seed):
   """A Mesh (vertices float32, faces int32) for a whole number `seed` >= 0.
 
-  'flat' is the hull of a polygon and a leaning cloud of points, 'noisy' the same with a base that is
-  uneven by a hundredth of its size, 'legs' one that stands on 3 to 5 points, 'blob' a cloud's hull,
-  about on one of its faces;
-  'table' is a slab on 3 to 5 thin legs, 'stack' a leaning pile of boxes and hulls, 'bitten' a 'flat'
-  solid with holes cut into its side.
+  'flat' is the hull of a polygon and a leaning cloud of points, 'noisy' the same with a base that
+  is uneven by a hundredth of its size, 'legs' one that stands on 3 to 5 points, 'blob' a cloud's
+  hull, about on one of its faces; 'table' is a slab on 3 to 5 thin legs, 'stack' a leaning pile of
+  boxes and hulls, 'bitten' a 'flat' solid with bites out of its upper part.
   """
   solid = _MAKERS[kind(seed)](np.random.default_rng(seed)).to_mesh64()
   vertices = np.asarray(solid.vert_properties)[:, :3]
@@ -48,7 +47,7 @@ def _ring(rng, count, radius):
 
 
 def _cloud(rng, bottom, lean):
-  """8 to 30 points about a centre above `bottom`, their middle a normal step of size `lean` away."""
+  """8 to 30 points above `bottom`, their middle a normal step of size `lean` from the axis."""
   points = rng.normal(size=(rng.integers(8, 31), 3)) * rng.uniform(0.15, 0.4, 3)
   points[:, 2] += bottom - points[:, 2].min()
   points[:, :2] += rng.normal(0, lean, 2)
@@ -71,7 +70,7 @@ def _legs(rng):
 
 
 def _blob(rng):
-  points = rng.normal(size=(rng.integers(12, 41), 3)) * rng.uniform(0.1, 0.5, 3)
+  points = rng.normal(size=(rng.integers(12, 101), 3)) * rng.uniform(0.1, 0.5, 3)
   found = _hull(points).to_mesh64()
   a, b, c = np.moveaxis(np.asarray(found.vert_properties)[np.asarray(found.tri_verts)], 1, 0)
   area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
@@ -100,15 +99,16 @@ def _stack(rng):
     corners = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3), -1).reshape(-1, 3)
     points = corners if rng.random() < 0.5 else rng.normal(size=(12, 3))
     solid += _hull(middle + size * points)
-    middle = middle + np.array([*rng.normal(0, 0.2, 2), rng.uniform(0.2, 0.4)])
+    middle = middle + np.array([*rng.normal(0, 0.12, 2), rng.uniform(0.2, 0.4)])
   return solid
 
 
 def _bitten(rng):
   solid = _flat(rng)
+  vertices = np.asarray(solid.to_mesh64().vert_properties)[:, :3]
+  upper = vertices[vertices[:, 2] > 0.05]
   for _ in range(rng.integers(1, 4)):
-    angle = rng.uniform(0, 2 * np.pi)
-    middle = np.array([0.3 * np.cos(angle), 0.3 * np.sin(angle), rng.uniform(0.2, 1.0)])
+    middle = 0.8 * upper[rng.integers(len(upper))] + 0.2 * vertices.mean(0)
     solid -= _hull(middle + rng.normal(size=(12, 3)) * rng.uniform(0.1, 0.25, 3))
   return solid
 

@@ -30,6 +30,7 @@ from jax3dgen.scene.solid import solid
 
 EDGE = 0.05  # longest edge
 DEPTHS = (0.003, 0.01, 0.02, 0.04, 0.08, 0.15)  # of the floor above the lowest vertex
+CUTS = tuple(i / 100 for i in range(1, 61))  # shares of the height, of the flat cuts that are tried
 MARGINS_DEG = (2.0, 5.0)  # support margins that are aimed at, one after the other
 CORNERS = 32  # of a support polygon, padded
 ROUGHNESS = 0.3  # weight of the displacement's Laplacian beside its size
@@ -170,7 +171,7 @@ def stabilize(mesh, seconds=10.0, timestep=4e-3):
   return best
 
 
-def flat_cut(mesh, shares=np.arange(1, 61) / 100, seconds=10.0, timestep=4e-3):
+def flat_cut(mesh, shares=CUTS, seconds=10.0, timestep=4e-3):
   """The baseline of DSO D.2: (share, mesh) of the smallest flat cut that makes a Mesh stand.
 
   `shares` of the height are tried in order; None where none of them helps.

@@ -42,7 +42,7 @@ def study(config, engines, report=print):
 
 
 def robust(bodies, tilts, stable, seconds):
-  """[M, P] whether `native` gives the label `stable` at twice the step and under four nudges too."""
+  """[M, P]: does `native` give the label `stable` at twice the step and under four nudges, too?"""
   same = sweep.run(bodies, tilts, 'native', seconds, timestep=2e-3).stable == stable
   for nudge in ((NUDGE, 0, 0), (-NUDGE, 0, 0), (0, NUDGE, 0), (0, -NUDGE, 0)):
     moved = tilts + np.array(nudge, np.float32)
@@ -78,8 +78,8 @@ def markdown(found, config, command):
         f'{table["falsely_stable"]} | {table["falsely_unstable"]} | '
         f'{int(found["diverged"][e].sum())} | {upright:.1%} | {tilted} | '
         f'{speed[e]:.0f} | {speed[e] / speed["native"]:.1f} |')
-  lines += ['', f'Wrongly and diverged are counts; the first of {int(clear.sum()):,} robust labels. '
-            f'native: {speed["native"]:.0f} worlds/s. Compiling is not counted.', '',
+  lines += ['', f'Wrongly standing and falling are counts of {int(clear.sum()):,} robust labels, '
+            f'diverged of all. native: {speed["native"]:.0f} worlds/s. Compiling is not counted.', '',
             '## By kind of solid (robust labels)', '',
             '| kind | stand | ' + ' | '.join(engines[1:]) + ' |', '|---' * (len(engines) + 1) + '|']
   for kind in dict.fromkeys(kinds):

@@ -81,11 +81,12 @@ def parse(p, argv):
   return args, overrides
 
 
-def help_page(p, args):
+def help_page(p, args, complete):
   """The command's docstring, its flags, and every field of the config that was chosen."""
   lines = [p.format_help().rstrip()]
   if hasattr(args, 'config'):
     module, config = _config.load(args.config)
+    config = complete(config) if complete else config
     lines += ['', f'fields of {args.config} and their defaults:', *_config.describe(module, config)]
   return '\n'.join(lines)
 
@@ -95,7 +96,7 @@ def execute(run, doc, config, workdir, flags, complete, argv):
   p = parser(doc, config, workdir, flags)
   args, overrides = parse(p, argv)
   if args.help:
-    print(help_page(p, args))
+    print(help_page(p, args, complete))
     return 0
   if workdir and not args.workdir:
     raise ConfigError('--workdir=FOLDER is missing: it receives the results.')
@@ -137,4 +138,8 @@ def main(run, doc, **kwargs):
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
   for stream in (sys.stdout, sys.stderr):  # a prompt may hold what the locale cannot print
     stream.reconfigure(errors='backslashreplace')
-  sys.exit(call(run, doc, **kwargs))
+  status = call(run, doc, **kwargs)
+  if 'jax' in sys.modules:
+    from jax3dgen.core import parallel
+    parallel.leave(status)
+  sys.exit(status)

@@ -54,6 +54,16 @@ def check_seal(folder, names):
                         f'{folder / "sha256"}; fetch it again.')
 
 
+def is_whole(folder):
+  """Whether all files that `folder`/sha256 names are as it says."""
+  try:
+    lines = (folder / 'sha256').read_text().splitlines()
+    check_seal(folder, [line.split()[1] for line in lines])
+  except (OSError, IndexError, WeightError):
+    return False
+  return bool(lines)
+
+
 def save(path, tree, metadata=None, dtype=None):
   """Writes a nested dict of arrays; floating ones as `dtype` (for example np.float16) when given.
 

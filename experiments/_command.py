@@ -11,6 +11,7 @@ import difflib
 import errno
 import os
 import pathlib
+import shlex
 import signal
 import sys
 
@@ -123,6 +124,15 @@ def call(run, doc, config=None, workdir=True, flags=None, complete=None, argv=No
       raise
     print(f'{program()}: {e.strerror}' + (f': {e.filename}' if e.filename else ''), file=sys.stderr)
   return REFUSED
+
+
+def again(name, args, workdir, **fields):
+  """The command of experiments/NAME that repeats one run of a batch: this one's config and
+  overrides, with `fields` of the config set, into `workdir`."""
+  overrides = _config.split(sys.argv[1:])[1] + [(k, str(v)) for k, v in fields.items()]
+  return shlex.join(['python', '-m', f'experiments.{name}', '--config', args.config,
+                     *(f'--config.{field}={"true" if text is None else text}'
+                       for field, text in overrides), '--workdir', str(workdir)])
 
 
 def main(run, doc, **kwargs):

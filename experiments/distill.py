@@ -38,13 +38,14 @@ def read(path):
 
 def run(config, workdir, args):
   from jax3dgen.train import distill
-  command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
   if not args.prompts:
+    command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
     distill.run(config, workdir, None, args.allow_change, command)
     print(f'{workdir / "report.html"} shows the result; {workdir / "mesh.glb"} is the mesh.')
     return 0
   prompts = read(args.prompts)
-  made = distill.run(config, workdir, prompts, args.allow_change, command)
+  made = distill.run(config, workdir, prompts, args.allow_change,
+                     lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
   print(f'{sum(m is not None for m in made)} of {len(made)} prompts are in {workdir}.')
   return 3 if None in made else 0
 

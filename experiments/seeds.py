@@ -10,10 +10,9 @@ that comes to nothing (an empty field, say) is listed as failed, and the exit st
 """
 
 import json
-import shlex
 import sys
 
-from experiments import _command, _config
+from experiments import _command
 from experiments.distill import complete
 
 MEANS = ('front_fraction', 'view_kl', 'winding', 'reject_rate', 'rotation_deg',
@@ -39,14 +38,6 @@ def summary(runs):
       **{name: mean(name) for name in SHARES + MEANS}, 'seconds': mean('seconds')}
 
 
-def command(args, seed):
-  """The command that repeats the run of one seed."""
-  overrides = [f'--config.{field}={"true" if text is None else text}'
-               for field, text in _config.split(sys.argv[1:])[1]]
-  return shlex.join(['python', '-m', 'experiments.distill', '--config', args.config, *overrides,
-                     f'--config.seed={seed}', '--workdir', f'{args.workdir}/seed_{seed:02d}'])
-
-
 def run(config, workdir, args):
   from jax3dgen.core import files
   from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
@@ -57,9 +48,11 @@ def run(config, workdir, args):
   for seed in range(args.seeds):
     one = config.copy_and_resolve_references()
     one.seed = seed
+    folder = workdir / f'seed_{seed:02d}'
     try:
-      runs.append(distill.run(one, workdir / f'seed_{seed:02d}', allow_change=args.allow_change,
-                              command=command(args, seed)).figures)
+      runs.append(distill.run(
+          one, folder, allow_change=args.allow_change,
+          command=_command.again('distill', args, folder, seed=seed)).figures)
     except (DivergenceError, MeshError) as e:
       print(f'Seed {seed} came to nothing: {e}', file=sys.stderr)
       failed.append(seed)

@@ -1,4 +1,9 @@
-from experiments import seeds
+import argparse
+import json
+import sys
+
+from experiments import _command, seeds
+from tests import commands
 
 
 def figures(seed, count, stable, rotation):
@@ -15,3 +20,20 @@ def test_summary_counts_faces_and_leaves_out_what_is_not_applicable():
   assert found['color_correct'] == 0.25
   assert found['stable'] == 2 / 3 and found['rotation_deg'] == 31.0
   assert found['stable_uncut'] == 0 and found['rotation_deg_uncut'] == 90.0
+
+
+def test_the_command_that_repeats_one_seed(monkeypatch):
+  monkeypatch.setattr(sys, 'argv', ['seeds.py', '--config', 'a.py:plain', '--seeds', '3',
+                                    '--config.prompt=a red bear', '--workdir', 'runs'])
+  args = argparse.Namespace(config='a.py:plain', workdir='runs')
+  assert _command.again('distill', args, 'runs/seed_02', seed=2) == (
+      "python -m experiments.distill --config a.py:plain '--config.prompt=a red bear' "
+      '--config.seed=2 --workdir runs/seed_02')
+
+
+def test_a_seed_that_comes_to_nothing_is_listed(tmp_path):
+  done = commands.run(
+      'seeds', '--config', commands.ROOT / 'configs' / 'embedded.py:tiny', '--workdir', tmp_path,
+      '--seeds', '1', '--config.regularizers.sparsity=1e5')
+  assert done.returncode == 3 and 'Seed 0 came to nothing' in done.stderr
+  assert json.loads((tmp_path / 'seeds.json').read_text()) == {'failed': [0]}

@@ -173,7 +173,8 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
 
   With a list of `prompts`, each gets a folder of its own below `workdir`, named after it; the
   return value is then a list, with None where a prompt could not be made (the reason is printed).
-  `command` is what the report says repeats the run.
+  `command` is what the report says repeats the run; with several prompts, a function of a prompt
+  and its folder that returns it.
   """
   parallel.initialize()
   config, workdir = complete(config), pathlib.Path(workdir)
@@ -181,10 +182,10 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
     return run_one(config, workdir, allow_change, command)
   made = []
   for prompt in prompts:
-    one = config.copy_and_resolve_references()
+    one, folder = config.copy_and_resolve_references(), workdir / words.slug(prompt)
     one.prompt = prompt
     try:
-      made.append(run_one(one, workdir / words.slug(prompt), allow_change, command))
+      made.append(run_one(one, folder, allow_change, command and command(prompt, folder)))
     except Jax3dgenError as e:
       print(f'{prompt!r} is left out: {e}', file=sys.stderr)
       made.append(None)

@@ -3,7 +3,9 @@
   python -m benchmarks.step
 
 The demo's views, rays and samples (131,072 of them), its field and its prior; the parts of a step
-are compiled apart and take turns with each other and with the bare hash-grid encode.
+are compiled apart and take turns with each other and with the bare hash-grid encode. "All but the
+denoiser" is the whole training step, regularisers and cameras included, with a prior whose network
+answers at once.
 """
 
 import argparse
@@ -13,7 +15,8 @@ import os
 from benchmarks import timing
 
 ROWS = (('denoiser', 'denoiser, guided (2 rows a view)'), ('forward', 'render forward'),
-        ('both', 'render forward and backward'), ('optimiser', 'optimiser'),
+        ('backward', 'render backward'), ('optimiser', 'optimiser'),
+        ('rest', 'all but the denoiser, the whole step'),
         ('encode', 'bare hash-grid encode, forward and backward'))
 LIMIT_MS, LIMIT_RATIO = 60.0, 2.0  # for everything but the denoiser
 
@@ -31,7 +34,8 @@ def measure(turns):
   from jax3dgen.prior import embedded as prior_module
   from jax3dgen.train import distill, optim, scene_step
 
-  cfg = FrozenConfigDict(embedded.get_config())
+  config = distill.complete(embedded.get_config())
+  cfg = FrozenConfigDict(config)
   key = jax.random.key(0)
   field = distill.build_field(cfg)
   params = field.init(key)
@@ -60,11 +64,18 @@ def measure(turns):
     code, pull = jax.vjp(lambda table: hashgrid.encode(table, xyz, grid), table)
     return code, pull(cotangent)[0]
 
+  parts = distill.build(config)
+  silent = parts.prior._replace(predict=lambda params, x_t, t, cond: 0.1 * x_t)
+  step = distill.step_of(parts._replace(prior=silent), None)
+  # A step of the last third of the run, where all regularisers are on.
+  state = parts.state.replace(step=jnp.int32(1000))
+
   calls = {
       'denoiser': (lambda w, x: base.predict_guided(prior, w, x, t, cond, cond, 4.0), weights, x),
       'forward': (draw, params),
       'both': (both, params),
       'optimiser': (lambda g, s, p: optim.update(tx, g, s, p), params, opt, params),
+      'rest': (step, state, parts.params, parts.prompt, key),
       'encode': (encode, params['grid']['table'], xyz, cotangent),
   }
   ready = {name: (jax.jit(function), args) for name, (function, *args) in calls.items()}
@@ -76,7 +87,8 @@ def measure(turns):
 def run(turns=15):
   """{part: processor ms on one core}."""
   found = timing.pinned('benchmarks.step', 1, '--child', '--turns', turns)
-  return {name: cpu for name, (cpu, _) in found.items()}
+  found = {name: cpu for name, (cpu, _) in found.items()}
+  return found | {'backward': found['both'] - found['forward']}
 
 
 def main():
@@ -91,9 +103,8 @@ def main():
   found = run(args.turns)
   for name, label in ROWS:
     print(f'{label:<46}{found[name]:7.1f} ms')
-  rest = found['both'] + found['optimiser']
-  print(f'all but the denoiser: {rest:.1f} ms (goal {LIMIT_MS:.0f}), '
-        f'{rest / found["encode"]:.2f}x the bare encode (goal {LIMIT_RATIO:.0f}x)')
+  print(f'all but the denoiser: goal {LIMIT_MS:.0f} ms; '
+        f'{found["rest"] / found["encode"]:.2f}x the bare encode (goal {LIMIT_RATIO:.0f}x)')
 
 
 if __name__ == '__main__':

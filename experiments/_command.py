@@ -11,6 +11,7 @@ import difflib
 import errno
 import os
 import pathlib
+import shlex
 import signal
 import sys
 
@@ -81,11 +82,12 @@ def parse(p, argv):
   return args, overrides
 
 
-def help_page(p, args):
+def help_page(p, args, complete):
   """The command's docstring, its flags, and every field of the config that was chosen."""
   lines = [p.format_help().rstrip()]
   if hasattr(args, 'config'):
     module, config = _config.load(args.config)
+    config = complete(config) if complete else config
     lines += ['', f'fields of {args.config} and their defaults:', *_config.describe(module, config)]
   return '\n'.join(lines)
 
@@ -95,7 +97,7 @@ def execute(run, doc, config, workdir, flags, complete, argv):
   p = parser(doc, config, workdir, flags)
   args, overrides = parse(p, argv)
   if args.help:
-    print(help_page(p, args))
+    print(help_page(p, args, complete))
     return 0
   if workdir and not args.workdir:
     raise ConfigError('--workdir=FOLDER is missing: it receives the results.')
@@ -124,6 +126,15 @@ def call(run, doc, config=None, workdir=True, flags=None, complete=None, argv=No
   return REFUSED
 
 
+def again(name, args, workdir, **fields):
+  """The command of experiments/NAME that repeats one run of a batch: this one's config and
+  overrides, with `fields` of the config set, into `workdir`."""
+  overrides = _config.split(sys.argv[1:])[1] + [(k, str(v)) for k, v in fields.items()]
+  return shlex.join(['python', '-m', f'experiments.{name}', '--config', args.config,
+                     *(f'--config.{field}={"true" if text is None else text}'
+                       for field, text in overrides), '--workdir', str(workdir)])
+
+
 def main(run, doc, **kwargs):
   """Runs a command and leaves with its exit status.
 
@@ -137,4 +148,8 @@ def main(run, doc, **kwargs):
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
   for stream in (sys.stdout, sys.stderr):  # a prompt may hold what the locale cannot print
     stream.reconfigure(errors='backslashreplace')
-  sys.exit(call(run, doc, **kwargs))
+  status = call(run, doc, **kwargs)
+  if 'jax' in sys.modules:
+    from jax3dgen.core import parallel
+    parallel.leave(status)
+  sys.exit(status)

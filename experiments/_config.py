@@ -206,7 +206,12 @@ def comments(text):
              if token.type == tokenize.COMMENT}
   found = {}
   for node in ast.walk(ast.parse(text)):
-    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):
+    if not isinstance(node, ast.Assign):
+      continue
+    if isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == 'DEFAULTS':
+      found |= {f'distill.{key.value}': remarks[key.lineno] for key in node.value.keys
+                if key.lineno in remarks}
+    if not isinstance(node.targets[0], ast.Attribute):
       continue
     name = ast.unparse(node.targets[0]).partition('.')[2]
     remark = remarks.get(node.end_lineno) or remarks.get(node.lineno)
@@ -215,15 +220,30 @@ def comments(text):
   return found
 
 
-def explanations(module):
-  """{field: what it means} from the config file and the `default_config` that it builds on."""
+def objective_file(config):
+  """[the file of the objective that config.distill.name names], or []."""
+  if 'distill' not in config:
+    return []
+  for name in (f'jax3dgen.distill.{config.distill.name}', config.distill.name):
+    try:
+      spec = importlib.util.find_spec(name)
+    except (ModuleNotFoundError, ValueError):
+      continue
+    if spec and spec.origin:
+      return [spec.origin]
+  return []
+
+
+def explanations(module, config):
+  """{field: what it means} from the config file, the `default_config` that it builds on, and the
+  objective."""
   files = [module.__file__]
   for value in list(vars(module).values()):
     function = getattr(value, 'default_config', value)
     if getattr(function, '__name__', '') == 'default_config':
       files.append(inspect.getsourcefile(function))
   found = {}
-  for file in dict.fromkeys(files):
+  for file in dict.fromkeys([*objective_file(config), *files]):
     for name, remark in comments(pathlib.Path(file).read_text(encoding='utf-8')).items():
       found.setdefault(name, remark)
   return found
@@ -231,7 +251,7 @@ def explanations(module):
 
 def describe(module, config):
   """Lines of help: every field with its default and what it means, section by section."""
-  meanings = explanations(module)
+  meanings = explanations(module, config)
   lines = []
   for name, value in leaves(config):
     flag = f'--config.{name}={shlex.quote(value if isinstance(value, str) else repr(value))}'

@@ -5,10 +5,12 @@
 
 Each seed is a run of experiments.distill in a folder of its own below the workdir, which resumes or
 is left alone where it is finished. seeds.json and the table that is printed hold, over all seeds,
-the shares of assets with one face, none and several, and the means of the other figures.
+the shares of assets with one face, none and several, and the means of the other figures. A seed
+that comes to nothing (an empty field, say) is listed as failed, and the exit status is 3.
 """
 
 import json
+import sys
 
 from experiments import _command
 from experiments.distill import complete
@@ -38,21 +40,28 @@ def summary(runs):
 
 def run(config, workdir, args):
   from jax3dgen.core import files
-  from jax3dgen.core.errors import ConfigError
+  from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
   from jax3dgen.train import distill
   if args.seeds < 1:
     raise ConfigError(f'--seeds={args.seeds}: at least one seed is needed.')
-  runs = []
+  runs, failed = [], []
   for seed in range(args.seeds):
     one = config.copy_and_resolve_references()
     one.seed = seed
-    runs.append(distill.run(one, workdir / f'seed_{seed:02d}',
-                            allow_change=args.allow_change).figures)
-  found = summary(runs)
+    folder = workdir / f'seed_{seed:02d}'
+    try:
+      runs.append(distill.run(
+          one, folder, allow_change=args.allow_change,
+          command=_command.again('distill', args, folder, seed=seed)).figures)
+    except (DivergenceError, MeshError) as e:
+      print(f'Seed {seed} came to nothing: {e}', file=sys.stderr)
+      failed.append(seed)
+  found = {'failed': failed} | (summary(runs) if runs else {})
   with files.replacing(workdir / 'seeds.json') as beside:
     beside.write_text(json.dumps(found, indent=2) + '\n')
   for name, value in found.items():
     print(f'{name:<20}{f"{value:.3f}" if isinstance(value, float) else value}')
+  return 3 if failed else 0
 
 
 if __name__ == '__main__':

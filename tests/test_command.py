@@ -253,7 +253,7 @@ def test_help_explains_flags_and_every_field(config_file, capsys):
 def test_every_field_of_every_config_is_explained():
   for path in sorted((ROOT / 'configs').glob('[!_]*.py')):
     module, config = _config.load(str(path))
-    meanings = _config.explanations(module)
+    meanings = _config.explanations(module, config)
     assert module.__doc__, path
     assert {name for name, _ in _config.leaves(config)} - set(meanings) == set(), path
 

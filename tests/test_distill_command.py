@@ -121,6 +121,20 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
     (['--config.prior.name=nothing'], ['config.prior.name']),
     (['--config.train.batch=7'], ['config.train.batch=7']),
     (['--config.result.sole=1.5'], ['config.result.sole=1.5']),
+    (['--config.train.batch=0'], ['config.train.batch=0', '1 or more']),
+    (['--config.train.steps=-5'], ['config.train.steps=-5']),
+    (['--config.render.n_samples=0'], ['config.render.n_samples=0']),
+    (['--config.render.background=(1.0, 0.0)'], ['config.render.background']),
+    (['--config.camera.distance=(2.9,)'], ['config.camera.distance']),
+    (['--config.shading.light=moon'], ['config.shading.light', 'magic3d']),
+    (['--config.regularizers.sparsity={}'], ['config.regularizers.sparsity', 'schedule']),
+    (['--config.optim.rates=(("(", 1e-2),)'], ['config.optim.rates', 'regular expression']),
+    (['--config.result.mesh_resolution=1'], ['config.result.mesh_resolution=1']),
+    (['--config.result.turntable_frames=0'], ['config.result.turntable_frames=0']),
+    (['--config.prior.name='], ['config.prior.name']),
+    (['--config.prior.name=base'], ['config.prior.name', 'load()']),
+    (['--config.distill.weight=heavy'], ['config.distill.weight', 'weighting']),
+    (['--prompts=/no/such/file'], ['--prompts=/no/such/file']),
     (['--config.distill.weighting=heavy'], ['weighting', 'fantasia3d']),
 ])
 def test_bad_input_is_refused_in_one_sentence(tmp_path, args, sentences, monkeypatch, capsys):
@@ -141,6 +155,17 @@ def test_a_workdir_of_another_config_is_refused_with_the_difference(unbroken, tm
   refused(commands.distill(workdir, '--config.distill.guidance=7.5'), 'distill.guidance', '4.0',
           '7.5', '--allow_change')
   assert (workdir / 'config.json').read_bytes() == before
+
+
+def test_a_change_after_the_end_is_refused_or_carried_out(unbroken, tmp_path):
+  workdir = copy(unbroken, tmp_path)
+  refused(commands.distill(workdir, '--config.result.sole=0.0'), 'result.sole', '--allow_change')
+  done = commands.distill(workdir, '--config.result.sole=0.0', '--allow_change')
+  assert done.returncode == 0 and 'All 30 steps are done' in done.stdout
+  before, after = commands.result(unbroken), commands.result(workdir)
+  assert after['sole'] == 0 and after['params_digest'] == before['params_digest']
+  assert after['rotation_deg'] == before['rotation_deg_uncut']
+  assert json.loads((workdir / 'config.json').read_text())['result']['sole'] == 0
 
 
 def test_another_prompt_in_the_same_workdir_is_refused(unbroken, tmp_path):
@@ -202,10 +227,11 @@ def test_a_list_of_prompts_skips_the_bad_one(tmp_path):
 def test_the_tiny_run_passes_in_a_hostile_environment(unbroken, tmp_path):
   # Case 25: read-only home, no network, no display, another locale, -O, a path with blanks.
   home = tmp_path / 'home'
-  home.mkdir(mode=0o500)
+  home.write_text('a file, in which even root can make no folder')
   workdir = tmp_path / 'ein Ördner mit Leerzeichen ☃'
   env = commands.environment(HOME=str(home), LC_ALL='C', LANG='C', PYTHONDONTWRITEBYTECODE='1')
   env.pop('DISPLAY', None)
+  env.pop('JAX_COMPILATION_CACHE_DIR', None)
   offline = ['unshare', '-n', '--'] if shutil.which('unshare') and subprocess.run(
       ['unshare', '-n', 'true'], capture_output=True, check=False).returncode == 0 else []
   done = commands.distill(workdir, env=env, python=['-O'], prefix=offline)

@@ -48,7 +48,7 @@ def test_damaged_weights_are_seen(tmp_path):
   folder = tmp_path / 'net'
   folder.mkdir()
   (folder / 'weights.safetensors').write_bytes(b'weights')
-  (folder / 'sha256').write_text(hashlib.sha256(b'weights').hexdigest() + '\n')
+  (folder / 'sha256').write_text(hashlib.sha256(b'weights').hexdigest() + '  weights.safetensors\n')
   assert [(name, whole) for name, _, whole in doctor.weights(tmp_path)] == [('net', True)]
   (folder / 'weights.safetensors').write_bytes(b'wrights')
   assert [whole for _, _, whole in doctor.weights(tmp_path)] == [False]

@@ -1,7 +1,6 @@
 """Images as arrays [..., H, W, C] float32 in [0, 1], row 0 at the top."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 
@@ -34,12 +33,13 @@ def enlarge(image, factor):
 
 
 def srgb_to_linear(color):
-  """sRGB in [0, 1] as linear light (IEC 61966-2-1)."""
-  low, high = color / 12.92, ((jnp.maximum(color, 0.04045) + 0.055) / 1.055) ** 2.4
-  return jnp.where(color <= 0.04045, low, high)
+  """Linear light of sRGB in [0, 1] (IEC 61966-2-1), a host array."""
+  color = np.asarray(color)
+  return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
 def linear_to_srgb(color):
-  """Linear light in [0, 1] as sRGB (IEC 61966-2-1)."""
-  low, high = color * 12.92, 1.055 * jnp.maximum(color, 0.0031308) ** (1 / 2.4) - 0.055
-  return jnp.where(color <= 0.0031308, low, high)
+  """sRGB of linear light in [0, 1] (IEC 61966-2-1), a host array."""
+  color = np.asarray(color)
+  high = 1.055 * np.maximum(color, 0.0031308) ** (1 / 2.4) - 0.055
+  return np.where(color <= 0.0031308, 12.92 * color, high)

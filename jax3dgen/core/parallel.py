@@ -8,6 +8,8 @@ devices on every call.
 
 import json
 import os
+import sys
+import time
 
 import jax
 from jax.experimental import multihost_utils
@@ -159,14 +161,35 @@ def _send(data):
   return np.asarray(multihost_utils.broadcast_one_to_all(mine)).tobytes()
 
 
-def from_main(function):
-  """What `function()` returns (plain JSON) in process 0, in every process; its error too."""
+def least(number):
+  """The smallest of the numbers that the processes bring."""
   if jax.process_count() == 1:
-    return function()
+    return number
+  return type(number)(multihost_utils.process_allgather(np.float64(number)).min())
+
+
+def leave(status):
+  """Ends this process; the way out for an error that the other processes may know nothing of.
+
+  JAX's own end of a run of several processes waits for all of them, and they wait for this one's
+  next step. Process 0 leaves a moment later: with it goes the service that keeps the others alive.
+  """
+  if not jax.distributed.is_initialized() or status == 0:
+    sys.exit(status)
+  time.sleep(2.0 if is_main() else 0.0)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status)
+
+
+def from_main(function, *args):
+  """What `function(*args)` returns (plain JSON) in process 0, in every process; its error too."""
+  if jax.process_count() == 1:
+    return function(*args)
   answer = {}
   if is_main():
     try:
-      answer = {'value': function()}
+      answer = {'value': function(*args)}
     except Exception as error:
       kind = type(error).__name__ if isinstance(error, errors.Jax3dgenError) else 'Jax3dgenError'
       _send(json.dumps({'kind': kind, 'text': str(error)}).encode())

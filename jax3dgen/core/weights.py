@@ -29,6 +29,41 @@ def digest(path):
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
+def seal(folder, names):
+  """Writes `folder`/sha256, as sha256sum does: the digests of the files `names`."""
+  text = ''.join(f'{digest(folder / name)}  {name}\n' for name in names)
+  with files.replacing(folder / 'sha256') as beside:
+    beside.write_text(text)
+
+
+def check_seal(folder, names):
+  """WeightError unless `folder`/sha256 names each of the files `names` and all are as it says."""
+  try:
+    lines = [line.split() for line in (folder / 'sha256').read_text().splitlines() if line]
+    wanted = {name: known for known, name in lines}
+  except (OSError, ValueError) as error:
+    raise WeightError(f'{folder / "sha256"} is missing or damaged; it belongs to the weights.'
+                      ) from error
+  for name in names:
+    path = folder / name
+    if not path.is_file():
+      raise WeightError(f'{path} is missing; these weights are a folder of {", ".join(names)} and '
+                        'sha256.')
+    if wanted.get(name) != digest(path):
+      raise WeightError(f'{path} is damaged or was replaced: its sha256 is not that of '
+                        f'{folder / "sha256"}; fetch it again.')
+
+
+def is_whole(folder):
+  """Whether all files that `folder`/sha256 names are as it says."""
+  try:
+    lines = (folder / 'sha256').read_text().splitlines()
+    check_seal(folder, [line.split()[1] for line in lines])
+  except (OSError, IndexError, WeightError):
+    return False
+  return bool(lines)
+
+
 def save(path, tree, metadata=None, dtype=None):
   """Writes a nested dict of arrays; floating ones as `dtype` (for example np.float16) when given.
 
@@ -46,17 +81,14 @@ def save(path, tree, metadata=None, dtype=None):
         {n: np.ascontiguousarray(a) for n, a in flat.items()}, metadata))
 
 
-def load(path, sha256=None, target=None):
+def load(path, target=None):
   """The nested dict of a safetensors file, floating tensors as float32.
 
-  `sha256`, when given, must be that of the file. `target`, when given, is a tree of arrays or
-  ShapeDtypeStructs whose names and shapes the file must have exactly.
+  `target`, when given, is a tree of arrays or ShapeDtypeStructs whose names and shapes the file
+  must have exactly.
   """
   path = pathlib.Path(path)
   refuse_foreign(path)
-  if sha256 is not None and (found := digest(path)) != sha256:
-    raise WeightError(f'{path} is damaged or was replaced: its sha256 is {found[:16]}..., '
-                      f'expected {sha256[:16]}...; fetch it again.')
   try:
     flat = safetensors_numpy.load_file(path)
   except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

@@ -14,7 +14,11 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base
 from jax3dgen.prior import base as priors
 
-DEFAULTS = {'guidance': 4.0, 'weighting': 'sigma', 'clip': True}
+DEFAULTS = {
+    'guidance': 4.0,  # classifier-free guidance scale; 1 is the conditional prediction
+    'weighting': 'sigma',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
+    'clip': True,  # clip the clean estimate to the range of images
+}
 
 WEIGHTINGS = {
     'sds': lambda alpha, sigma: sigma**2,               # 1 - abar: DreamFusion, threestudio

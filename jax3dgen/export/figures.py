@@ -114,9 +114,11 @@ GROUPS = {
         'prompt': Figure('Prompt', '', plain),
         'steps': Figure('Steps', 'of the optimiser', number),
         'seed': Figure('Seed', '', plain),
-        'seconds': Figure('Time taken', 'for the distillation', duration),
+        'seconds': Figure('Time taken', 'by the process that ended the run, pictures included',
+                          duration),
         'params_digest': Figure('Digest of the parameters',
                                 'SHA-256 of the final field: equal runs have equal digests', plain),
+        'config_digest': Figure('Digest of the configuration', 'SHA-256', plain),
     },
 }
 

@@ -10,6 +10,7 @@ import struct
 import jax
 import numpy as np
 
+from jax3dgen.core import image
 from jax3dgen.core.errors import MeshError
 from jax3dgen.scene import mesh as meshes
 
@@ -29,7 +30,7 @@ def encode(mesh):
   normal = _y_up(np.asarray(jax.jit(meshes.normals)(mesh.vertices, mesh.faces)))
   arrays = {'POSITION': position, 'NORMAL': normal}
   if mesh.colors is not None:
-    rgba = np.pad(to_linear(mesh.colors), ((0, 0), (0, 1)), constant_values=1)
+    rgba = np.pad(image.srgb_to_linear(mesh.colors), ((0, 0), (0, 1)), constant_values=1)
     arrays['COLOR_0'] = np.round(rgba * 65535).astype(np.uint16)
   attributes = {name: index for index, name in enumerate(arrays)}
   arrays['indices'] = mesh.faces.astype(np.uint32).reshape(-1, 1)
@@ -88,17 +89,6 @@ def parts(data):
       # Not `@`: threads of a BLAS cost more than they bring on arrays this narrow.
       placed = np.einsum('vj,ij->vi', vertices, matrix[:3, :3]) + matrix[:3, 3]
       yield placed, faces[:, ::-1] if mirrored else faces, colors
-
-
-def to_linear(srgb):
-  """Linear light of sRGB in [0, 1], on the host whatever the size (IEC 61966-2-1)."""
-  return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def to_srgb(linear):
-  """sRGB of linear light in [0, 1], on the host whatever the size (IEC 61966-2-1)."""
-  high = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-  return np.where(linear <= 0.0031308, 12.92 * linear, high)
 
 
 def _y_up(xyz):

@@ -63,7 +63,7 @@ def read(path, up='auto'):
   if (kind == 'glb' if up == 'auto' else up == 'y'):
     vertices = vertices[:, (0, 2, 1)] * (1, -1, 1)
   if kind == 'glb' and colors is not None:
-    colors = glb.to_srgb(colors)
+    colors = image.linear_to_srgb(colors)
   return Mesh(vertices.astype(np.float32), faces.astype(np.int32), colors)
 
 

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from jax3dgen.core import image, weights
-from jax3dgen.core.errors import WeightError
 from jax3dgen.core.types import Array
 from jax3dgen.nn import referee as net
 
@@ -53,11 +52,9 @@ def folder():
 
 def labels(path=None):
   """The Labels of the referee in the folder `path` (None: the shipped one)."""
-  path = Path(path or folder()) / 'labels.json'
-  try:
-    words = json.loads(path.read_text())
-  except FileNotFoundError:
-    raise WeightError(f'There is no referee in {path.parent}: {path.name} is missing.') from None
+  path = Path(path or folder())
+  weights.check_seal(path, ('labels.json',))
+  words = json.loads((path / 'labels.json').read_text())
   return Labels(tuple(words['kinds']), tuple(words['colors']), words['reject'],
                 dict(words['face_arc_deg']), words['face_share'])
 
@@ -65,11 +62,8 @@ def labels(path=None):
 def load(path=None):
   """Parameters of the referee in the folder `path` (None: the shipped one), its sha256 checked."""
   path = Path(path or folder())
-  try:
-    digest = (path / 'sha256').read_text().split()[0]
-  except FileNotFoundError:
-    raise WeightError(f'There is no referee in {path}: the file sha256 is missing.') from None
-  return weights.load(path / 'weights.safetensors', sha256=digest)
+  weights.check_seal(path, ('weights.safetensors',))
+  return weights.load(path / 'weights.safetensors')
 
 
 def classify(params, images):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 
 class Schedule(NamedTuple):
-  """alpha and sigma map t [...] to [...]; samplers and losses keep t within safe_range."""
+  """alpha and sigma map t [...] to [...]; samplers keep t within safe_range."""
   alpha: Callable
   sigma: Callable
   safe_range: tuple

@@ -22,6 +22,7 @@ from jax3dgen.prior import base, schedule
 from jax3dgen.prior import words as vocabulary
 
 SCHEDULE = schedule.COSINE
+BESIDE = ('config.json', 'words.json')  # what the weights are nothing without
 
 
 def network(config):
@@ -82,28 +83,19 @@ def read(weights=None):
   if path.is_dir():
     path = path / 'weights.safetensors'
   weight_files.refuse_foreign(path)
-  config, words = (_read_json(path.with_name(name)) for name in ('config.json', 'words.json'))
+  weight_files.check_seal(path.parent, (path.name, *BESIDE))
   try:
-    sha256 = path.with_name('sha256').read_text().split()[0]
-  except (OSError, IndexError) as error:
-    raise WeightError(f'{path.with_name("sha256")} is missing or empty; it belongs to the weights.'
-                      ) from error
-  try:
+    config, words = (json.loads(path.with_name(name).read_text()) for name in BESIDE)
+    if len(words) != config['text']['words']:
+      raise ValueError(f'it is for {config["text"]["words"]} words, words.json has {len(words)}')
     target = jax.eval_shape(network(config)[0], jax.random.key(0))
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'{path.with_name("config.json")} does not describe this network '
                       f'({str(error).splitlines()[0]}).') from error
-  return config, words, weight_files.load(path, sha256, target)
+  return config, words, weight_files.load(path, target)
 
 
 def shipped():
   """The folder of the weights that come with the package."""
   return pathlib.Path(str(importlib.resources.files('jax3dgen') / 'assets' / 'embedded_prior'))
 
-
-def _read_json(path):
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise WeightError(f'{path} is missing or damaged; the weights of this prior are a folder of '
-                      'weights.safetensors, config.json, words.json and sha256.') from error

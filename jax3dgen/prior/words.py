@@ -34,11 +34,18 @@ def split(text):
   return [w for w in _PUNCTUATION.split(unicodedata.normalize('NFKC', text).lower()) if w]
 
 
+def meant(text):
+  """The set of the words of a text and of what they are synonyms of."""
+  found = split(text)
+  return {*found, *(SYNONYMS.get(word, word) for word in found)}
+
+
 def tokenize(texts, words, length):
   """Token ids int32 [B, length] of B texts; `words` lists the vocabulary and words[0] pads.
 
-  The empty text is all padding. Longer texts are cut after `length` words, with a warning. Unknown
-  words raise ConfigError, which names them, the closest known ones and all the others.
+  The empty text is all padding. Of a longer text the last words before its last comma are left out,
+  with a warning, so that a view phrase at its end stays. Unknown words raise ConfigError, which
+  names them, the closest known ones and all the others.
   """
   index = {word: i for i, word in enumerate(words) if i}
   index |= {word: index[same] for word, same in SYNONYMS.items()
@@ -50,9 +57,11 @@ def tokenize(texts, words, length):
     if unknown:
       raise ConfigError(_complaint(unknown, index, words))
     if len(found) > length:
-      warnings.warn(f'The prompt has {len(found)} words; only the first {length} are used.',
-                    stacklevel=2)
-    ids = [index[word] for word in found[:length]]
+      warnings.warn(f'The prompt is longer than the {length} words that this prior reads; those '
+                    'that are too many are left out.', stacklevel=2)
+      tail = split(text.rpartition(',')[2])[-length:] if ',' in text else []
+      found = found[:length - len(tail)] + tail
+    ids = [index[word] for word in found]
     row[:len(ids)] = ids
   return tokens
 

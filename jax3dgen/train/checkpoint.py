@@ -162,8 +162,12 @@ class Checkpoints:
     parallel.from_main(lambda: self._write(self._manager.wait_until_finished))
 
   def close(self):
-    """Waits for the last save and lets the folder go."""
-    parallel.from_main(lambda: self._write(self._manager.close))
+    """Waits for the last save and lets the folder go.
+
+    Talks to no other process, so that it may follow an error which the others know nothing of.
+    """
+    if self._manager is not None:
+      self._write(self._manager.close)
 
 
 def _difference(stored, wanted):

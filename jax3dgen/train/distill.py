@@ -22,6 +22,7 @@ from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.core.types import Prompt
 from jax3dgen.data import prompts as phrases
 from jax3dgen.distill import base
+from jax3dgen.metrics import referee
 from jax3dgen.prior import words
 from jax3dgen.scene import nerf
 from jax3dgen.train import (
@@ -64,10 +65,16 @@ def load_module(package, name, field):
   """The module `name` of `package`, or of that name on the path; ConfigError names the field."""
   for target in (f'{package}.{name}', name):
     try:
-      return importlib.import_module(target)
+      module = importlib.import_module(target)
     except ModuleNotFoundError as e:
       if e.name not in (target, target.split('.')[0]):
         raise
+      continue
+    except ValueError:  # an empty name
+      break
+    if hasattr(module, 'load'):
+      return module
+    raise ConfigError(f'{field}={name!r}: that module has no load().')
   raise ConfigError(f'{field}={name!r}: there is no such module in {package} or on the path.')
 
 
@@ -85,18 +92,24 @@ def build_field(cfg):
   """The hash-grid field that config.field describes."""
   f = cfg.field
   return nerf.field(levels=f.levels, features=f.features, table_log2=f.table_log2, base=f.base,
-                    finest=f.finest, hidden=f.hidden, interpolation=f.interpolation, blob=f.blob)
+                    finest=f.finest, hidden=f.hidden, interpolation=f.interpolation,
+                    activation=f.activation, blob=f.blob)
 
 
 def complete(config):
   """The config with the fields that its objective declares in DEFAULTS, where it lacks them."""
   config = config.copy_and_resolve_references()
   _, defaults = base.load(config.distill.name)
+  defaults = {'guidance': 4.0} | defaults
+  for name in config.distill:
+    if name != 'name' and name not in defaults:
+      raise ConfigError(f'config.distill.{name}: the objective {config.distill.name!r} reads '
+                        f'{", ".join(defaults)}.')
   with config.unlocked():
     for name, value in defaults.items():
-      if name not in config.distill:
+      if config.distill.get(name) is None:
         config.distill[name] = value
-  return config
+  return config.lock()
 
 
 def build(config):
@@ -104,14 +117,13 @@ def build(config):
   distillation, _ = base.load(config.distill.name)
   if not config.prompt.strip():
     raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
-  if not 0 <= config.result.sole < 1:
-    raise ConfigError(f'config.result.sole={config.result.sole} is no share of the height; it is '
-                      'between 0 and 1.')
+  distill_config.check(config)
   guard.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
   prior, params, tokenize = load_module(
       'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
   prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts)
+  referee.labels(), referee.load()  # a damaged referee is found before the run, not after it
   field = build_field(cfg)
   key = jax.random.key(cfg.seed)
   shapes = jax.eval_shape(field.init, key)
@@ -148,12 +160,12 @@ def watchdog(cfg):
 
 
 def finished(workdir, config):
-  """The figures of a run that is already complete for this config, or None."""
+  """The figures of a run that is already complete for this very config, or None."""
   try:
     figures = json.loads((workdir / 'result.json').read_text())
-  except FileNotFoundError:
+  except (FileNotFoundError, ValueError):
     return None
-  return figures if figures.get('steps', 0) >= config.train.steps else None
+  return figures if figures.get('config_digest') == results.config_digest(config) else None
 
 
 def run(config, workdir, prompts=None, allow_change=False, command=''):
@@ -161,7 +173,8 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
 
   With a list of `prompts`, each gets a folder of its own below `workdir`, named after it; the
   return value is then a list, with None where a prompt could not be made (the reason is printed).
-  `command` is what the report says repeats the run.
+  `command` is what the report says repeats the run; with several prompts, a function of a prompt
+  and its folder that returns it.
   """
   parallel.initialize()
   config, workdir = complete(config), pathlib.Path(workdir)
@@ -169,10 +182,10 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
     return run_one(config, workdir, allow_change, command)
   made = []
   for prompt in prompts:
-    one = config.copy_and_resolve_references()
+    one, folder = config.copy_and_resolve_references(), workdir / words.slug(prompt)
     one.prompt = prompt
     try:
-      made.append(run_one(one, workdir / words.slug(prompt), allow_change, command))
+      made.append(run_one(one, folder, allow_change, command and command(prompt, folder)))
     except Jax3dgenError as e:
       print(f'{prompt!r} is left out: {e}', file=sys.stderr)
       made.append(None)
@@ -195,8 +208,10 @@ def run_one(config, workdir, allow_change, command):
         return Result(workdir, figures, train_state.field)
       if start < config.train.steps:
         train_state = optimise(parts, workdir, start, train_state, checkpoints)
-    figures = parallel.from_main(lambda: results.write(
-        parts, workdir, train_state.field, config, time.monotonic() - began, command or REPEAT))
+      elif figures is None and parallel.is_main():
+        print(f'All {start} steps are done; their results are written from the field as it is.')
+    figures = parallel.from_main(results.write, parts, workdir, train_state.field, config, began,
+                                 command or REPEAT)
   return Result(workdir, figures, train_state.field)
 
 

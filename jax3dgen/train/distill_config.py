@@ -4,7 +4,13 @@ The comment behind a field is its help text. The defaults are those of the embed
 that takes a schedule takes a number, or (start, from, to, end): linear between two steps.
 """
 
+import re
+
 from ml_collections import ConfigDict, FieldReference
+from ml_collections.config_dict import placeholder
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.scene import shading
 
 
 def schedule(value):
@@ -25,9 +31,7 @@ def default_config():
 
   c.distill = ConfigDict()
   c.distill.name = 'sds'  # file of jax3dgen/distill, or a module on the path
-  c.distill.guidance = 4.0  # classifier-free guidance scale; 1 is the conditional prediction
-  c.distill.weighting = 'sigma'  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
-  c.distill.clip = True  # clip the clean estimate to the range of images
+  c.distill.guidance = placeholder(float)  # guidance scale; None: the objective's own
 
   c.field = ConfigDict()
   c.field.levels = 8  # levels of the hash grid
@@ -37,6 +41,7 @@ def default_config():
   c.field.finest = 64  # cells per side of the finest level
   c.field.hidden = 32  # width of the small network behind the grid
   c.field.interpolation = 'linear'  # linear or smoothstep
+  c.field.activation = 'softplus'  # of the density: softplus or exp
   c.field.blob = 'none'  # density bias that starts the object: magic3d, dreamfusion or none
   c.field.bands = schedule(1.0)  # share of the levels that are on, or a schedule
 
@@ -55,6 +60,7 @@ def default_config():
   c.render.n_importance = 0  # further samples where the first ones found density
   c.render.normals = ''  # analytic or finite, where a regulariser or shading needs them
   c.render.background = (1.0, 1.0, 1.0)  # sRGB colour behind the object
+  c.render.random_background = 0.0  # probability of a random colour behind a training view instead
 
   c.shading = ConfigDict()
   c.shading.probability = 0.0  # of a view to be lit by a point light; needs render.normals
@@ -99,9 +105,60 @@ def default_config():
   c.result = ConfigDict()
   c.result.mesh_resolution = 96  # cells per side of the grid whose surface becomes the mesh
   c.result.sole = 0.03  # share of the height cut off below, for a flat sole; 0: none
-  c.result.elevation_deg = 15.0  # elevation of the turntable and of the referee's 24 views
+  c.result.elevation_deg = 15.0  # elevation of turntable and previews
   c.result.turntable_size = 256  # pixels per side of the turntable
   c.result.turntable_frames = 72  # frames of one turn
   c.result.drop_seconds = 10.0  # simulated seconds of the drop
   c.result.stable_deg = 20.0  # an asset that turns less than this stands
-  return c.lock()
+  c.lock()
+  c.distill.unlock()  # the objective brings its own fields; `distill.complete` looks at their names
+  return c
+
+
+AT_LEAST = {
+    'train.steps': 1, 'train.batch': 1, 'train.accumulate': 1, 'train.max_skipped': 1,
+    'render.size': 1, 'render.n_samples': 1, 'render.n_importance': 0, 'log.preview_size': 1,
+    'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0, 'checkpoint.keep': 1,
+    'result.mesh_resolution': 8, 'result.turntable_size': 2, 'result.turntable_frames': 1,
+    'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
+SHARES = ('render.random_background', 'shading.probability', 'shading.textureless')
+RANGES = ('camera.elevation_deg', 'camera.distance', 'camera.fovy_deg')
+CHOICES = {'shading.light': tuple(shading.LIGHTS), 'render.normals': ('', 'analytic', 'finite')}
+SCHEDULES = ('field.bands', 'timestep.min', 'timestep.max')
+
+
+def check(config):
+  """ConfigError for the first field whose value means nothing."""
+  at = lambda name: getattr(config[name.split('.')[0]], name.split('.')[1])
+
+  def demand(good, name, kind):
+    if not good:
+      raise ConfigError(f'config.{name}={at(name)!r} is not {kind}.')
+  numbers = lambda value, count: (
+      isinstance(value, (tuple, list)) and len(value) == count
+      and all(isinstance(x, (int, float)) and x == x for x in value))
+  plain = lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
+  for name, least in AT_LEAST.items():
+    demand(at(name) >= least, name, f'{least} or more')
+  for name in SHARES:
+    demand(0 <= at(name) <= 1, name, 'between 0 and 1')
+  demand(0 <= at('result.sole') < 1, 'result.sole', 'a share of the height, 0 or more and below 1')
+  for name in RANGES:
+    demand(numbers(at(name), 2) and at(name)[0] <= at(name)[1], name,
+           'a pair of numbers, the lower one first')
+  demand(min(at('camera.distance')) > 0, 'camera.distance', 'positive')
+  demand(0 < min(at('camera.fovy_deg')) and max(at('camera.fovy_deg')) < 180, 'camera.fovy_deg',
+         'between 0 and 180')
+  demand(numbers(at('render.background'), 3), 'render.background', 'a colour of three numbers')
+  for name, known in CHOICES.items():
+    demand(at(name) in known, name, f'one of {", ".join(map(repr, known))}')
+  for name in (*SCHEDULES, *(f'regularizers.{name}' for name in config.regularizers)):
+    demand(plain(at(name)) or numbers(at(name), 4), name,
+           'a number or a schedule (start, from, to, end)')
+  for pattern, rate in at('optim.rates'):
+    try:
+      re.compile(pattern)
+      good = plain(rate)
+    except (re.error, TypeError):
+      good = False
+    demand(good, 'optim.rates', 'a list of (regular expression, learning rate)')

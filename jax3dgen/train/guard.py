@@ -202,9 +202,10 @@ def free_memory():
 def check_memory(needed, free=None):
   """Says what one step needs beside its arguments; refuses a step that cannot fit.
 
-  `needed` is `parallel.memory(...)`, bytes on each device; so is `free`, measured by default.
+  `needed` is `parallel.memory(...)`, bytes on each device; so is `free`, measured by default. Of
+  several processes the one with the least memory decides for all.
   """
-  free = free_memory() if free is None else free
+  free = parallel.least(free_memory() if free is None else free)
   sentence = (f'One step needs {needed / GIB:.2f} GiB on each device beside its arguments; '
               f'{max(free, 0) / GIB:.2f} GiB are free')
   if needed > free:

@@ -22,7 +22,8 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
   """Runs `step` from `start` done steps to `steps`; returns the replicated state.
 
   step: (state) -> (state, metrics {name: replicated scalar}), compiled, state donated.
-  hooks: pairs (every, function(step, state)), also called after the last step (with 0, only then).
+  hooks: pairs (every, function(step, state)), also called after the last step (with 0, only then),
+  by process 0 alone.
   Figures are written every `log_every` steps and after the first and the last one. SIGTERM saves
   and raises SystemExit(143). A run that diverges raises DivergenceError; no checkpoint ever holds a
   non-finite number, nor figures that the watchdog refuses.
@@ -47,11 +48,11 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
         figures = {name: float(x) for name, x in parallel.unreplicate(metrics).items()}
         _judge(i, figures, state, checkpoints, guard)
       if write:
-        writer.write(i, figures)
+        parallel.from_main(writer.write, i, figures)
         progress.show(i, figures)
       for every, function in hooks:
         if last or _due(i, every):
-          function(i, state)
+          parallel.from_main(function, i, state)
       if save:
         _save(i, state, checkpoints)
       if stop and not last:

@@ -4,23 +4,27 @@
 from the newest whole checkpoint; a run whose steps are done writes its folder of weights again.
 """
 
+import contextlib
 import json
 import pathlib
 
 import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
+import numpy as np
 
 from jax3dgen.core import image as images
 from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurine_examples, figurines, prompts
 from jax3dgen.export import turntable
+from jax3dgen.metrics import referee
 from jax3dgen.prior import embedded, sampler
 from jax3dgen.prior import words as vocabulary
 from jax3dgen.train import checkpoint, guard, log, loop, prior_assets, prior_config, prior_step
 
 default_config = prior_config.default_config
+REPEATS = 4  # samples of each kind in each colour that the card tells about
 PHRASES = prompts.VIEW_PHRASES[1:]
 
 
@@ -76,6 +80,30 @@ def sample_grid(cfg, prior, ids):
   return lambda params: images.grid(draw(params), columns)
 
 
+def quality(params, net, guidance, steps, repeats):
+  """The share of samples in which the shipped referee sees the kind and the colour asked for.
+
+  {'samples', 'right', 'guidance', 'ddim'} of every kind in every colour, `repeats` times each.
+  """
+  prior, judge = embedded.make(net), referee.load()
+  asked = np.array([(k, c) for k in range(len(figurines.KINDS))
+                    for c in range(len(figurines.COLORS))])
+  texts = [f'a {figurines.COLORS[c]} {figurines.KINDS[k]}' for k, c in asked]
+  ids = vocabulary.tokenize(texts, figurine_examples.words(), net['text']['length'])
+  shape = (len(asked), net['size'], net['size'], 3)
+
+  @jax.jit
+  def draw(params, key):
+    cond, null = prior.embed(params, ids), prior.embed(params, jnp.zeros_like(ids))
+    x0 = sampler.ddim(key, prior, params, cond, null, shape, steps, guidance, clip=1.0)
+    seen = referee.classify(judge, prior.decode(params, x0))
+    return (seen.kind.argmax(-1) == asked[:, 0]) & (seen.color.argmax(-1) == asked[:, 1])
+
+  right = [np.asarray(draw(params, jax.random.key(i))) for i in range(repeats)]
+  return {'samples': len(asked) * repeats, 'right': float(np.mean(right)), 'guidance': guidance,
+          'ddim': steps}
+
+
 def run(config, workdir, allow_change=False):
   """Trains into `workdir` and returns the folder of weights, `workdir`/weights."""
   parallel.initialize()
@@ -86,39 +114,39 @@ def run(config, workdir, allow_change=False):
   tx = prior_step.optimiser(cfg)
   with guard.lock(workdir):
     guard.check_config(workdir, config, allow_change)
-    checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints', cfg.checkpoint.keep,
-                                         json.dumps(config.to_dict()))
     state = prior_step.init_state(initial_params(cfg, net), tx)
-    start, state = checkpoints.restore(state) or (0, state)
-    if start < cfg.train.steps:
-      step = parallel.map(prior_step.make_step(
-          embed, velocity, drawer(cfg), tx, cfg, count, parallel.AXIS), 0)
-      ids = vocabulary.tokenize(captions(), figurine_examples.words(), net['text']['length'])
-      grid = sample_grid(cfg, prior, ids)
-      state = optimise(cfg, workdir, step, start, state, checkpoints, grid)
-    checkpoints.close()
+    with contextlib.closing(checkpoint.Checkpoints(
+        workdir / 'checkpoints', cfg.checkpoint.keep, json.dumps(config.to_dict()))) as checkpoints:
+      start, state = checkpoints.restore(state) or (0, state)
+      if start < cfg.train.steps:
+        step = parallel.map(prior_step.make_step(
+            embed, velocity, drawer(cfg), tx, cfg, count, parallel.AXIS), 0)
+        ids = vocabulary.tokenize(captions(), figurine_examples.words(), net['text']['length'])
+        grid = sample_grid(cfg, prior, ids)
+        state = optimise(cfg, workdir, step, start, state, checkpoints, grid)
     if parallel.is_main():
+      facts = quality(state.ema, net, cfg.sample.guidance, cfg.sample.steps, REPEATS)
       prior_assets.write(workdir / 'weights', state.ema, net, figurine_examples.words(), config,
-                         workdir / 'metrics.csv', {'kinds': ', '.join(figurines.KINDS),
-                                                   'colors': ', '.join(figurines.COLORS)})
+                         workdir / 'metrics.csv', facts | {
+                             'kinds': ', '.join(figurines.KINDS),
+                             'colors': ', '.join(figurines.COLORS)})
   return workdir / 'weights'
 
 
 def optimise(cfg, workdir, step, start, state, checkpoints, grid):
   """Runs the steps from `start` to the end; returns the final host state."""
-  writer = log.Writer(workdir, start)
+  replicated = parallel.replicate(state)
+  guard.check_memory(parallel.memory(step, replicated))
+  with contextlib.closing(log.Writer(workdir, start)) as writer:
 
-  def preview(done, replicated):
-    params = parallel.unreplicate(replicated.ema)
-    if parallel.is_main():
-      picture = grid(params)
+    def preview(done, replicated):
+      picture = grid(parallel.unreplicate(replicated.ema))
       turntable.write_png(workdir / 'samples' / f'{done:06d}.png', images.enlarge(picture, 2))
       writer.image('samples', done, picture)
 
-  final = loop.run(
-      step, parallel.replicate(state), start=start, steps=cfg.train.steps, writer=writer,
-      checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-      describe='prior', hooks=[(cfg.sample.every, preview)],
-      guard=guard.Guard(max_skipped=cfg.train.max_skipped))
-  writer.close()
+    final = loop.run(
+        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
+        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
+        describe='prior', hooks=[(cfg.sample.every, preview)],
+        guard=guard.Guard(max_skipped=cfg.train.max_skipped))
   return parallel.unreplicate(final)

@@ -4,6 +4,7 @@
 from the newest whole checkpoint; a run whose steps are done measures and writes its weights again.
 """
 
+import contextlib
 import json
 import pathlib
 
@@ -40,26 +41,31 @@ def run(config, workdir, allow_change=False):
   net, tx = referee_step.network(cfg), referee_step.optimiser(cfg)
   with guard.lock(workdir):
     guard.check_config(workdir, config, allow_change)
-    checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints', cfg.checkpoint.keep,
-                                         json.dumps(config.to_dict()))
     state = referee_step.init_state(jax.random.key(cfg.seed), net, tx)
-    start, state = checkpoints.restore(state) or (0, state)
-    if start < cfg.train.steps:
-      step = parallel.map(referee_step.make_step(net, tx, cfg, count, parallel.AXIS), 0)
-      writer = log.Writer(workdir, start)
-      final = loop.run(
-          step, parallel.replicate(state), start=start, steps=cfg.train.steps, writer=writer,
-          checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-          describe='referee', guard=guard.Guard(max_skipped=cfg.train.max_skipped))
-      writer.close()
-      state = parallel.unreplicate(final)
-    checkpoints.close()
+    with contextlib.closing(checkpoint.Checkpoints(
+        workdir / 'checkpoints', cfg.checkpoint.keep, json.dumps(config.to_dict()))) as checkpoints:
+      start, state = checkpoints.restore(state) or (0, state)
+      if start < cfg.train.steps:
+        step = parallel.map(referee_step.make_step(net, tx, cfg, count, parallel.AXIS), 0)
+        state = optimise(cfg, workdir, step, start, state, checkpoints)
     if parallel.is_main():
       params = referee_assets.as_shipped(state.ema)
       labels, measured = measure(params, cfg)
       referee_assets.write(workdir / 'weights', params, labels, measured, config,
                            workdir / 'metrics.csv')
   return workdir / 'weights'
+
+
+def optimise(cfg, workdir, step, start, state, checkpoints):
+  """Runs the steps from `start` to the end; returns the final host state."""
+  replicated = parallel.replicate(state)
+  guard.check_memory(parallel.memory(step, replicated))
+  with contextlib.closing(log.Writer(workdir, start)) as writer:
+    final = loop.run(
+        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
+        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
+        describe='referee', guard=guard.Guard(max_skipped=cfg.train.max_skipped))
+  return parallel.unreplicate(final)
 
 
 def measure(params, cfg):

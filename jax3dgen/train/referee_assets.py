@@ -103,7 +103,7 @@ def write(folder, params, labels, measured, config, metrics):
   put(folder / 'card.md', card(params, labels, measured, config))
   shutil.copyfile(metrics, folder / 'curve.csv')
   put(folder / 'curve.svg', curves.svg(*curves.read(metrics)['loss']))
-  put(folder / 'sha256', weights.digest(folder / 'weights.safetensors') + '  weights.safetensors\n')
+  weights.seal(folder, ('weights.safetensors', 'labels.json'))
 
 
 def put(path, text):

@@ -28,7 +28,7 @@ def default_config():
   c.data = ConfigDict()
   c.data.strength = 1.0  # how much the pictures are spoilt; 0: not at all
   c.data.clean = 0.3  # share of the pictures that are not spoilt
-  c.data.rejects = 0.15  # share of the pictures that show no figurine
+  c.data.rejects = 0.2  # share of the pictures that show no figurine
   c.data.spread_deg = 3.0  # width of the soft azimuth labels
 
   c.optim = ConfigDict()
@@ -39,7 +39,7 @@ def default_config():
   c.optim.ema = 0.998  # decay of the averaged weights that are shipped
 
   c.train = ConfigDict()
-  c.train.steps = 2500  # optimisation steps; the learning rate is scheduled over them
+  c.train.steps = 3500  # optimisation steps; the learning rate is scheduled over them
   c.train.batch = 128  # pictures per step, over all devices together
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
 

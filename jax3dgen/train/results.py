@@ -5,7 +5,9 @@ result.json is written last: where it stands, all the rest stands too.
 """
 
 import functools
+import hashlib
 import json
+import time
 
 import jax
 from matplotlib import image as png
@@ -57,10 +59,8 @@ def previewer(parts, workdir):
   camera = ring(parts.cfg, PREVIEW_VIEWS)
 
   def write(step, state):
-    field = parallel.unreplicate(state.field)
-    if parallel.is_main():
-      turntable.write_png(workdir / 'previews' / f'{step:06d}.png',
-                          image.grid(draw(field, camera), PREVIEW_VIEWS))
+    strip = image.grid(draw(parallel.unreplicate(state.field), camera), PREVIEW_VIEWS)
+    turntable.write_png(workdir / 'previews' / f'{step:06d}.png', strip)
   return write
 
 
@@ -74,7 +74,7 @@ def judge(parts, field):
   """The referee's figures of the field seen from 24 azimuths (a dict, see `metrics/janus`)."""
   labels, params = referee.labels(), referee.load()
   images = renderer(parts, parts.cfg.render.size)(field, janus.ring(*lens(parts.cfg)))
-  said = words.split(parts.cfg.prompt)
+  said = words.meant(parts.cfg.prompt)
   asked = lambda names: next((name for name in names if name in said), None)
   return janus.judge(params, images, labels, asked(labels.kinds), asked(labels.colors))
 
@@ -99,30 +99,38 @@ def path_of(motion):
   return poses
 
 
-def write(parts, workdir, field, config, seconds, command):
+def config_digest(config):
+  """sha256 of what a result depends on: the config without its fields for logs and checkpoints."""
+  plain = {k: v for k, v in config.to_dict().items() if k not in ('log', 'checkpoint')}
+  return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def write(parts, workdir, field, config, began, command):
   """Writes mesh.glb, turntable.mp4, report.html and result.json; returns the figures (a dict).
 
-  `field` are the final parameters, `seconds` what the command has taken so far. Raises MeshError,
-  and writes no result, where the field has no surface.
+  `field` are the final parameters, `began` is when this process began (time.monotonic()). Raises
+  MeshError, and writes no result, where the field has no surface.
   """
   cfg = parts.cfg
   generated = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
   surface = mesh.flat_sole(generated, cfg.result.sole)
   fall, stability = drop(cfg, surface)
   before = drop(cfg, generated)[1] if cfg.result.sole else stability
-  figures = {
-      'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
-      'seconds': round(seconds, 1), 'params_digest': tree.digest(field), **judge(parts, field),
-      **stability, 'sole': cfg.result.sole, 'stable_uncut': before['stable'],
-      'rotation_deg_uncut': before['rotation_deg'],
-      'vertices': len(surface.vertices), 'faces': len(surface.faces),
-      'watertight': mesh.is_watertight(surface.faces)}
+  judged = judge(parts, field)
   draw = renderer(parts, cfg.result.turntable_size)
   camera = ring(cfg, cfg.result.turntable_frames)
   frames = [draw(field, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
             for i in range(cfg.result.turntable_frames)]
   mesh_io.write(workdir / 'mesh.glb', surface)
   turntable.write(workdir / 'turntable.mp4', np.stack(frames))
+  figures = {
+      'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
+      'seconds': round(time.monotonic() - began, 1), 'params_digest': tree.digest(field),
+      'config_digest': config_digest(config), **judged,
+      **stability, 'sole': cfg.result.sole, 'stable_uncut': before['stable'],
+      'rotation_deg_uncut': before['rotation_deg'],
+      'vertices': len(surface.vertices), 'faces': len(surface.faces),
+      'watertight': mesh.is_watertight(surface.faces)}
   report.write(
       workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
       rest=path_of(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,

@@ -56,7 +56,18 @@ def render_views(cfg, query, params, rays, camera, key, frac, step):
                                cfg.shading.probability, cfg.shading.textureless)
     light = shading.LIGHTS[cfg.shading.light](rng.stream(key, 'light'), camera)
     out = shading.apply_style(style, out, rays, light)
-  return shading.composite(out, shading.constant(cfg.render.background)(rays.direction)), out
+  return shading.composite(out, background(cfg, rng.stream(key, 'background'), rays)), out
+
+
+def background(cfg, key, rays):
+  """Colours [B, H, W, 3] behind training views: the config's, or now and then a random one."""
+  fixed = shading.constant(cfg.render.background)(rays.direction)
+  if not cfg.render.random_background:
+    return fixed
+  which, color = jax.random.split(key)
+  drawn = shading.random_color(color)(rays.direction)
+  random = jax.random.bernoulli(which, cfg.render.random_background, (fixed.shape[0], 1, 1, 1))
+  return jnp.where(random, drawn, fixed)
 
 
 def expected_points(rays, out):

@@ -32,7 +32,7 @@ def header(entries, data=b''):
 
 
 def test_round_trip(file):
-  back = weights.load(file, weights.digest(file), TREE)
+  back = weights.load(file, TREE)
   jax.tree.map(np.testing.assert_array_equal, back, TREE)
   assert back['count'].dtype == jnp.int32
   assert sorted(p.name for p in file.parent.iterdir()) == ['weights.safetensors']
@@ -103,14 +103,16 @@ def test_crafted_files_are_refused_at_once(tmp_path, data):
 
 
 def test_truncated_flipped_and_missing_files(file):
-  data, good = file.read_bytes(), weights.digest(file)
+  data = file.read_bytes()
+  weights.seal(file.parent, [file.name])
+  weights.check_seal(file.parent, [file.name])
   file.write_bytes(data[:-3])
   with pytest.raises(WeightError, match='whole'):
     weights.load(file)
   file.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
   weights.load(file)  # a flipped byte is only seen by the checksum
   with pytest.raises(WeightError, match='sha256'):
-    weights.load(file, good)
+    weights.check_seal(file.parent, [file.name])
   with pytest.raises(WeightError, match='No such file'):
     weights.load(file.with_name('none.safetensors'))
   with pytest.raises(WeightError, match='directory'):

@@ -51,17 +51,6 @@ def test_clip_changes_nothing_inside_the_range():
   np.testing.assert_allclose(plain, clipped, rtol=1e-4, atol=1e-5)
 
 
-def test_no_gradient_reaches_the_prior_through_the_surrogate():
-  prior, params = gaussian.prior(0.0, 1.0)
-  x0 = jnp.ones((1, 2, 2, 1))
-
-  def total(params):
-    view = gaussian.view(x0, 0.5, base.classifier_free)
-    g, _, _ = sds.direction(jax.random.key(8), view, prior, params, STATE, config())
-    return base.surrogate(x0, g)
-  assert all(not np.any(leaf) for leaf in jax.tree.leaves(jax.grad(total)(params)))
-
-
 def test_unknown_weighting_is_refused():
   prior, params = gaussian.prior(0.0, 1.0)
   view = gaussian.view(jnp.ones((1, 2, 2, 1)), 0.5, base.classifier_free)

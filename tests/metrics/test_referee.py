@@ -131,7 +131,7 @@ def test_a_damaged_or_missing_referee_is_refused(tmp_path):
   path.write_bytes(bytes(data))
   with pytest.raises(WeightError):
     referee.load(tmp_path / 'referee')
-  with pytest.raises(WeightError, match='no referee'):
+  with pytest.raises(WeightError, match='sha256 is missing'):
     referee.load(tmp_path / 'nowhere')
-  with pytest.raises(WeightError, match='no referee'):
+  with pytest.raises(WeightError, match='sha256 is missing'):
     referee.labels(tmp_path / 'nowhere')

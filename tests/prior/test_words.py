@@ -1,6 +1,7 @@
 """The tokenizer: known words, synonyms, and everything that people and attackers type."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -56,9 +57,23 @@ def test_hostile_text_is_refused_in_one_short_printable_sentence(bad):
 
 
 def test_long_text_is_cut_with_a_notice():
-  with pytest.warns(UserWarning, match='10000 words; only the first 6'):
+  with pytest.warns(UserWarning, match='longer than the 6 words'):
     tokens = words.tokenize([' '.join(['red'] * 10000)], VOCABULARY, 6)
   np.testing.assert_array_equal(tokens, [[VOCABULARY.index('red')] * 6])
+
+
+@pytest.mark.parametrize('count', [3, 4, 5, 6, 20])
+def test_a_view_phrase_at_the_end_of_a_long_text_stays(count):
+  text = ' '.join(['red'] * (count - 1) + ['bear']) + ', front view'
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    tokens = words.tokenize([text], VOCABULARY, 6)[0]
+  kept = [VOCABULARY[i] for i in tokens if i]
+  assert kept[-2:] == ['front', 'view'] and kept[0] == 'red' and len(kept) == min(count, 4) + 2
+
+
+def test_meant_knows_synonyms():
+  assert words.meant('A grey Bunny!') >= {'a', 'grey', 'gray', 'bunny', 'rabbit'}
 
 
 @pytest.mark.parametrize('prompt', [

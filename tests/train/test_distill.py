@@ -6,7 +6,7 @@ import pytest
 
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import embedded
-from jax3dgen.train import distill
+from jax3dgen.train import distill, results
 
 
 def test_load_module_prefers_own_modules_and_names_the_field():
@@ -45,8 +45,13 @@ def test_complete_adds_what_the_objective_declares(tmp_path, monkeypatch):
   config = distill.default_config()
   config.distill.name = 'loss_with_defaults'
   whole = distill.complete(config)
-  assert whole.distill.sharpness == 2 and whole.distill.guidance == 4.0
+  assert whole.distill.sharpness == 2 and whole.distill.guidance == 9.0
   assert 'sharpness' not in config.distill
+  config.distill.guidance = 2.0
+  assert distill.complete(config).distill.guidance == 2.0
+  config.distill.sharpnes = 3
+  with pytest.raises(ConfigError, match='sharpnes.*reads guidance, sharpness'):
+    distill.complete(config)
   with pytest.raises((AttributeError, KeyError)):
     whole.distill.unknown = 1
 
@@ -61,7 +66,9 @@ def test_watchdog_names_empty_and_fog(step, opacity, word):
 def test_a_run_is_finished_when_all_its_steps_are_told(tmp_path):
   config = distill.default_config()
   assert distill.finished(tmp_path, config) is None
-  (tmp_path / 'result.json').write_text(json.dumps({'steps': config.train.steps - 1}))
+  figures = {'config_digest': results.config_digest(config)}
+  (tmp_path / 'result.json').write_text(json.dumps(figures))
+  config.log.every += 1
+  assert distill.finished(tmp_path, config) == figures
+  config.result.sole = 0.5
   assert distill.finished(tmp_path, config) is None
-  (tmp_path / 'result.json').write_text(json.dumps({'steps': config.train.steps}))
-  assert distill.finished(tmp_path, config) == {'steps': config.train.steps}

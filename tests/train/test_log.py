@@ -1,6 +1,7 @@
 """metrics.csv, events and the progress lines."""
 
 import io
+import subprocess
 import sys
 
 import numpy as np
@@ -76,6 +77,26 @@ def test_a_file_that_cannot_be_written(tmp_path):
   with pytest.raises(errors.ConfigError, match='metrics.csv cannot be written: Is a directory'):
     writer.write(1, {})
   writer.close()
+
+
+def test_a_full_disk_is_a_sentence_and_no_endless_wait(tmp_path):
+  code = f"""
+import resource, signal
+from jax3dgen.core import errors
+from jax3dgen.train import log
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+writer = log.Writer({str(tmp_path)!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+  for i in range(1000):
+    writer.write(i, {{'loss': 0.5, 'opacity': 0.25}})
+except errors.ConfigError as error:
+  print(error)
+writer.close()
+"""
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+  assert done.returncode == 0, done.stderr
+  assert 'metrics.csv cannot be written: File too large' in done.stdout
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):

@@ -169,7 +169,7 @@ def test_two_processes_equal_one(tmp_path):
   between SIGTERM reaches one of them alone, and both save and stop."""
   _, whole = toy.run(tmp_path / 'one', 12)
   group = processes.start_group('tests.train.toy', tmp_path / 'two', 12, '--pause', 0.2)
-  for line in group[1].stdout:
+  for line in group[0].stdout:
     if line == 'step 2\n':
       break
   group[1].send_signal(signal.SIGTERM)
@@ -186,3 +186,19 @@ def test_two_processes_equal_one(tmp_path):
   rows = [np.loadtxt(table(tmp_path / name).splitlines()[1:], delimiter=',')
           for name in ('one', 'two')]
   np.testing.assert_allclose(*rows, rtol=1e-5)
+
+
+def test_an_error_of_process_0_ends_all_with_its_sentence(tmp_path):
+  group = processes.start_group('tests.train.toy', tmp_path, 50, '--spoil', 12)
+  ended = processes.finish(*group)
+  assert [status for status, _ in ended] == [2, 2], ended
+  assert all('metrics.csv cannot be written' in said for _, said in ended)
+  assert 'Traceback' not in ended[0][1] + ended[1][1]
+
+
+@pytest.mark.slow  # the other process notices by JAX's heartbeat, after 100 seconds
+def test_an_error_of_one_process_alone_leaves_no_other_waiting(tmp_path):
+  main, other = processes.finish(*processes.start_group('tests.train.toy', tmp_path, 50,
+                                                        '--fails_alone', 12))
+  assert other[0] == 2 and 'Process 1 alone failed.' in other[1]
+  assert main[0] != 0

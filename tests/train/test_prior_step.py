@@ -174,7 +174,7 @@ def test_a_run_leaves_a_folder_that_loads(trained):
   assert loaded.embed(params, ids).tokens.shape == (60, 16, config.text.width)
   assert json.loads((folder / 'training.json').read_text())['train']['steps'] == 20
   card = (folder / 'card.md').read_text()
-  assert '20 steps of 8 images, seed 0' in card and '--config.train.steps=20' in card
+  assert '20 steps of 8 images:' in card and '--config.train.steps=20' in card
   rows = (folder / 'curve.csv').read_text().splitlines()
   assert rows[0] == 'step,loss,v_mse' and rows[-1].startswith('20,')
   assert '<svg' in (folder / 'curve.svg').read_text()

@@ -11,14 +11,14 @@ from jax3dgen.core import parallel
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, sds
 from jax3dgen.scene import render, shading
-from jax3dgen.train import distill, distill_config, optim, scene_step, state
+from jax3dgen.train import distill, optim, scene_step, state
 from tests import gaussian
 
 COUNT = 4
 
 
 def small_config(**train):
-  config = distill_config.default_config()
+  config = distill.complete(distill.default_config())
   config.field.update({'levels': 2, 'table_log2': 8, 'base': 4, 'finest': 8, 'hidden': 8})
   config.render.update({'size': 8, 'n_samples': 8, 'background': (0.3, 0.3, 0.3)})
   config.train.update({'batch': COUNT} | train)

@@ -5,8 +5,8 @@ and start in two processes; it prints 'step N' as it goes and the digest of its 
 """
 
 import argparse
+import itertools
 import pathlib
-import sys
 import time
 
 import jax
@@ -50,7 +50,8 @@ def make_step(axis_name, poison_from=None):
   return step
 
 
-def run(workdir, steps, *, log_every=5, checkpoint_every=4, keep=3, poison_from=None, **options):
+def run(workdir, steps, *, log_every=5, checkpoint_every=4, keep=3, poison_from=None,
+        fails_alone=None, **options):
   """Runs or resumes in `workdir`; returns (step it started from, final host state)."""
   config = {'train': {'steps': steps}, 'log': {'every': log_every}}
   with guard.lock(workdir):
@@ -60,8 +61,14 @@ def run(workdir, steps, *, log_every=5, checkpoint_every=4, keep=3, poison_from=
     writer = log.Writer(workdir, start)
     truth = parallel.broadcast(TRUTH)
     mapped = parallel.map(make_step(parallel.AXIS, poison_from), 1)
+    done = itertools.count(1)
+
+    def step(state):
+      if next(done) == fails_alone and not parallel.is_main():
+        raise errors.ConfigError('Process 1 alone failed.')
+      return mapped(state, truth)
     try:
-      state = loop.run(lambda s: mapped(s, truth), parallel.replicate(state), start=start,
+      state = loop.run(step, parallel.replicate(state), start=start,
                        steps=steps, writer=writer, checkpoints=checkpoints, log_every=log_every,
                        checkpoint_every=checkpoint_every, describe='toy', **options)
     finally:
@@ -75,17 +82,22 @@ def main():
   parser.add_argument('workdir', type=pathlib.Path)
   parser.add_argument('steps', type=int)
   parser.add_argument('--pause', type=float, default=0.0, help='seconds after each step')
+  parser.add_argument('--spoil', type=int, help='step at which metrics.csv becomes a folder')
+  parser.add_argument('--fails_alone', type=int, help='step at which process 1 alone fails')
   args = parser.parse_args()
 
   def show(step, state):
     print('step', step, flush=True)
     time.sleep(args.pause)
+    if step == args.spoil:
+      (args.workdir / 'metrics.csv').rename(args.workdir / 'metrics.old')
+      (args.workdir / 'metrics.csv').mkdir()
   parallel.initialize()
   try:
-    start, state = run(args.workdir, args.steps, hooks=[(1, show)])
+    start, state = run(args.workdir, args.steps, hooks=[(1, show)], fails_alone=args.fails_alone)
   except errors.Jax3dgenError as error:
     print(error, flush=True)
-    sys.exit(2)
+    parallel.leave(2)
   print('from', start, 'digest', tree.digest(state['w']), flush=True)
 
 

@@ -1,0 +1,67 @@
+"""What holds for every objective of jax3dgen/distill, the ones yet to come included."""
+
+import importlib
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import _config
+from jax3dgen.core import parallel
+from jax3dgen.distill import base
+from jax3dgen.train import distill
+from tests.train.test_scene_step import COUNT, Setup, difference, small_config
+
+NAMES = sorted(p.stem for p in pathlib.Path(base.__file__).parent.glob('*.py')
+               if p.stem not in ('__init__', 'base'))
+
+
+def setup(name):
+  config = small_config()
+  config.distill.unlock()
+  config.distill = {'name': name}
+  objective, _ = base.load(name)
+  return Setup(distill.complete(config), objective)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_direction_is_a_finite_gradient_of_every_view(name):
+  s = setup(name)
+  seen, inner = {}, s.distillation.direction
+
+  def direction(key, view, *rest):
+    g, state, metrics = inner(key, view, *rest)
+    seen.update(g=g.shape, x0=view.x0.shape, metrics={k: v.shape for k, v in metrics.items()},
+                state=jax.tree.map(jnp.shape, (rest[2].buffers, rest[2].trainable)),
+                after=jax.tree.map(jnp.shape, (state.buffers, state.trainable)))
+    return g, state, metrics
+  s.distillation = s.distillation._replace(direction=direction)
+  state, metrics = jax.jit(s.step(1))(s.state, *s.fixed)
+  assert seen['g'] == seen['x0'] and set(seen['metrics'].values()) == {()}
+  assert seen['state'] == seen['after']
+  assert float(metrics['nonfinite']) == 0 and float(metrics['grad_norm']) > 0
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.field))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_devices_agree_and_the_step_compiles_once(name):
+  s = setup(name)
+  mapped = parallel.map(s.step(axis_name=parallel.AXIS), 3)  # refuses to compile again
+  fixed, replicated = parallel.broadcast(s.fixed), parallel.replicate(s.state)
+  reference = jax.jit(jax.vmap(s.step(axis_name='v'), axis_name='v', in_axes=(0, None, None, None)))
+  stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (COUNT,) + x.shape), s.state)
+  for _ in range(3):
+    replicated, _ = mapped(replicated, *fixed)
+    stacked, _ = reference(stacked, *s.fixed)
+  assert max(float(jnp.abs(x - x[:1]).max()) for x in jax.tree.leaves(replicated.field)) == 0
+  assert difference((replicated.field, replicated.distill), (stacked.field, stacked.distill)) < 1e-6
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_setting_is_explained(name):
+  module = importlib.import_module(f'jax3dgen.distill.{name}')
+  text = pathlib.Path(module.__file__).read_text('utf-8')
+  wanted = {f'distill.{field}' for field in getattr(module, 'DEFAULTS', {})}
+  assert wanted <= _config.comments(text).keys()

@@ -78,7 +78,8 @@ def test_good_files_are_judged(swept):
     assert (row['stable_rate'], row['watertight'], row['body']) == ('1', 'true', 'exact')
     assert float(row['volume']) == pytest.approx(0.125, rel=1e-5)
     height, width = (0.5, 0.25) if name == 'box.glb' else (0.25, 0.5)  # GLB is y-up
-    assert float(row['margin_deg']) == pytest.approx(np.rad2deg(np.arctan2(width, height)), abs=0.01)
+    margin = np.rad2deg(np.arctan2(width, height))
+    assert float(row['margin_deg']) == pytest.approx(margin, abs=0.01)
   pole = good['pole.stl']
   np.testing.assert_allclose([float(pole[c]) for c in ('com_x', 'com_y', 'com_z')], (5, 0, 7),
                              atol=1e-5)

@@ -110,6 +110,14 @@ def settle(model, data, body, seconds, threshold_deg=20.0, fps=None):
               settled=bool(not diverged and speed < 0.01 * np.sqrt(9.81 * size)), motion=motion)
 
 
+def path(motion):
+  """The poses of a Motion as transforms [T, 4, 4] of the mesh's points."""
+  poses = np.tile(np.eye(4), (len(motion.times), 1, 1))
+  poses[:, :3, :3] = [_matrix(q) for q in motion.quaternions]
+  poses[:, :3, 3] = motion.positions
+  return poses
+
+
 def rotation_deg(quaternion):
   """The angle in [0, 180] degrees of a rotation by (w, x, y, z); q and -q are one rotation."""
   return float(np.rad2deg(2 * np.arctan2(np.linalg.norm(quaternion[1:]), abs(quaternion[0]))))

@@ -79,8 +79,8 @@ def markdown(found, config, command):
         f'{int(found["diverged"][e].sum())} | {upright:.1%} | {tilted} | '
         f'{speed[e]:.0f} | {speed[e] / speed["native"]:.1f} |')
   lines += ['', f'Wrongly standing and falling are counts of {int(clear.sum()):,} robust labels, '
-            f'diverged of all. native: {speed["native"]:.0f} worlds/s. Compiling is not counted.', '',
-            '## By kind of solid (robust labels)', '',
+            f'diverged of all. native: {speed["native"]:.0f} worlds/s. Compiling is not counted.',
+            '', '## By kind of solid (robust labels)', '',
             '| kind | stand | ' + ' | '.join(engines[1:]) + ' |', '|---' * (len(engines) + 1) + '|']
   for kind in dict.fromkeys(kinds):
     rows = kinds == kind

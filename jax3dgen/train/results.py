@@ -12,7 +12,6 @@ import time
 import jax
 from matplotlib import image as png
 import numpy as np
-from scipy.spatial import transform
 
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import files, image, parallel, tree
@@ -91,14 +90,6 @@ def drop(cfg, surface):
                 'rotation_deg': None if fall.diverged else fall.rotation_deg}
 
 
-def path_of(motion):
-  """The poses of a fall as transforms [T, 4, 4] of the mesh's points."""
-  poses = np.tile(np.eye(4), (len(motion.times), 1, 1))
-  poses[:, :3, :3] = transform.Rotation.from_quat(motion.quaternions, scalar_first=True).as_matrix()
-  poses[:, :3, 3] = motion.positions
-  return poses
-
-
 def config_digest(config):
   """sha256 of what a result depends on: the config without its fields for logs and checkpoints."""
   plain = {k: v for k, v in config.to_dict().items() if k not in ('log', 'checkpoint')}
@@ -133,7 +124,7 @@ def write(parts, workdir, field, config, began, command):
       'watertight': mesh.is_watertight(surface.faces)}
   report.write(
       workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
-      rest=path_of(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,
+      rest=native.path(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,
       film=workdir / 'turntable.mp4', glb=workdir / 'mesh.glb', previews=previews(workdir),
       curves=workdir / 'metrics.csv')
   with files.replacing(workdir / 'result.json') as beside:

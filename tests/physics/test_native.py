@@ -169,3 +169,12 @@ def test_what_mujoco_cannot_compile_is_a_mesh_error():
   flat = body_of(BOX).replace(hull=np.array([(0.0, 0, 0), (1, 0, 0), (0, 1, 0)]))
   with pytest.raises(MeshError, match='MuJoCo'):
     native.drop(flat)
+
+
+def test_path_turns_the_mesh_as_the_quaternions_say():
+  quarter = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])  # 90 degrees about z: x to y
+  motion = native.Motion(np.array([0.0, 1.0]), np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]),
+                         np.stack([np.array([1.0, 0.0, 0.0, 0.0]), quarter]))
+  path = native.path(motion)
+  np.testing.assert_array_equal(path[0], np.eye(4))
+  np.testing.assert_allclose(path[1] @ [1.0, 0.0, 0.0, 1.0], [1.0, 3.0, 3.0, 1.0], atol=1e-12)

@@ -17,7 +17,7 @@ def mesh_of(surface):
 
 
 def bodies():
-  """A box on its side, a pole that a tilt of 4 degrees topples, a cone on its tip, a ball's hull."""
+  """A ball, a pole that a tilt of 4 degrees topples, a box on its side, a cone on its tip."""
   pole = trimesh.creation.box((0.06, 0.06, 1.0))
   tip = trimesh.creation.cone(0.3, 1.0).apply_transform(
       trimesh.transformations.rotation_matrix(np.pi + 0.05, [1, 0, 0]))

@@ -2,17 +2,7 @@ import numpy as np
 import pytest
 
 from jax3dgen.export import turntable
-from jax3dgen.physics import native
 from jax3dgen.train import distill_config, results
-
-
-def test_path_of_turns_the_mesh_as_the_quaternions_say():
-  quarter = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])  # 90 degrees about z: x to y
-  motion = native.Motion(np.array([0.0, 1.0]), np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]),
-                         np.stack([np.array([1.0, 0.0, 0.0, 0.0]), quarter]))
-  path = results.path_of(motion)
-  np.testing.assert_array_equal(path[0], np.eye(4))
-  np.testing.assert_allclose(path[1] @ [1.0, 0.0, 0.0, 1.0], [1.0, 3.0, 3.0, 1.0], atol=1e-12)
 
 
 def test_ring_starts_in_front_at_the_training_lens():

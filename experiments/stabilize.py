@@ -1,0 +1,38 @@
+"""Deforms a mesh as little as possible until it stands.
+
+  python -m experiments.stabilize --config configs/stabilize.py --config.mesh=chair.glb \\
+      --workdir runs/chair
+  python -m experiments.stabilize --config configs/stabilize.py:study --workdir runs/stabilize
+
+The first form leaves mesh.glb, result.json and report.html in the workdir, the second stabilize.md
+and stabilize.csv. Exit status: 0 it stands, 3 nothing helped.
+"""
+
+import shlex
+import sys
+
+from experiments import _command
+
+
+def run(config, workdir, args):
+  from jax3dgen.core.errors import ConfigError
+  from jax3dgen.train import guard, stabilize
+  command = shlex.join(['python', '-m', 'experiments.stabilize', *sys.argv[1:]])
+  if bool(config.mesh) == bool(config.study.solids):
+    raise ConfigError('Give config.mesh, the file to stabilise, or take the config\'s :study.')
+  with guard.lock(workdir):
+    guard.check_config(workdir, config, args.allow_change)
+    if config.study.solids:
+      rows = stabilize.study(config)
+      stabilize.write_study(workdir, rows, command)
+      print(f'{workdir / "stabilize.md"} has the table.')
+      return 0
+    figures = stabilize.run(config, workdir, command)
+  said = 'stands' if figures['stable'] else 'still falls'
+  print(f'{config.mesh} {said}, Chamfer distance {figures["chamfer"]:.4f} from the original; '
+        f'{workdir / "report.html"} shows it.')
+  return 0 if figures['stable'] else 3
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/stabilize.py')

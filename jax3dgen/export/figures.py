@@ -97,7 +97,7 @@ GROUPS = {
                          _choose('Stands', 'Falls over')),
         'rotation_deg': Figure('Turned during the drop', 'from the pose in which it was made',
                                _degrees),
-        'sole': Figure('Cut off below', 'share of the height, so that the sole is flat', _percent),
+        'sole': Figure('Cut off below', 'the least of its height that makes it stand', _percent),
         'stable_uncut': Figure('Stands without the cut', 'as it was generated', plain, bool),
         'rotation_deg_uncut': Figure('Turned without the cut', 'as it was generated', _degrees),
         'body': Figure('Solid that was dropped',

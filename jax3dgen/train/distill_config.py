@@ -104,7 +104,7 @@ def default_config():
 
   c.result = ConfigDict()
   c.result.mesh_resolution = 96  # cells per side of the grid whose surface becomes the mesh
-  c.result.sole = 0.03  # share of the height cut off below, for a flat sole; 0: none
+  c.result.sole = 0.1  # most of the height that may be cut off below to make it stand; 0: none
   c.result.elevation_deg = 15.0  # elevation of turntable and previews
   c.result.turntable_size = 256  # pixels per side of the turntable
   c.result.turntable_frames = 72  # frames of one turn

@@ -7,6 +7,7 @@ result.json is written last: where it stands, all the rest stands too.
 import functools
 import hashlib
 import json
+import math
 import time
 
 import jax
@@ -90,6 +91,25 @@ def drop(cfg, surface):
                 'rotation_deg': None if fall.diverged else fall.rotation_deg}
 
 
+def with_sole(cfg, generated, before):
+  """(mesh, share of its height cut off below, what `drop` says of it).
+
+  The smallest cut, in hundredths of the height and at most config.result.sole, on which the mesh
+  stands; the mesh as it was generated, and `before`, where it stands anyway or none helps.
+  """
+  if before[1]['stable']:
+    return generated, 0.0, before
+  for share in np.arange(1, 1 + math.floor(100 * cfg.result.sole + 1e-9)) / 100:
+    try:
+      surface = mesh.flat_sole(generated, float(share))
+    except MeshError:
+      break
+    after = drop(cfg, surface)
+    if after[1]['stable']:
+      return surface, float(share), after
+  return generated, 0.0, before
+
+
 def config_digest(config):
   """sha256 of what a result depends on: the config without its fields for logs and checkpoints."""
   plain = {k: v for k, v in config.to_dict().items() if k not in ('log', 'checkpoint')}
@@ -104,9 +124,8 @@ def write(parts, workdir, field, config, began, command):
   """
   cfg = parts.cfg
   generated = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
-  surface = mesh.flat_sole(generated, cfg.result.sole)
-  fall, stability = drop(cfg, surface)
-  before = drop(cfg, generated)[1] if cfg.result.sole else stability
+  before = drop(cfg, generated)
+  surface, sole, (fall, stability) = with_sole(cfg, generated, before)
   judged = judge(parts, field)
   draw = renderer(parts, cfg.result.turntable_size)
   camera = ring(cfg, cfg.result.turntable_frames)
@@ -118,8 +137,8 @@ def write(parts, workdir, field, config, began, command):
       'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
       'seconds': round(time.monotonic() - began, 1), 'params_digest': tree.digest(field),
       'config_digest': config_digest(config), **judged,
-      **stability, 'sole': cfg.result.sole, 'stable_uncut': before['stable'],
-      'rotation_deg_uncut': before['rotation_deg'],
+      **stability, 'sole': sole, 'stable_uncut': before[1]['stable'],
+      'rotation_deg_uncut': before[1]['rotation_deg'],
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
       'watertight': mesh.is_watertight(surface.faces)}
   report.write(

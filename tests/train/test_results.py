@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import trimesh
 
+from jax3dgen.core.types import Mesh
 from jax3dgen.export import turntable
+from jax3dgen.scene import mesh
 from jax3dgen.train import distill_config, results
 
 
@@ -20,3 +23,25 @@ def test_previews_come_back_in_order(tmp_path):
   found = results.previews(tmp_path)
   assert [step for step, _ in found] == [20, 500]
   assert [float(strip.mean()) for _, strip in found] == pytest.approx([0.75, 0.25], abs=0.003)
+
+
+def test_the_smallest_sole_that_helps_is_cut():
+  config = distill_config.default_config()
+  config.result.drop_seconds = 3.0
+  capsule = trimesh.creation.capsule(height=1.0, radius=0.3, count=[32, 32])
+  turn = trimesh.transformations.rotation_matrix(0.1, [1, 0, 0])[:3, :3]
+  tipped = Mesh(np.float32(capsule.vertices @ turn.T), np.int32(capsule.faces),
+                np.zeros((len(capsule.vertices), 3)))
+  box = trimesh.creation.box((1, 1, 0.3))
+  box = Mesh(np.float32(box.vertices), np.int32(box.faces), np.zeros((8, 3)))
+
+  found, sole, (_, figures) = results.with_sole(config, tipped, results.drop(config, tipped))
+  assert figures['stable'] and 0 < sole <= 0.1
+  less = mesh.flat_sole(tipped, sole - 0.01) if sole > 0.01 else tipped
+  assert not results.drop(config, less)[1]['stable']
+  assert np.ptp(found.vertices[:, 2]) == pytest.approx((1 - sole) * np.ptp(tipped.vertices[:, 2]))
+  found, sole, (_, figures) = results.with_sole(config, box, results.drop(config, box))
+  assert found is box and sole == 0 and figures['stable']
+  config.result.sole = 0.0
+  before = results.drop(config, tipped)
+  assert results.with_sole(config, tipped, before) == (tipped, 0.0, before)

@@ -1,9 +1,10 @@
-"""GLB, the binary form of glTF 2: triangles, vertex colours and where a scene places them.
+"""glTF 2, as GLB or as text: triangles, vertex colours and where a scene places them.
 
 In the file +y is up and colours are linear light. Reading follows no reference to another file and
 believes no size that the bytes do not bear out; textures, materials and animation are left alone.
 """
 
+import base64
 import json
 import struct
 
@@ -22,6 +23,8 @@ WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4}
 TRIANGLES, STRIP, FAN = 4, 5, 6
 HARMLESS = ('KHR_materials_', 'KHR_texture_', 'KHR_lights_', 'EXT_texture_',
             'KHR_mesh_quantization')
+MAX_ITEMS = 2**21  # of a header, in which nothing but numbers of other items is long
+MAX_PARTS = 10**5  # that a scene places
 
 
 def encode(mesh):
@@ -58,32 +61,39 @@ def encode(mesh):
       struct.pack('<I4s', len(text), JSON), text, struct.pack('<I4s', len(blob), BINARY), blob])
 
 
-def parts(data):
+def parts(data, limit):
   """Yields (vertices [V, 3], faces [F, 3], linear colours [V, 3] or None) of each part placed.
 
-  Coordinates are those of the file's scene (y-up). Raises MeshError for what is understood but not
-  read, and anything at all where the file is damaged.
+  `data` is a GLB file, or a glTF file whose buffers are data: URIs. Coordinates are those of the
+  file's scene (y-up). Raises MeshError for what is understood but not read and for a part of more
+  than 3 x `limit` numbers, and anything at all where the file is damaged.
   """
-  header, blob = _chunks(data)
+  header, blob = _chunks(data) if data[:4] == MAGIC else (_header(data), None)
   required = [name for name in header.get('extensionsRequired', ())
               if not name.startswith(HARMLESS)]
   if required:
     raise MeshError(f'the file needs the glTF extension {", ".join(required)}, which is not read.')
+  header['buffers'] = [_buffer(entry, blob if index == 0 else None)
+                       for index, entry in enumerate(header['buffers'])]
+  count = 0
   for index, matrix in _placed(header):
     mirrored = np.linalg.det(matrix[:3, :3]) < 0
     for primitive in header['meshes'][index]['primitives']:
+      count += 1
+      if count > MAX_PARTS:
+        raise MeshError(f'the file places more than {MAX_PARTS} parts.')
       mode = primitive.get('mode', TRIANGLES)
       if mode not in (TRIANGLES, STRIP, FAN):
         continue
-      vertices = _accessor(header, blob, primitive['attributes']['POSITION']).astype(np.float64)
+      vertices = _accessor(header, primitive['attributes']['POSITION'], limit).astype(np.float64)
       order = (np.arange(len(vertices)) if 'indices' not in primitive else
-               _accessor(header, blob, primitive['indices'])[:, 0].astype(np.int64))
+               _accessor(header, primitive['indices'], 3 * limit)[:, 0].astype(np.int64))
       if order.max() >= len(vertices):
         raise MeshError('a face names a vertex that is not there.')
       faces = _triangles(order, mode)
       colors = None
       if 'COLOR_0' in primitive['attributes']:
-        colors = _accessor(header, blob, primitive['attributes']['COLOR_0'])[:, :3]
+        colors = _accessor(header, primitive['attributes']['COLOR_0'], limit)[:, :3]
         if len(colors) != len(vertices):
           raise MeshError('the file has not one colour for each vertex.')
       # Not `@`: threads of a BLAS cost more than they bring on arrays this narrow.
@@ -95,25 +105,49 @@ def _y_up(xyz):
   return (xyz[:, (0, 2, 1)] * (1, 1, -1)).astype(np.float32)
 
 
+def _header(text):
+  """The dict that the JSON of a file holds, if its size is sane and its version understood."""
+  if text.count(b',') + text.count(b'{') + text.count(b'[') > MAX_ITEMS:
+    raise MeshError(f'the header of the file has more than {MAX_ITEMS} items.')
+  header = json.loads(text)
+  if header['asset']['version'][0] != '2':
+    raise MeshError('this is no glTF 2 file.')
+  return header
+
+
+def _buffer(entry, blob):
+  """The bytes of a buffer, or None where the file does not hold them."""
+  uri = entry.get('uri')
+  if uri is None:
+    return blob
+  kind, _, text = uri.partition(',')
+  if not (kind.startswith('data:') and kind.endswith(';base64')):
+    return None
+  return base64.b64decode(text, validate=True)
+
+
 def _chunks(data):
-  """The header (a dict) and the binary chunk of a GLB file."""
-  magic, version, _, length, kind = struct.unpack_from('<4sIII4s', data)
+  """The header (a dict) and the binary chunk of a GLB file, None where it has none."""
+  magic, version, total, length, kind = struct.unpack_from('<4sIII4s', data)
   if magic != MAGIC or version != 2 or kind != JSON:
     raise MeshError('this is no GLB file of glTF 2.')
   start = 20 + length
+  if start == total == len(data):
+    return _header(data[20:]), None
   size, kind = struct.unpack_from('<I4s', data, start)
   if kind != BINARY or start + 8 + size > len(data):
     raise MeshError('the file is cut short.')
-  return json.loads(data[20:start]), data[start + 8:start + 8 + size]
+  return _header(data[20:start]), data[start + 8:start + 8 + size]
 
 
-def _accessor(header, blob, index):
+def _accessor(header, index, limit):
   """The array [count, width] of an accessor; normalised integers as floats."""
   accessor = header['accessors'][index]
   if 'bufferView' not in accessor or 'sparse' in accessor:
     raise MeshError('the file has compressed or sparse geometry, which is not read.')
   view = header['bufferViews'][accessor['bufferView']]
-  if view['buffer'] != 0 or 'uri' in header['buffers'][0]:
+  blob = header['buffers'][view['buffer']]
+  if blob is None:
     raise MeshError('the file keeps its triangles outside itself; nothing else is opened.')
   dtype = np.dtype(DTYPES[accessor['componentType']])
   count, width = accessor['count'], WIDTHS[accessor['type']]
@@ -123,6 +157,8 @@ def _accessor(header, blob, index):
   if not (count > 0 and start >= 0 and offset >= 0 and stride >= item and start + size <= len(blob)
           and offset + (count - 1) * stride + item <= size):
     raise MeshError('the file claims data that it does not have.')
+  if count > limit:
+    raise MeshError(f'the file has more than {limit} vertices or corners in one part.')
   array = np.ndarray((count, width), dtype, blob, start + offset, (stride, dtype.itemsize))
   if accessor.get('normalized'):
     return np.maximum(array.astype(np.float32) / np.iinfo(dtype).max, -1.0)

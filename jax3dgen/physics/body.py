@@ -13,17 +13,17 @@ are those of the mesh as given), 'repaired' (of the mesh after the changes named
 from typing import NamedTuple
 
 from flax import struct
-import manifold3d
 import numpy as np
-from scipy import sparse, spatial
+from scipy import spatial
 import trimesh
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Array
+from jax3dgen.physics import surface
+from jax3dgen.physics.surface import TOLERANCE
 from jax3dgen.scene import mesh as meshes
 
 SIZES = (0.1, 10.0)  # largest extents that contact parameters (absolute lengths) are made for
-TOLERANCE = 1e-6  # relative volume that counts as the same, and as none
 BUCKETS = (16, 32)  # padded numbers of hull vertices below the largest one
 
 
@@ -60,6 +60,12 @@ class Packed:
   error: Array
 
 
+class _Hull(NamedTuple):
+  vertices: np.ndarray
+  faces: np.ndarray
+  volume: float
+
+
 class Bodies(NamedTuple):
   """M bodies with their full hulls, and the same in `buckets`: [(index [B] into M, Packed)]."""
   items: tuple
@@ -73,7 +79,7 @@ def from_mesh(mesh, density=1000.0):
   of range, a flat or empty solid.
   """
   vertices, faces = meshes.checked(mesh)
-  vertices, faces, notes = _tidied(vertices, faces)
+  vertices, faces, notes = surface.tidied(vertices, faces)
   low, high = vertices.min(0), vertices.max(0)
   extent = (high - low).max()
   if not extent > 0:
@@ -112,50 +118,33 @@ def pack(meshes, hull_vertices=64, density=1000.0):
   return Bodies(items, tuple(packed))
 
 
-def _tidied(vertices, faces):
-  """Without unused vertices, vertices at the same place, and faces of less than three corners.
-
-  STL files and flat-shaded meshes repeat their vertices, so all of that is bookkeeping. A face
-  that comes again with the same winding is dropped, too: a change of the surface, and noted.
-  """
-  used, faces = np.unique(faces, return_inverse=True)
-  vertices, same = np.unique(vertices[used] + 0.0, axis=0, return_inverse=True)  # no -0.0
-  faces = _proper(same.ravel()[faces.reshape(-1, 3)])
-  if not len(faces):
-    raise MeshError('All faces of the mesh are degenerate.')
-  turned = np.take_along_axis(faces, (np.argmin(faces, 1)[:, None] + np.arange(3)) % 3, 1)
-  first = np.sort(np.unique(turned, axis=0, return_index=True)[1])
-  notes = [f'{len(faces) - len(first)} repeated faces dropped'] * (len(first) < len(faces))
-  used, faces = np.unique(faces[first], return_inverse=True)
-  return vertices[used], faces.reshape(-1, 3), notes
-
-
-def _proper(faces):
-  a, b, c = faces.T
-  return faces[(a != b) & (b != c) & (c != a)]
-
-
 def _hull(vertices):
-  """The convex hull (trimesh) of vertices of extent 1."""
-  try:
-    with np.errstate(all='ignore'):
-      hull = trimesh.convex.convex_hull(vertices)
-      volume = hull.volume
-  except (spatial.QhullError, ValueError) as error:
-    raise MeshError('The mesh is flat: its convex hull has no volume.') from error
-  if not volume > TOLERANCE**1.5:
+  """The convex hull of vertices of extent 1: its vertices, its faces (outwards), its volume."""
+  for options in ('QbB Pp Qt', 'QJ Pp'):  # exact, else with every vertex jogged a little
+    try:
+      hull = spatial.ConvexHull(vertices, qhull_options=options)
+      break
+    except (spatial.QhullError, ValueError):
+      continue
+  else:
     raise MeshError('The mesh is flat: its convex hull has no volume.')
-  return hull
+  if not hull.volume > TOLERANCE**1.5:
+    raise MeshError('The mesh is flat: its convex hull has no volume.')
+  used, faces = surface.compact(hull.simplices, len(vertices))
+  a, b, c = np.moveaxis(vertices[hull.simplices], 1, 0)
+  inwards = np.einsum('fi,fi->f', np.cross(b - a, c - a), hull.equations[:, :3]) < 0
+  faces[inwards] = faces[inwards, ::-1]
+  return _Hull(vertices[used], faces, hull.volume)
 
 
 def _solid(vertices, faces, hull):
   """Volume, centre of mass, inertia about it, status and notes at unit density."""
-  vertices, faces, notes = _closed_up(vertices, faces)
-  if not _is_closed(faces):
+  vertices, faces, notes = surface.closed_up(vertices, faces)
+  if not surface.is_closed(faces):
     return *_figures(hull.vertices, hull.faces), 'hull', ['the surface cannot be closed']
-  vertices, faces, more = _oriented(vertices, faces)
+  vertices, faces, more = surface.oriented(vertices, faces)
   notes += more
-  if not _signed(vertices, faces) > TOLERANCE * hull.volume:
+  if not surface.signed_volume(vertices, faces) > TOLERANCE * hull.volume:
     raise MeshError('The surface of the mesh encloses no volume.')
   volume, center, inertia = _figures(vertices, faces)
   if volume > (1 + TOLERANCE) * hull.volume:
@@ -166,82 +155,6 @@ def _solid(vertices, faces, hull):
 def _figures(vertices, faces):
   found = trimesh.triangles.mass_properties(vertices[faces])
   return float(found.volume), found.center_mass, found.inertia
-
-
-def _is_closed(faces):
-  """Whether each directed edge occurs as often as its reverse: then the volume is well defined."""
-  count = faces.max() + 1
-  start, end = faces.ravel(), np.roll(faces, -1, 1).ravel()
-  return np.array_equal(np.sort(start * count + end), np.sort(end * count + start))
-
-
-def _closed_up(vertices, faces):
-  """(vertices, faces, notes) after the least repair that closes the surface, or after all."""
-  notes = []
-  for words, repair in (('vertices welded', _welded), ('winding made consistent', _wound),
-                        ('holes filled', _filled)):
-    if _is_closed(faces):
-      break
-    before = len(vertices), faces
-    vertices, faces = repair(vertices, faces)
-    if len(vertices) != before[0] or not np.array_equal(faces, before[1]):
-      notes.append(words)
-  return vertices, faces, notes
-
-
-def _welded(vertices, faces):
-  """Vertices closer than about the tolerance (of the extent 1) become one."""
-  i, j = spatial.cKDTree(vertices).query_pairs(TOLERANCE, output_type='ndarray').T
-  link = sparse.coo_matrix((np.ones(len(i), np.int8), (i, j)), (len(vertices),) * 2)
-  same = sparse.csgraph.connected_components(link, directed=False)[1]
-  first = np.unique(same, return_index=True)[1]
-  return vertices[first], _proper(same[faces])
-
-
-def _wound(vertices, faces):
-  surface = trimesh.Trimesh(vertices, faces, process=False)
-  trimesh.repair.fix_winding(surface)
-  return vertices, np.asarray(surface.faces, np.int64)
-
-
-def _filled(vertices, faces):
-  surface = trimesh.Trimesh(vertices, faces, process=False)
-  trimesh.repair.fill_holes(surface, use_fan=True)
-  return np.asarray(surface.vertices), np.asarray(surface.faces, np.int64)
-
-
-def _oriented(vertices, faces):
-  """A closed surface with its outside outside, and its shells united where they overlap.
-
-  Of several shells, the largest first, one wound inwards that lies in the solid so far is a
-  cavity; any other one adds to the solid. (vertices, faces, notes).
-  """
-  notes = []
-  if _signed(vertices, faces) < 0:
-    faces, notes = faces[:, ::-1], ['turned outside out']
-  label = meshes.shells(faces, len(vertices))
-  parts = [faces[label == k] for k in range(label.max() + 1)]
-  if len(parts) == 1:
-    return vertices, faces, notes
-  volumes = np.array([_signed(vertices, part) for part in parts])
-  solid = manifold3d.Manifold()
-  for k in np.argsort(-np.abs(volumes), kind='stable'):
-    part = parts[k] if volumes[k] > 0 else parts[k][:, ::-1]
-    shell = manifold3d.Manifold(manifold3d.Mesh64(vertices, part.astype(np.uint64)))
-    if shell.status() != manifold3d.Error.NoError:
-      return vertices, faces, [*notes, 'shells that may overlap were added up']
-    inside = volumes[k] < 0 and (shell - solid).volume() < TOLERANCE * shell.volume()
-    solid = solid - shell if inside else solid + shell
-  if abs(solid.volume() - volumes.sum()) <= TOLERANCE * solid.volume():
-    return vertices, faces, notes
-  united = solid.to_mesh64()
-  return (np.asarray(united.vert_properties)[:, :3], np.asarray(united.tri_verts, np.int64),
-          [*notes, f'{len(parts)} shells united'])
-
-
-def _signed(vertices, faces):
-  a, b, c = np.moveaxis(vertices[faces], 1, 0)
-  return np.einsum('fi,fi->', a, np.cross(b, c)) / 6
 
 
 def _reduced(vertices, count):

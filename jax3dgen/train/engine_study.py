@@ -68,14 +68,14 @@ def markdown(found, config, command):
       '| engine | agreement, robust | agreement, all | stands wrongly | falls wrongly | diverged | '
       'upright | tilted | worlds/s | times native |', '|---' * 10 + '|']
   for e in engines[1:]:
-    table = stability.confusion(stable[e], stable['native'], clear)
-    whole = stability.confusion(stable[e], stable['native'])
+    table = stability.confusion(stable['native'][clear], stable[e][clear])
+    whole = stability.confusion(stable['native'], stable[e])
     same = stable[e] == stable['native']
     upright = same[:, 0][clear[:, 0]].mean()
     tilted = f'{same[:, 1:][clear[:, 1:]].mean():.1%}' if same.shape[1] > 1 else 'none'
     lines.append(
-        f'| {e} | {table["agreement"]:.2%} | {whole["agreement"]:.2%} | '
-        f'{table["falsely_stable"]} | {table["falsely_unstable"]} | '
+        f'| {e} | {table.agreement:.2%} | {whole.agreement:.2%} | '
+        f'{table.falsely_stable} | {table.falsely_unstable} | '
         f'{int(found["diverged"][e].sum())} | {upright:.1%} | {tilted} | '
         f'{speed[e]:.0f} | {speed[e] / speed["native"]:.1f} |')
   lines += ['', f'Wrongly standing and falling are counts of {int(clear.sum()):,} robust labels, '

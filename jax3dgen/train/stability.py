@@ -75,7 +75,9 @@ def run(config, paths, workdir, command=''):
     rows[engine] = sweep_tables.rows(items, engine, result, margins, seconds)
     if bodies.items:
       runs += sweep_tables.run_rows(items, engine, result, tilts)
-      rates[engine] = metrics.rate_by_tilt(result.stable, tilts)
+      found = metrics.by_max_tilt(result.stable, tilts)
+      rates[engine] = {float(most): float(rate) for most, rate, runs in zip(*found, strict=True)
+                       if runs}
   sweep_tables.write(workdir / 'runs.csv', sweep_tables.RUNS, runs)
   sweep_page.write(workdir / 'report.html', items, rows, tilts, results, rates, config.to_dict(),
                    command)

@@ -50,7 +50,7 @@ def run(config, workdir, command=''):
 
 def chamfer(mesh, reference):
   """DSO's Chamfer distance of two Meshes (see `metrics.geometry`)."""
-  return float(geometry.compare(jax.random.key(0), mesh, reference).chamfer)
+  return float(geometry.measure(jax.random.key(0), [mesh], [reference]).chamfer[0])
 
 
 def study(config):

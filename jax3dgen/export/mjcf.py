@@ -1,0 +1,153 @@
+"""MJCF, MuJoCo's XML: the solids that a file places, and a body written so that MuJoCo drops it.
+
+Frames are MuJoCo's: +z up. Nothing that a file refers to is opened: what is compiled is not the
+file but a new one, made of its shapes and frames alone.
+"""
+
+from xml.etree import ElementTree
+
+import mujoco
+import numpy as np
+import trimesh
+
+from jax3dgen.core.errors import MeshError
+from jax3dgen.physics import body as bodies
+
+MAX_BYTES = 2**27
+MAX_TAGS = 2**18
+MAX_GEOMS = 10**4
+SEGMENTS = 96  # of the circle of a cylinder or capsule
+SHOWN = 3  # MuJoCo's viewers show the geoms of the groups below; files hide collision shapes above
+PLACE = {'pos', 'quat', 'axisangle', 'euler', 'xyaxes', 'zaxis'}
+KEPT = {  # tags and their attributes that say what is where
+    'mujoco': set(), 'asset': set(), 'worldbody': {'childclass'}, 'default': {'class'},
+    'compiler': {'angle', 'eulerseq', 'fitaabb', 'coordinate'},
+    'mesh': {'name', 'class', 'vertex', 'face', 'scale', 'refpos', 'refquat'},
+    'body': PLACE | {'childclass'}, 'frame': PLACE | {'childclass'},
+    'geom': PLACE | {'class', 'type', 'size', 'fromto', 'mesh', 'fitscale', 'group', 'rgba'},
+}
+MORE = {'attach', 'composite', 'flexcomp', 'include', 'model', 'replicate', 'skin'}  # shapes
+
+
+def parts(data):
+  """Yields (vertices [V, 3], faces [F, 3], colours [V, 3] or None) of each solid in its place.
+
+  These are the meshes with their vertices in the file and the boxes, spheres, ellipsoids, cylinders
+  and capsules (the round ones as inscribed polyhedra) of the bodies at their initial pose; planes
+  and height fields are ground. Of files that hold a shape twice, once to be seen and once to
+  collide, it is the one that MuJoCo's viewers show.
+  """
+  model = _compiled(_plain(data))
+  state = mujoco.MjData(model)
+  mujoco.mj_kinematics(model, state)
+  solid = model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE
+  shown = solid & (model.geom_group < SHOWN)
+  for k in np.flatnonzero(shown if shown.any() else solid):
+    vertices, faces = _shape(model, k)
+    # Not `@`: threads of a BLAS cost more than they bring on arrays this narrow.
+    placed = np.einsum('vj,ij->vi', vertices, state.geom_xmat[k].reshape(3, 3))
+    rgba = model.geom_rgba[k]
+    plain = np.allclose(rgba, (0.5, 0.5, 0.5, 1.0))
+    yield (placed + state.geom_xpos[k], faces,
+           None if plain else np.broadcast_to(rgba[:3], vertices.shape))
+
+
+def encode(mesh):
+  """MuJoCo XML: the `physics.body` of a mesh at rest on a plane, as `physics.native` drops it.
+
+  The hull collides (group 3, which viewers hide), the surface is what is seen.
+  """
+  body = bodies.from_mesh(mesh)
+  (xx, xy, xz), (_, yy, yz), (_, _, zz) = body.inertia
+  color = np.full(3, 0.7) if mesh.colors is None else mesh.colors.mean(0)
+  return f'''<mujoco model="jax3dgen">
+  <asset>
+    <mesh name="hull" inertia="convex" vertex="{_text(body.hull)}"/>
+    <mesh name="surface" inertia="shell" vertex="{_text(mesh.vertices * body.scale)}"
+      face="{_text(mesh.faces)}"/>
+  </asset>
+  <worldbody>
+    <light pos="0 0 {_text(4 * np.ptp(body.hull[:, 2]))}"/>
+    <geom name="floor" type="plane" size="0 0 1" rgba="0.9 0.9 0.9 1"/>
+    <body name="body" pos="0 0 {_text(-body.hull[:, 2].min())}">
+      <freejoint/>
+      <inertial pos="{_text(body.center)}" mass="{_text(body.mass)}"
+        fullinertia="{_text([xx, yy, zz, xy, xz, yz])}"/>
+      <geom type="mesh" mesh="hull" group="3"/>
+      <geom type="mesh" mesh="surface" contype="0" conaffinity="0" rgba="{_text(color)} 1"/>
+    </body>
+  </worldbody>
+</mujoco>
+'''.encode()
+
+
+def _text(array):
+  return ' '.join(f'{value:.9g}' for value in np.ravel(array))
+
+
+def _plain(data):
+  """MJCF (text) of the shapes and frames of a file, without anything that could open another."""
+  if len(data) > MAX_BYTES or data.count(b'<') > MAX_TAGS:
+    raise MeshError(f'the file has more than {MAX_BYTES >> 20} MB or {MAX_TAGS} tags.')
+  text = data.decode()
+  if '<!DOCTYPE' in text or '<!ENTITY' in text:
+    raise MeshError('the file defines entities, which are not read.')
+  root = ElementTree.fromstring(text)
+  if root.tag != 'mujoco':
+    raise MeshError('this is no MJCF file.')
+  for element in root.iter():
+    if element.tag in MORE:
+      raise MeshError(f'the file uses <{element.tag}>, which is not read.')
+    if element.tag == 'mesh' and element.attrib.keys() & {'file', 'builtin'}:
+      raise MeshError('the file keeps its triangles outside itself; nothing else is opened.')
+  if sum(1 for _ in root.iter('geom')) > MAX_GEOMS:
+    raise MeshError(f'the file has more than {MAX_GEOMS} geoms.')
+  plain = _kept(root)
+  plain.append(ElementTree.Element('compiler', discardvisual='false', usethread='false'))
+  return ElementTree.tostring(plain, encoding='unicode')
+
+
+def _kept(element):
+  kept = ElementTree.Element(element.tag, {
+      name: value for name, value in element.items() if name in KEPT[element.tag]})
+  if element.tag == 'geom':
+    kept.attrib |= {'contype': '0', 'conaffinity': '0'}  # then MuJoCo makes no hull
+  if element.tag == 'mesh' and 'vertex' in kept.attrib:
+    kept.set('inertia', 'shell')  # then a mesh need be no solid
+  kept.extend(_kept(child) for child in element
+              if child.tag in KEPT and 'hfield' not in child.keys())
+  return kept
+
+
+def _compiled(text):
+  mujoco.set_mju_user_warning(lambda text: None)  # MuJoCo would write them into a file
+  try:
+    return mujoco.MjModel.from_xml_string(text)
+  except ValueError as error:
+    raise MeshError(f'MuJoCo does not read this: {" ".join(str(error).split())}.') from error
+  finally:
+    mujoco.set_mju_user_warning(None)
+
+
+def _shape(model, k):
+  """Vertices and faces of a geom in its own frame."""
+  kind, size = mujoco.mjtGeom(model.geom_type[k]), model.geom_size[k]
+  if kind == mujoco.mjtGeom.mjGEOM_MESH:
+    mesh = model.geom_dataid[k]
+    vertex, face = model.mesh_vertadr[mesh], model.mesh_faceadr[mesh]
+    return (model.mesh_vert[vertex:vertex + model.mesh_vertnum[mesh]].astype(np.float64),
+            model.mesh_face[face:face + model.mesh_facenum[mesh]].astype(np.int64))
+  if kind == mujoco.mjtGeom.mjGEOM_BOX:
+    surface, scale = trimesh.creation.box((2.0, 2.0, 2.0)), size
+  elif kind in (mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_ELLIPSOID):
+    surface = trimesh.creation.icosphere(4)
+    scale = size if kind == mujoco.mjtGeom.mjGEOM_ELLIPSOID else size[0]
+  elif kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+    surface = trimesh.creation.cylinder(1.0, 2.0, sections=SEGMENTS)
+    scale = size[[0, 0, 1]]
+  elif kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
+    surface = trimesh.creation.capsule(2 * size[1], size[0], count=[SEGMENTS // 2, SEGMENTS])
+    scale = 1.0
+  else:
+    raise MeshError(f'the file has a geom of type {kind.name[7:].lower()}, which is not read.')
+  return surface.vertices * scale, np.asarray(surface.faces, np.int64)

@@ -134,7 +134,7 @@ def settle(model, data, body, seconds, threshold_deg=20.0, fps=None):
     times, qpos, qvel, diverged = follow(model, data, body, seconds, fps)
   frames = [_pose(row, body) for row in (qpos if fps else qpos[-1:])]
   position, quaternion = frames[-1]
-  rotation = float('nan') if diverged else rotation_deg(quaternion)
+  rotation = float('nan') if diverged else float(rotation_deg(quaternion))
   motion = Motion(times, *(np.array(column) for column in zip(*frames))) if fps else None
   return Drop(stable=bool(rotation < threshold_deg), rotation_deg=rotation, position=position,
               quaternion=quaternion, diverged=diverged,
@@ -190,8 +190,9 @@ def resting(qvel, hull):
 
 
 def rotation_deg(quaternion):
-  """The angle in [0, 180] degrees of a rotation by (w, x, y, z); q and -q are one rotation."""
-  return float(np.rad2deg(2 * np.arctan2(np.linalg.norm(quaternion[1:]), abs(quaternion[0]))))
+  """The angle in [0, 180] degrees of turns [..., 4] (w, x, y, z); q and -q are one turn."""
+  imaginary = np.linalg.norm(quaternion[..., 1:], axis=-1)
+  return np.rad2deg(2 * np.arctan2(imaginary, np.abs(quaternion[..., 0])))
 
 
 @contextlib.contextmanager

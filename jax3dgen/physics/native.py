@@ -4,8 +4,9 @@ DSO's protocol: the body is released at rest with its lowest vertex on an infini
 MuJoCo's settings are its defaults (gravity 9.81 along -z, friction 1, Newton solver, soft contacts)
 except a time step of 1 ms; after 10 s it is stable if it has turned by less than 20 degrees, about
 any axis. Two deviations: mass, centre of mass and inertia are those of the true solid (DSO leaves
-MuJoCo's 'legacy' mesh inertia, wrong for concave meshes), and nothing depends on the clock of the
-host. A simulation that diverges is never stable: MuJoCo's silent reset to the start is off.
+MuJoCo's 'legacy' mesh inertia, wrong for concave meshes: `legacy_figures`), and nothing depends on
+the clock of the host. A simulation that diverges is never stable: MuJoCo's silent reset to the
+start is off.
 
 Quaternions are (w, x, y, z).
 """
@@ -17,9 +18,15 @@ import mujoco
 import numpy as np
 
 from jax3dgen.core.errors import MeshError
+from jax3dgen.scene import mesh as meshes
 
+GRAVITY = 9.81
 CHECKS = 100  # how often in a drop its energy is looked at
 GAIN = 0.1  # energy gain (in m g x size) and penetration (in size) that no contact allows
+REST = 0.01  # speed (in the square root of g x size) below which a body has come to rest
+WARNINGS = [int(kind) for kind in (mujoco.mjtWarning.mjWARN_BADQPOS,
+                                   mujoco.mjtWarning.mjWARN_BADQVEL,
+                                   mujoco.mjtWarning.mjWARN_BADQACC)]
 
 
 class Motion(NamedTuple):
@@ -55,28 +62,63 @@ def drop(body, seconds=10.0, timestep=1e-3, threshold_deg=20.0, tilt=(0.0, 0.0, 
   return settle(model, data, body, seconds, threshold_deg, fps)
 
 
-def compile_model(body, timestep=1e-3):
-  """The mujoco.MjModel of a Body on the plane z = 0; its frame is at the centre of mass."""
+def compile_model(body, timestep=1e-3, friction=1.0):
+  """The mujoco.MjModel of a Body on the plane z = 0; its frame is at the centre of mass.
+
+  `friction` is the coefficient of sliding; those of torsion and rolling are MuJoCo's.
+  """
   spec = mujoco.MjSpec()
   spec.option.timestep = timestep
   spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-  spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
+  plane = spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
   spec.add_mesh(name='hull', uservert=(body.hull - body.center).astype(np.float64).ravel(),
                 inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX)
   (xx, xy, xz), (_, yy, yz), (_, _, zz) = body.inertia
   thing = spec.worldbody.add_body(name='body', explicitinertial=True, mass=float(body.mass),
                                   ipos=[0, 0, 0], fullinertia=[xx, yy, zz, xy, xz, yz])
   thing.add_freejoint()
-  thing.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname='hull')
+  hull = thing.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname='hull')
+  for geom in (plane, hull):
+    geom.friction[0] = friction
+  return _compiled(spec)
+
+
+def legacy_figures(mesh, density=1000.0, scale=1.0):
+  """(mass [], center [3], inertia [3, 3]) of a Mesh times `scale` by MuJoCo's 'legacy' inertia.
+
+  These figures are behind DSO's labels. They do not depend on the winding, and count the volume of
+  a concave mesh too large. For labels as DSO's, give them to the mesh's Body, with its own `scale`.
+  """
+  vertices, faces = meshes.checked(mesh)
+  used, faces = np.unique(faces, return_inverse=True)
+  vertices = vertices[used] * scale
+  middle = 0.5 * (vertices.min(0) + vertices.max(0))  # MuJoCo takes coordinates in float32
+  spec = mujoco.MjSpec()
+  spec.add_mesh(name='mesh', uservert=(vertices - middle).ravel(), userface=faces.ravel(),
+                inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_LEGACY)
+  thing = spec.worldbody.add_body()
+  thing.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname='mesh', density=density)
+  model = _compiled(spec)
+  axes = _matrix(model.body_iquat[1])
+  return (model.body_mass[1], model.body_ipos[1] + middle,
+          axes * model.body_inertia[1] @ axes.T)
+
+
+def _compiled(spec):
   try:
     return spec.compile()
   except ValueError as error:
     raise MeshError(f'MuJoCo cannot simulate this body: {str(error).splitlines()[0]}') from error
 
 
-def release(model, body, tilt=(0.0, 0.0, 0.0)):
-  """mujoco.MjData with the body at rest, turned by `tilt`, its lowest vertex on the plane."""
-  data = mujoco.MjData(model)
+def release(model, body, tilt=(0.0, 0.0, 0.0), data=None):
+  """mujoco.MjData with the body at rest, turned by `tilt`, its lowest vertex on the plane.
+
+  `data` of the same model is used again if given: to make one costs as much as hundreds of steps.
+  """
+  if data is None:
+    data = mujoco.MjData(model)
+  mujoco.mj_resetData(model, data)
   angle = np.linalg.norm(tilt)
   quaternion = np.array([1.0, 0.0, 0.0, 0.0])
   if angle > 0:
@@ -88,26 +130,63 @@ def release(model, body, tilt=(0.0, 0.0, 0.0)):
 
 def settle(model, data, body, seconds, threshold_deg=20.0, fps=None):
   """Simulates `seconds` from the state in `data`, which it changes, and judges the outcome."""
+  with quiet():
+    times, qpos, qvel, diverged = follow(model, data, body, seconds, fps)
+  frames = [_pose(row, body) for row in (qpos if fps else qpos[-1:])]
+  position, quaternion = frames[-1]
+  rotation = float('nan') if diverged else float(rotation_deg(quaternion))
+  motion = Motion(times, *(np.array(column) for column in zip(*frames))) if fps else None
+  return Drop(stable=bool(rotation < threshold_deg), rotation_deg=rotation, position=position,
+              quaternion=quaternion, diverged=diverged,
+              settled=not diverged and bool(resting(qvel[-1], body.hull)), motion=motion)
+
+
+def follow(model, data, body, seconds, fps=None):
+  """(times [T], qpos [T, 7], qvel [T, 6], diverged) of the `seconds` that follow the state in data.
+
+  T is about CHECKS, or as `fps` asks; the last row is the end, or the first one that is not
+  `sound`, or is so late that MuJoCo warned. Run it within `quiet`.
+  """
   timestep = model.opt.timestep
   total = max(round(seconds / timestep), 1)
   stride = max(round(1 / (fps * timestep)), 1) if fps else -(-total // CHECKS)
-  size = np.ptp(body.hull, axis=0).max()
-  limit = _energy(model, data, body) + GAIN * size * body.mass * -model.opt.gravity[2]
-  frames, done, diverged = [(data.time, *_pose(data, body))], 0, False
-  with _quiet():
-    while done < total and not diverged:
-      steps = min(stride, total - done)
-      mujoco.mj_step(model, data, nstep=steps)
-      done += steps
-      diverged = _diverged(model, data, body, limit, size)
-      frames.append((data.time, *_pose(data, body)))
-  position, quaternion = frames[-1][1:]
-  rotation = float('nan') if diverged else rotation_deg(quaternion)
-  speed = np.linalg.norm(data.qvel[:3]) + size * np.linalg.norm(data.qvel[3:])
-  motion = Motion(*(np.array(column) for column in zip(*frames, strict=True))) if fps else None
-  return Drop(stable=bool(rotation < threshold_deg), rotation_deg=rotation, position=position,
-              quaternion=quaternion, diverged=diverged,
-              settled=bool(not diverged and speed < 0.01 * np.sqrt(9.81 * size)), motion=motion)
+  state = lambda: np.concatenate([[data.time], data.qpos, data.qvel])
+  rows, done, warned = [state()], 0, False
+  while done < total and not warned:
+    steps = min(stride, total - done)
+    mujoco.mj_step(model, data, nstep=steps)
+    done += steps
+    rows.append(state())
+    warned = bool(data.warning.number[WARNINGS].any())
+  rows = np.array(rows)
+  times, qpos, qvel = rows[:, 0], rows[:, 1:8], rows[:, 8:]
+  with np.errstate(all='ignore'):
+    bad = ~sound(qpos, qvel, body.hull - body.center, body.mass, body.inertia, qpos[0], qvel[0])
+  bad[0], bad[-1] = False, bad[-1] | warned
+  rows = slice(1 + (np.argmax(bad) if bad.any() else len(bad)))
+  return times[rows], qpos[rows], qvel[rows], bool(bad.any())
+
+
+def sound(qpos, qvel, hull, mass, inertia, qpos0, qvel0):
+  """Whether states (qpos [..., 7], qvel [..., 6]) can have come from the state (qpos0, qvel0).
+
+  They are finite, have no energy that contacts cannot give, and are not below the plane. `hull`
+  [K, 3] and `inertia` [3, 3] are about the centre of mass. For arrays of NumPy and of JAX.
+  """
+  w, x, y, z = (qpos[..., i, None] for i in range(3, 7))
+  heights = (2 * (x * z - w * y) * hull[:, 0] + 2 * (y * z + w * x) * hull[:, 1]
+             + (1 - 2 * (x * x + y * y)) * hull[:, 2])
+  size = (hull.max(0) - hull.min(0)).max()
+  limit = _energy(qpos0, qvel0, mass, inertia) + GAIN * size * mass * GRAVITY
+  return ((abs(qpos).sum(-1) < float('inf')) & (_energy(qpos, qvel, mass, inertia) <= limit)
+          & (qpos[..., 2] + heights.min(-1) >= -GAIN * size))
+
+
+def resting(qvel, hull):
+  """Whether a body with these velocities [..., 6] has come to rest. For NumPy and JAX."""
+  size = (hull.max(0) - hull.min(0)).max()
+  speed = (qvel[..., :3]**2).sum(-1)**0.5 + size * (qvel[..., 3:]**2).sum(-1)**0.5
+  return speed < REST * (GRAVITY * size)**0.5
 
 
 def path(motion):
@@ -119,12 +198,13 @@ def path(motion):
 
 
 def rotation_deg(quaternion):
-  """The angle in [0, 180] degrees of a rotation by (w, x, y, z); q and -q are one rotation."""
-  return float(np.rad2deg(2 * np.arctan2(np.linalg.norm(quaternion[1:]), abs(quaternion[0]))))
+  """The angle in [0, 180] degrees of turns [..., 4] (w, x, y, z); q and -q are one turn."""
+  imaginary = np.linalg.norm(quaternion[..., 1:], axis=-1)
+  return np.rad2deg(2 * np.arctan2(imaginary, np.abs(quaternion[..., 0])))
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
   """MuJoCo counts its warnings in mjData; this keeps it from printing and logging them as well."""
   mujoco.set_mju_user_warning(lambda text: None)
   try:
@@ -133,29 +213,17 @@ def _quiet():
     mujoco.set_mju_user_warning(None)
 
 
-def _energy(model, data, body):
-  """Potential (0 at z = 0) plus kinetic; MuJoCo's own is that of the step before."""
-  spin = data.qvel[3:]  # in the body's axes
-  return (body.mass * (0.5 * data.qvel[:3] @ data.qvel[:3] - model.opt.gravity[2] * data.qpos[2])
-          + 0.5 * spin @ body.inertia @ spin)
+def _energy(qpos, qvel, mass, inertia):
+  """Potential (0 at z = 0) plus kinetic; the spin is in the body's axes."""
+  spin = qvel[..., 3:]
+  return (mass * (0.5 * (qvel[..., :3]**2).sum(-1) + GRAVITY * qpos[..., 2])
+          + 0.5 * (spin @ inertia * spin).sum(-1))
 
 
-def _diverged(model, data, body, limit, size):
-  """Whether MuJoCo warned, or the body gained energy, which contacts cannot give, or fell through.
-  """
-  warned = any(data.warning[kind].number for kind in (
-      mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
-      mujoco.mjtWarning.mjWARN_BADQACC))
-  if warned or not (np.isfinite(data.qpos).all() and np.isfinite(data.qvel).all()):
-    return True
-  lowest = (_matrix(data.qpos[3:]) @ (body.hull - body.center).T)[2].min() + data.qpos[2]
-  return bool(_energy(model, data, body) > limit or lowest < -GAIN * size)
-
-
-def _pose(data, body):
-  """Position and quaternion that take the mesh, as it was given, to where it is now."""
-  quaternion = data.qpos[3:] / np.linalg.norm(data.qpos[3:])
-  return (data.qpos[:3] - _matrix(quaternion) @ body.center) / body.scale, quaternion
+def _pose(qpos, body):
+  """Position and quaternion that take the mesh, as it was given, to where it is in a state."""
+  quaternion = qpos[3:] / np.linalg.norm(qpos[3:])
+  return (qpos[:3] - _matrix(quaternion) @ body.center) / body.scale, quaternion
 
 
 def _matrix(quaternion):

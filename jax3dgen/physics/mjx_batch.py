@@ -1,0 +1,181 @@
+"""Many bodies times many tilts in stock MJX: MuJoCo's own contacts and solver, in one compiled call.
+
+One template model with as many hull vertices as the bucket has is made on the host; bodies differ
+only in fields of it that are replaced inside the compiled function, so one compilation serves every
+sweep of a bucket with as many bodies and tilts. MJX takes contacts within 1 mm of the lowest vertex
+and at most four of them: lengths are absolute, hence `body.SIZES`.
+
+The same step with a fixed number of explicit solver calls (`rollout`) has reverse-mode gradients,
+which `mjx.step` has not while it iterates.
+
+Quaternions are (w, x, y, z); states are those of MuJoCo's free joint: qpos [7] = centre of mass and
+quaternion, qvel [6] = velocity in the world's axes and spin in the body's.
+"""
+
+import contextlib
+import functools
+import io
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.spatial.transform import Rotation
+import mujoco
+import numpy as np
+
+from jax3dgen.core import parallel
+from jax3dgen.physics import native, outcome
+from jax3dgen.physics.body import Body
+
+with contextlib.redirect_stdout(io.StringIO()):  # it says twice that its CUDA backend is missing
+  from mujoco import mjx
+
+
+def simulate(packed, tilts, seconds=10.0, timestep=4e-3, friction=1.0, iterations=4,
+             ls_iterations=8):
+  """The Outcome ([B, P]) of `body.Packed` bodies released upright and turned by tilts [P, 3].
+
+  Tilts are axis times angle in radians; positions are in the bodies' own (scaled) units. The bodies
+  are shared out over this process's devices. A world counts as diverged by `native.sound`, and
+  changes no other. `iterations` are those of the Newton solver, `ls_iterations` of its line search.
+  """
+  count = len(packed.hull)
+  devices = min(jax.local_device_count(), count)
+  shape = devices, -(-count // devices)
+  shared = lambda x: jnp.asarray(
+      np.resize(x, (shape[0] * shape[1], *x.shape[1:])).reshape(*shape, *x.shape[1:]), float)
+  total = max(round(seconds / timestep), 1)
+  steps = jnp.array([total, -(-total // native.CHECKS)])
+  run = _compiled(shape, packed.hull.shape[1], len(tilts), iterations, ls_iterations,
+                  jax.config.jax_enable_x64)
+  _, found = run(jax.tree.map(shared, packed), jnp.asarray(tilts, float),
+                 jnp.array([timestep, friction], float), steps)
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+
+
+def rollout(body, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=4e-3, friction=1.0, solves=4,
+            ls_iterations=8):
+  """(quaternion [4], position [3] of the centre of mass) of one body after some tenths of a second.
+
+  `body` is a `body.Packed` without its leading axis. Differentiable (reverse mode, too) with
+  respect to its hull, which is relative to the centre of mass, and thereby to that; mass and
+  inertia count as constants. Gradients are of little use beyond 0.5 s (impacts are chaotic) and,
+  in float32, are not finite now and then.
+  """
+  hull = jnp.asarray(body.hull, float)
+  mass, inertia = (jax.lax.stop_gradient(jnp.asarray(x, float)) for x in (body.mass, body.inertia))
+  with jax.numpy_rank_promotion('allow'):  # MJX needs it
+    model, data = _model(hull, mass, inertia, timestep, friction, 1, ls_iterations)
+    step = jax.checkpoint(functools.partial(_solved_step, model, data, solves))
+    start = _released(hull, jnp.asarray(tilt, float))
+    qpos, _, _ = jax.lax.scan(lambda state, _: (step(state), None), start, None,
+                              length=max(round(seconds / timestep), 1))[0]
+  return _end(qpos, body.center)
+
+
+@functools.lru_cache
+def _compiled(shape, vertices, tilts, iterations, ls_iterations, x64):
+  """`_sweep` over devices: one function for each shape, as `parallel.map` asks."""
+  def sweep(packed, tilts, constants, steps):
+    world = lambda item, tilt: _world(item, tilt, *constants, *steps, iterations, ls_iterations)
+    with jax.numpy_rank_promotion('allow'):
+      found = jax.vmap(lambda item: jax.vmap(lambda tilt: world(item, tilt))(tilts))(packed)
+    return packed, found  # the bodies, too: `parallel.map` donates their memory
+  return parallel.map(sweep, n_fixed=3)
+
+
+def _world(item, tilt, timestep, friction, total, stride, iterations, ls_iterations):
+  """The Outcome of one body and tilt."""
+  model, data = _model(item.hull, item.mass, item.inertia, timestep, friction, iterations,
+                       ls_iterations)
+  start = _released(item.hull, tilt)
+
+  def check(k, carry):
+    state, sound = carry
+    state = jax.lax.fori_loop(0, jnp.minimum(stride, total - k * stride),
+                              lambda _, state: _step(model, data, state), state)
+    return state, sound & native.sound(*state[:2], item.hull, item.mass, item.inertia, *start[:2])
+
+  (qpos, qvel, _), sound = jax.lax.fori_loop(
+      0, (total + stride - 1) // stride, check, (start, jnp.array(True)))
+  return outcome.of(*_end(qpos, item.center), ~sound, native.resting(qvel, item.hull))
+
+
+def _released(hull, tilt):
+  """The state (qpos, qvel, accelerations to start the solver from) at rest on the plane."""
+  half = 0.5 * jnp.linalg.norm(tilt)
+  quaternion = jnp.concatenate([jnp.cos(half)[None], 0.5 * jnp.sinc(half / jnp.pi) * tilt])
+  height = -(hull @ Rotation.from_quat(jnp.roll(quaternion, -1)).as_matrix()[2]).min()
+  zeros = jnp.zeros_like(hull, shape=6)
+  return jnp.concatenate([jnp.zeros_like(height, shape=2), height[None], quaternion]), zeros, zeros
+
+
+def _step(model, data, state):
+  data = mjx.step(model, _with(data, state))
+  return data.qpos, data.qvel, data.qacc_warmstart
+
+
+def _solved_step(model, data, solves, state):
+  """`mjx.step` written out, its loop of solver iterations replaced by `solves` explicit ones."""
+  data = _with(data, state)
+  for stage in (mjx.fwd_position, mjx.fwd_velocity, mjx.fwd_actuation, mjx.fwd_acceleration):
+    data = stage(model, data)
+  for _ in range(solves):
+    data = mjx.solve(model, data)
+    data = data.replace(qacc_warmstart=data.qacc)
+  data = mjx.euler(model, data)
+  return data.qpos, data.qvel, data.qacc_warmstart
+
+
+def _with(data, state):
+  return data.replace(qpos=state[0], qvel=state[1], qacc_warmstart=state[2])
+
+
+def _end(qpos, center):
+  """Quaternion and position of the centre of mass, which was released above the plane's origin."""
+  offset = jnp.asarray(center, float) * jnp.array([1.0, 1.0, 0.0])
+  return qpos[3:] / jnp.linalg.norm(qpos[3:]), qpos[:3] + offset
+
+
+def _model(hull, mass, inertia, timestep, friction, iterations, ls_iterations):
+  """(mjx.Model, mjx.Data) of a body with hull [V, 3] and inertia [3, 3] about its centre of mass.
+
+  What MJX reads of a free body on a plane; other fields are left as in the template.
+  """
+  model, data = jax.tree.map(jnp.asarray, _template(len(hull), iterations, ls_iterations,
+                                                    jax.config.jax_enable_x64))
+  moments, axes = jnp.linalg.eigh(inertia)
+  axes = axes * jnp.linalg.det(axes)  # a rotation, not a reflection
+  axes = jnp.roll(Rotation.from_matrix(axes).as_quat(), 1)
+  return _with_hull(model, hull).tree_replace({
+      'opt.timestep': timestep,
+      'geom_friction': model.geom_friction.at[:, 0].set(friction),
+      'body_mass': model.body_mass.at[1].set(mass),
+      'body_subtreemass': jnp.full_like(model.body_subtreemass, 1.0) * mass,
+      'body_inertia': model.body_inertia.at[1].set(moments),
+      'body_iquat': model.body_iquat.at[1].set(axes),
+      'body_invweight0': model.body_invweight0.at[1, 0].set(1 / mass)}), data
+
+
+def _with_hull(model, hull):
+  """The model with the vertices [V, 3] of its mesh replaced, which lie in a private field of MJX.
+
+  Contacts with a plane read nothing but the vertices: faces, normals and edges are not replaced.
+  """
+  mesh, = model._impl.mesh_convex
+  frame = {'geom_pos': jnp.zeros_like(model.geom_pos),
+           'geom_quat': jnp.zeros_like(model.geom_quat).at[:, 0].set(1.0)}
+  return model.tree_replace({'_impl.mesh_convex': (mesh.replace(vert=hull),), **frame})
+
+
+@functools.lru_cache
+def _template(vertices, iterations, ls_iterations, x64):
+  """(mjx.Model, mjx.Data), in NumPy, of a ball of mass 1 with this many hull vertices."""
+  z = (np.arange(vertices) + 0.5) / vertices * 2 - 1
+  turn = np.arange(vertices) * np.pi * (3 - 5**0.5)
+  ball = np.stack([*((1 - z**2)**0.5 * (np.cos(turn), np.sin(turn))), z], -1)
+  model = native.compile_model(Body(ball, 1.0, np.zeros(3), np.eye(3)))
+  model.opt.iterations, model.opt.ls_iterations = iterations, ls_iterations
+  model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_EULERDAMP  # there is no damping to integrate
+  with jax.ensure_compile_time_eval():
+    model = mjx.put_model(model)
+    return jax.tree.map(np.asarray, (model, mjx.make_data(model)))

@@ -89,12 +89,13 @@ def _batched(bodies, tilts, engine, seconds, timestep, friction):
 
 @functools.cache
 def _compiled(engine, seconds, timestep, friction):
-  """(packed, tilts) -> Outcome over all devices."""
-  simulate = {
-      'mjx': lambda b, t: mjx_batch.simulate(b, t, seconds, timestep, friction),
-      'penalty': lambda b, t: penalty.simulate(b, t, seconds, timestep, friction),
-      'rest': rest.settle,
-      'brax_positional': lambda b, t: brax_check.simulate(b, t, 'positional', seconds, timestep),
-      'brax_spring': lambda b, t: brax_check.simulate(b, t, 'spring', seconds, timestep),
-  }[engine]
-  return parallel.split(simulate, 1)
+  """(packed, tilts) -> Outcome of an engine; over all devices, where it does not see to that."""
+  if engine == 'rest':
+    return parallel.split(rest.settle, 1)
+  if engine == 'penalty':
+    return parallel.split(
+        lambda packed, tilts: penalty.simulate(packed, tilts, seconds, timestep, friction), 1)
+  if engine == 'mjx':
+    return lambda packed, tilts: mjx_batch.simulate(packed, tilts, seconds, timestep, friction)
+  kind = engine.removeprefix('brax_')
+  return lambda packed, tilts: brax_check.simulate(packed, tilts, kind, seconds, timestep, friction)

@@ -246,6 +246,7 @@ def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
       'def direction(*args):\n'
       '  g, state, metrics = sds.direction(*args)\n'
       '  return jnp.where(args[1].step >= 12, jnp.nan, g), state, metrics\n'
+      'DEFAULTS = sds.DEFAULTS\n'
       'DISTILLATION = base.stateless(direction)\n')
   done = commands.distill('run', '--config.distill.name=bad_loss', '--config.train.max_skipped=5',
                           cwd=tmp_path)

@@ -140,6 +140,8 @@ def _hull(vertices):
 def _solid(vertices, faces, hull):
   """Volume, centre of mass, inertia about it, status and notes at unit density."""
   vertices, faces, notes = surface.closed_up(vertices, faces)
+  if not len(faces):
+    raise MeshError('The surface of the mesh encloses no volume.')
   if not surface.is_closed(faces):
     return *_figures(hull.vertices, hull.faces), 'hull', ['the surface cannot be closed']
   vertices, faces, more = surface.oriented(vertices, faces)

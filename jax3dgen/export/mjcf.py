@@ -114,6 +114,9 @@ def _kept(element):
     kept.attrib |= {'contype': '0', 'conaffinity': '0'}  # then MuJoCo makes no hull
   if element.tag == 'mesh' and 'vertex' in kept.attrib:
     kept.set('inertia', 'shell')  # then a mesh need be no solid
+    if 'face' not in kept.attrib:  # of the hull; MuJoCo's own Qhull prints its complaints
+      hull = trimesh.convex.convex_hull(np.array(kept.get('vertex').split(), float).reshape(-1, 3))
+      kept.attrib |= {'vertex': _text(hull.vertices), 'face': _text(hull.faces)}
   kept.extend(_kept(child) for child in element
               if child.tag in KEPT and 'hfield' not in child.keys())
   return kept

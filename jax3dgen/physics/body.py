@@ -120,26 +120,25 @@ def pack(meshes, hull_vertices=64, density=1000.0):
 
 def _hull(vertices):
   """The convex hull of vertices of extent 1: its vertices, its faces (outwards), its volume."""
-  for options in ('QbB Pp Qt', 'QJ Pp'):  # exact, else with every vertex jogged a little
-    try:
-      hull = spatial.ConvexHull(vertices, qhull_options=options)
-      break
-    except (spatial.QhullError, ValueError):
-      continue
-  else:
-    raise MeshError('The mesh is flat: its convex hull has no volume.')
-  if not hull.volume > TOLERANCE**1.5:
-    raise MeshError('The mesh is flat: its convex hull has no volume.')
-  used, faces = surface.compact(hull.simplices, len(vertices))
+  try:
+    hull = spatial.ConvexHull(vertices, qhull_options='QbB Pp Qt')
+  except spatial.QhullError as error:
+    raise MeshError('The mesh is flat: its convex hull has no volume.') from error
   a, b, c = np.moveaxis(vertices[hull.simplices], 1, 0)
   inwards = np.einsum('fi,fi->f', np.cross(b - a, c - a), hull.equations[:, :3]) < 0
+  used, faces = surface.compact(hull.simplices, len(vertices))
   faces[inwards] = faces[inwards, ::-1]
-  return _Hull(vertices[used], faces, hull.volume)
+  volume = surface.signed_volume(vertices[used], faces)  # hull.volume is that of QbB's unit box
+  if not volume > TOLERANCE**1.5:
+    raise MeshError('The mesh is flat: its convex hull has no volume.')
+  return _Hull(vertices[used], faces, volume)
 
 
 def _solid(vertices, faces, hull):
   """Volume, centre of mass, inertia about it, status and notes at unit density."""
   vertices, faces, notes = surface.closed_up(vertices, faces)
+  if not len(faces):
+    raise MeshError('The surface of the mesh encloses no volume.')
   if not surface.is_closed(faces):
     return *_figures(hull.vertices, hull.faces), 'hull', ['the surface cannot be closed']
   vertices, faces, more = surface.oriented(vertices, faces)

@@ -80,7 +80,7 @@ def closed_up(vertices, faces):
 
 def is_closed(faces):
   """Whether each directed edge occurs as often as its reverse: then the volume is well defined."""
-  count = faces.max() + 1
+  count = faces.max(initial=0) + 1
   start, end = faces.ravel(), np.roll(faces, -1, 1).ravel()
   return np.array_equal(np.sort(start * count + end), np.sort(end * count + start))
 

@@ -16,7 +16,7 @@ from jax3dgen.physics import body as bodies
 from jax3dgen.physics import native_batch, normalize
 from jax3dgen.scene import mesh as meshes
 
-POINTS = 1500  # of a mesh's surface, for the page
+POINTS = 2500  # of a mesh's surface, for the page
 RESULTS = ('mesh', 'engine', 'runs', 'stable_rate', 'rotation_deg_mean', 'rotation_deg_max',
            'margin_deg', 'volume', 'com_x', 'com_y', 'com_z', 'watertight', 'seconds', 'error',
            'body', 'note')

@@ -90,5 +90,6 @@ def _margins_deg(bodies):
   """The settled stability margin [M] in degrees of each body, released upright."""
   margins = np.zeros(len(bodies.items))
   for index, packed in bodies.buckets:
-    margins[index] = np.rad2deg(rest.margin(packed))
+    packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
+    margins[index] = np.rad2deg(rest.margin(packed, np.zeros((1, 3), np.float32))[:, 0])
   return margins

@@ -80,7 +80,7 @@
       const light = Math.max(0, 0.35 * (ca * n[0] + sa * n[1]) + 0.75 * n[2]) * 0.55 + 0.35;
       return [seen([at[0], at[1], at[2] + lift]), light, ce * (ca * n[0] + sa * n[1]) + se * n[2]];
     }).filter(([, , facing]) => facing > -0.2).sort((a, b) => a[0][2] - b[0][2]);
-    const radius = Math.max(1.2 * devicePixelRatio, size / 70);
+    const radius = Math.max(1.2 * devicePixelRatio, size / 52);
     for (const [[x, y], light] of dots) {
       context.fillStyle = `hsl(212 22% ${Math.round(100 * light)}%)`;
       context.beginPath();

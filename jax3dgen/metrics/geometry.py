@@ -88,6 +88,7 @@ def nearest(points, others):
   The nearest is found by matrix products; its distance is then that of the two points, to full
   precision and differentiable where it is not 0.
   """
+  points, others = jnp.asarray(points), jnp.asarray(others)
   index = _nearest(*jax.lax.stop_gradient((points, others)))
   square = jnp.sum((points - others[index])**2, -1)
   return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0), index
@@ -134,6 +135,7 @@ def icp(points, target, reach=REACH, iterations=ITERATIONS, tolerance=CONVERGED)
     going = (abs(seen[2] - share) >= tolerance) | (abs(seen[3] - rms) >= tolerance)
     return points, seen, going, count + 1
 
+  points, target = jnp.asarray(points), jnp.asarray(target)
   state = points, look(points), jnp.array(True), jnp.array(0)
   points, _, _, count = jax.lax.while_loop(
       lambda state: state[2] & (state[3] < iterations), step, state)

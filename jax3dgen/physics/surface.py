@@ -12,6 +12,7 @@ from jax3dgen.core.errors import MeshError
 from jax3dgen.scene import mesh as meshes
 
 TOLERANCE = 1e-6  # distance (of the extent) and relative volume that count as the same, and as none
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, of a hash
 WORK = 2 * 10**7  # shells x faces: more of it would keep the booleans busy for minutes
 
 
@@ -23,7 +24,7 @@ def distinct(rows):
   rows = np.ascontiguousarray(rows, np.int64 if rows.dtype.kind in 'iu' else np.float64)
   key = np.zeros(len(rows), np.uint64)
   for column in (rows if rows.dtype == np.int64 else rows + 0.0).view(np.uint64).T:  # no -0.0
-    key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
+    key = (key ^ column) * MULTIPLIER
     key ^= key >> np.uint64(32)
   order = np.argsort(key)
   key = key[order]

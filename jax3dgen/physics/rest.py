@@ -1,0 +1,248 @@
+"""Where a body comes to rest on a plane, without time steps, and how firmly it stands.
+
+A body released on a plane turns about the point or edge that carries it, away from its support,
+until the next vertex lands. The fall becomes spin, and at each landing the angular momentum about
+the next axis survives (a plastic impact), so that a body may roll over an edge that would hold it
+if it were still. Friction never slips.
+
+One pivot looks once at every vertex. About a horizontal axis, the vertex with the largest x / z
+lands first: x is its distance from the axis on the side that sinks, z its height. Vertices that
+touch the plane on that side land after no turn at all, so the same rule walks round the support
+polygon towards the foot of the centre of mass, and no convex hull is needed.
+
+Functions here take one body; V is its number of hull vertices, padded by repeats of one of them.
+Vectors [3] are in the axes of the body and relative to its centre of mass, masses are 1, and what
+is 'flat' [2] lies in the plane, with the foot of the centre of mass at the origin. Seen from above,
+the support is to the left of its edges.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core.types import Array
+from jax3dgen.physics import outcome, quaternion
+
+GRAVITY = 9.81
+TOUCH = 1e-4  # of the size: vertices this close to the plane touch it
+EVEN = 1e-6  # of the size: a foot this close to an edge is over the support
+
+
+class _World(NamedTuple):
+  """What a pivot changes: a pose, and what the body turns about next.
+
+  `support` [3] numbers the vertices of a triangle in the plane, repeated where it is less. The
+  body turns about the edge from the first to the second, or about the first alone if it is at a
+  `corner`, towards `out`, horizontal and of length 1. `energy` is that of this turn. `spin` and
+  `velocity` (of the centre of mass) are those before the impact that is being resolved. `inside`
+  says that the foot is known to be in the support polygon.
+  """
+  quaternion: Array
+  place: Array
+  up: Array
+  support: Array
+  corner: Array
+  out: Array
+  energy: Array
+  spin: Array
+  velocity: Array
+  inside: Array
+  done: Array
+
+
+def settle(packed, tilts, pivots=20):
+  """The `Outcome` [B, P] of bodies (`body.Packed`) released at rest under tilts [P, 3].
+
+  A tilt is an axis times an angle in radians. `settled` is false where the body still turns after
+  `pivots` steps, and `diverged` true for bodies that are not finite.
+  """
+  world = _each(functools.partial(_settle, pivots=pivots), packed, tilts)
+  broken = ~jnp.isfinite(world.place).all(-1) | ~jnp.isfinite(world.quaternion).all(-1)
+  for leaf in (packed.hull, packed.inertia / packed.mass[:, None, None]):
+    broken = broken | ~jnp.isfinite(leaf).all((1, 2))[:, None]
+  return outcome.of(world.quaternion, world.place, broken, world.done)
+
+
+def margin(packed, tilts, pivots=20, threshold_deg=20.0):
+  """How firmly bodies stand once they have settled: angles [B, P] in radians.
+
+  The margin is atan(d / h) for a centre of mass at the height h whose foot is d inside the nearest
+  edge of the support: how far the body may be tilted before it topples. A body that ends turned by
+  `threshold_deg` or more has that of the last pose, before it had turned so far, in which its foot
+  was outside, and d < 0: how far it is from standing.
+
+  Differentiable with respect to packed.hull, which is relative to the centre of mass: which
+  vertices carry the body is held fixed, and what is differentiated is the formula in them.
+  """
+  return _each(functools.partial(_margin, pivots=pivots, threshold_deg=threshold_deg), packed,
+               tilts)
+
+
+def _each(function, packed, tilts):
+  inertia = packed.inertia / packed.mass[:, None, None]
+  worlds = jax.vmap(jax.vmap(function, (None, None, None, 0)), (0, 0, 0, None))
+  return worlds(packed.hull, inertia, packed.center, jnp.asarray(tilts, packed.hull.dtype))
+
+
+def _settle(hull, inertia, center, tilt, pivots):
+  step = lambda _, world: _pivot(hull, inertia, world)
+  world = jax.lax.fori_loop(0, pivots, step, _release(hull, center, tilt))
+  height = -hull[world.support[0]] @ world.up
+  return world._replace(place=jnp.stack([*world.place[:2], height]))
+
+
+def _release(hull, center, tilt):
+  turn = quaternion.from_vector(tilt)
+  up = quaternion.matrix(turn)[2]
+  lowest = jnp.argmin(hull @ up).astype(jnp.int32)
+  toward = (hull[lowest] @ up) * up - hull[lowest]
+  sideways = jnp.cross(up, jnp.eye(3, dtype=up.dtype)[jnp.argmin(jnp.abs(up))])
+  out = jnp.where(toward @ toward > 0, toward, sideways)
+  zero, false = jnp.zeros_like(up), up[0] != up[0]
+  return _World(turn, center, up, jnp.stack([lowest] * 3), ~false, _unit(out),
+                zero[0], zero, zero, false, false)
+
+
+def _pivot(hull, inertia, world):
+  """The World once the next vertex has landed and what to turn about is decided again."""
+  size = jnp.ptp(hull, axis=0).max()
+  up, out, a = world.up, world.out, hull[world.support[0]]
+  x, z = hull @ out - a @ out, hull @ up - a @ up
+  touching = jnp.where(x > TOUCH * size, x * (1e9 / size), -1e30)  # more than any x / z
+  landed = jnp.argmax(jnp.where(z > TOUCH * size, x / z, touching)).astype(jnp.int32)
+  falls = z[landed] > TOUCH * size
+  turned = _turned(inertia, world, a, hull[jnp.where(falls, landed, world.support[0])])
+  world_, axis, ahead = jax.tree.map(lambda new, old: jnp.where(falls, new, old), turned,
+                                     (world, jnp.cross(up, out), out))
+  new = _decided(hull, inertia, size, world_, jnp.stack([ahead, axis]), landed)
+  return jax.tree.map(lambda new, old: jnp.where(world.done, old, new), new, world)
+
+
+def _turned(inertia, world, a, s):
+  """(World, axis, out) after the turn about the point a that lands the point s."""
+  up, axis = world.up, jnp.cross(world.up, world.out)
+  cos, sin = _unit(jnp.stack([(s - a) @ world.out, (s - a) @ up]))
+  new_up, ahead = _unit(cos * up - sin * world.out), cos * world.out + sin * up
+  half = jnp.sqrt(jnp.maximum(0.5 * (1 + cos), 1e-6))
+  turn = quaternion.product(world.quaternion,
+                            jnp.concatenate([half[None], 0.5 * sin / half * axis]))
+  turn = _unit(turn)
+  shift = (quaternion.matrix(world.quaternion) - quaternion.matrix(turn)) @ a
+  energy = world.energy + GRAVITY * (a @ new_up - a @ up)
+  rate = jax.lax.stop_gradient(jnp.sqrt(2 * jnp.maximum(energy, 0.0) / _about(inertia, axis, a)))
+  return world._replace(
+      quaternion=turn, place=world.place + shift, up=new_up, spin=rate * axis,
+      velocity=rate * jnp.cross(a, axis), inside=world.inside & False), axis, ahead
+
+
+class _Side(NamedTuple):
+  """A side of the support from a point to the next: its direction, how far beyond it the foot is,
+  the nearest of its points to the foot, and where that is (the ends are at 0 and 1)."""
+  tangent: Array
+  beyond: Array
+  near: Array
+  share: Array
+
+
+def _decided(hull, inertia, size, world, frame, landed):
+  """The World with the side of the triangle (edge, landed vertex) to turn about next.
+
+  frame [2, 3] maps to the plane: away from the edge, and along it. A foot outside makes the body
+  fall over the nearest side; with the foot inside, momentum must lift the centre of mass over one.
+  """
+  first, second = world.support[0], world.support[jnp.where(world.corner, 0, 1)]
+  triangle = jnp.stack([first, landed, second])
+  flat = hull[triangle] @ frame.T
+  side = jax.vmap(_side)(flat, jnp.roll(flat, -1, 0))  # to what landed, from there, and back
+  open_ = (side.beyond > EVEN * size) & ~world.inside
+  outer, behind = open_[0] | open_[1], open_[2] & ~(open_[0] | open_[1])
+  height = -hull[first] @ world.up
+  barrier = GRAVITY * (jnp.sqrt(side.beyond**2 + height**2) - height)
+  kept = lambda line, point: _kept(inertia, world, line, point)
+  excess = (jax.vmap(kept)(side.tangent @ frame, hull[triangle]) - barrier)[:2]
+  rolls = excess.max() > 0
+  distance = jnp.where(open_, (side.near**2).sum(-1), jnp.inf)[:2]
+  chosen = jnp.where(outer, jnp.argmin(distance), jnp.argmax(excess))
+  chosen = jnp.where(behind & ~rolls, 2, chosen)
+  tangent, _, near, share = jax.tree.map(lambda x: x[chosen], side)
+  corner = outer & ((share <= 0) | (share >= 1))
+  flat_out = jnp.where(corner, -_unit(near), jnp.stack([tangent[1], -tangent[0]]))
+  out = flat_out @ frame
+  order = chosen + jnp.where(corner & (share >= 1), 1, 0) + jnp.arange(3)
+  support = triangle[order % 3]
+  energy = jax.lax.stop_gradient(kept(jnp.cross(world.up, out), hull[support[0]]))
+  inside = world.inside | ~(outer | behind)
+  return world._replace(support=support, corner=corner, out=out, energy=energy, inside=inside,
+                        done=inside & ~rolls)
+
+
+def _side(p, q):
+  step = q - p
+  length = jnp.sqrt(jnp.maximum(step @ step, 1e-30))
+  tangent = step / length
+  share = -(p @ tangent) / length
+  return _Side(tangent, tangent[0] * p[1] - tangent[1] * p[0],
+               p + jnp.clip(share, 0.0, 1.0) * step, share)
+
+
+def _kept(inertia, world, line, point):
+  """The energy left if an impact leaves only the turn about a line (length 1) through a point."""
+  momentum = line @ (inertia @ world.spin + jnp.cross(world.velocity, point))
+  return 0.5 * jnp.maximum(momentum, 0.0)**2 / _about(inertia, line, point)
+
+
+def _about(inertia, axis, point):
+  """The moment of inertia about an axis (length 1) through a point."""
+  return axis @ inertia @ axis + point @ point - (point @ axis)**2
+
+
+def _margin(hull, inertia, center, tilt, pivots, threshold_deg):
+  angle = lambda world: outcome.rotation_deg(world.quaternion)
+
+  def step(_, worlds):
+    old, falls = worlds
+    new = _pivot(hull, inertia, old)
+    fell = (angle(old) < threshold_deg) & ~old.inside & (new.up != old.up).any()
+    return new, jax.tree.map(lambda p, q: jnp.where(fell, p, q), old, falls)
+
+  start = _release(hull, center, tilt)
+  world, falls = jax.lax.fori_loop(0, pivots, step, (start, start))
+  start, end = jnp.where(world.done, _nearest(hull, world), world.support[:2])
+  stands = angle(world) < threshold_deg
+  side = jnp.cross(_unit(hull[end] - hull[start]), world.up)
+  point, up, out = jax.tree.map(
+      lambda p, q: jnp.where(stands, p, q), (hull[start], world.up, side),
+      (hull[falls.support[0]], falls.up, falls.out))
+  return jnp.arctan2(point @ out, -point @ up)
+
+
+def _nearest(hull, world):
+  """The vertices [2] of the side of the support that is nearest to the foot.
+
+  Seen from a corner of the support, all other vertices in the plane lie within a half turn that
+  includes the foot, and the one furthest to the right is at the other end of a side.
+  """
+  touch = TOUCH * jnp.ptp(hull, axis=0).max()
+  frame = jnp.stack([world.out, jnp.cross(world.up, world.out)])
+  height = hull @ world.up
+  touching = height - height[world.support[0]] <= touch
+  flat = hull @ frame.T
+
+  def from_corner(k):
+    step, inward = flat - flat[k], -flat[k]
+    other = touching & (jnp.linalg.norm(step, axis=-1) > touch)
+    angle = jnp.arctan2(inward[0] * step[:, 1] - inward[1] * step[:, 0], step @ inward)
+    low, high = jnp.where(other, angle, 4.0), jnp.where(other, angle, -4.0)
+    is_corner = touching[k] & other.any() & (high.max() - low.min() < jnp.pi + 1e-3)
+    distance = jnp.linalg.norm(inward) * jnp.sin(-low.min())
+    return jnp.where(is_corner, distance, jnp.inf), jnp.argmin(low)
+
+  distances, ends = jax.lax.map(from_corner, jnp.arange(len(hull)))
+  start = jnp.argmin(distances)
+  return jnp.stack([start, ends[start]]).astype(jnp.int32)
+
+
+def _unit(vector):
+  return vector / jnp.sqrt(jnp.maximum(vector @ vector, 1e-30))

@@ -66,8 +66,8 @@ def rollout(body, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=4e-3, friction=1.0
   with jax.numpy_rank_promotion('allow'):  # MJX needs it
     model, data = _model(hull, mass, inertia, timestep, friction, 1, ls_iterations)
     step = jax.checkpoint(functools.partial(_solved_step, model, data, solves))
-    start = _released(hull, jnp.asarray(tilt, float))
-    qpos, _, _ = jax.lax.scan(lambda state, _: (step(state), None), start, None,
+    state = (*released(hull, jnp.asarray(tilt, float)), jnp.zeros_like(hull, shape=6))
+    qpos, _, _ = jax.lax.scan(lambda state, _: (step(state), None), state, None,
                               length=max(round(seconds / timestep), 1))[0]
   return _end(qpos, body.center)
 
@@ -87,26 +87,37 @@ def _world(item, tilt, timestep, friction, total, stride, iterations, ls_iterati
   """The Outcome of one body and tilt."""
   model, data = _model(item.hull, item.mass, item.inertia, timestep, friction, iterations,
                        ls_iterations)
-  start = _released(item.hull, tilt)
+  state = (*released(item.hull, tilt), jnp.zeros_like(item.hull, shape=6))
+  return watched(functools.partial(_step, model, data), state, lambda state: state[:2], item, total,
+                 stride)
+
+
+def watched(step, state, read, item, total, stride):
+  """The Outcome of one world after `total` times `step(state)`, looked at every `stride` steps.
+
+  `read(state)` is (qpos, qvel); `item` is a Packed without its leading axis.
+  """
+  start = read(state)
 
   def check(k, carry):
     state, sound = carry
-    state = jax.lax.fori_loop(0, jnp.minimum(stride, total - k * stride),
-                              lambda _, state: _step(model, data, state), state)
-    return state, sound & native.sound(*state[:2], item.hull, item.mass, item.inertia, *start[:2])
+    state = jax.lax.fori_loop(0, jnp.minimum(stride, total - k * stride), lambda _, s: step(s),
+                              state)
+    return state, sound & native.sound(*read(state), item.hull, item.mass, item.inertia, *start)
 
-  (qpos, qvel, _), sound = jax.lax.fori_loop(
-      0, (total + stride - 1) // stride, check, (start, jnp.array(True)))
+  state, sound = jax.lax.fori_loop(0, (total + stride - 1) // stride, check,
+                                   (state, jnp.array(True)))
+  qpos, qvel = read(state)
   return outcome.of(*_end(qpos, item.center), ~sound, native.resting(qvel, item.hull))
 
 
-def _released(hull, tilt):
-  """The state (qpos, qvel, accelerations to start the solver from) at rest on the plane."""
+def released(hull, tilt):
+  """(qpos, qvel) at rest, turned by `tilt`, the lowest vertex on the plane."""
   half = 0.5 * jnp.linalg.norm(tilt)
   quaternion = jnp.concatenate([jnp.cos(half)[None], 0.5 * jnp.sinc(half / jnp.pi) * tilt])
   height = -(hull @ Rotation.from_quat(jnp.roll(quaternion, -1)).as_matrix()[2]).min()
-  zeros = jnp.zeros_like(hull, shape=6)
-  return jnp.concatenate([jnp.zeros_like(height, shape=2), height[None], quaternion]), zeros, zeros
+  return (jnp.concatenate([jnp.zeros_like(hull, shape=2), height[None], quaternion]),
+          jnp.zeros_like(hull, shape=6))
 
 
 def _step(model, data, state):
@@ -143,10 +154,8 @@ def _model(hull, mass, inertia, timestep, friction, iterations, ls_iterations):
   """
   model, data = jax.tree.map(jnp.asarray, _template(len(hull), iterations, ls_iterations,
                                                     jax.config.jax_enable_x64))
-  moments, axes = jnp.linalg.eigh(inertia)
-  axes = axes * jnp.linalg.det(axes)  # a rotation, not a reflection
-  axes = jnp.roll(Rotation.from_matrix(axes).as_quat(), 1)
-  return _with_hull(model, hull).tree_replace({
+  moments, axes = principal(inertia)
+  return with_hull(model, hull).tree_replace({
       'opt.timestep': timestep,
       'geom_friction': model.geom_friction.at[:, 0].set(friction),
       'body_mass': model.body_mass.at[1].set(mass),
@@ -156,7 +165,14 @@ def _model(hull, mass, inertia, timestep, friction, iterations, ls_iterations):
       'body_invweight0': model.body_invweight0.at[1, 0].set(1 / mass)}), data
 
 
-def _with_hull(model, hull):
+def principal(inertia):
+  """(moments [3], quaternion [4] from the principal axes to those of `inertia` [3, 3])."""
+  moments, axes = jnp.linalg.eigh(inertia)
+  axes = axes * jnp.linalg.det(axes)  # a rotation, not a reflection
+  return moments, jnp.roll(Rotation.from_matrix(axes).as_quat(), 1)
+
+
+def with_hull(model, hull):
   """The model with the vertices [V, 3] of its mesh replaced, which lie in a private field of MJX.
 
   Contacts with a plane read nothing but the vertices: faces, normals and edges are not replaced.
@@ -169,13 +185,18 @@ def _with_hull(model, hull):
 
 @functools.lru_cache
 def _template(vertices, iterations, ls_iterations, x64):
-  """(mjx.Model, mjx.Data), in NumPy, of a ball of mass 1 with this many hull vertices."""
-  z = (np.arange(vertices) + 0.5) / vertices * 2 - 1
-  turn = np.arange(vertices) * np.pi * (3 - 5**0.5)
-  ball = np.stack([*((1 - z**2)**0.5 * (np.cos(turn), np.sin(turn))), z], -1)
-  model = native.compile_model(Body(ball, 1.0, np.zeros(3), np.eye(3)))
+  """(mjx.Model, mjx.Data), in NumPy, to be made into any body of this many hull vertices."""
+  model = ball(vertices)
   model.opt.iterations, model.opt.ls_iterations = iterations, ls_iterations
   model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_EULERDAMP  # there is no damping to integrate
   with jax.ensure_compile_time_eval():
     model = mjx.put_model(model)
     return jax.tree.map(np.asarray, (model, mjx.make_data(model)))
+
+
+def ball(vertices):
+  """The mujoco.MjModel of a ball of mass 1 and inertia 1 with this many hull vertices."""
+  z = (np.arange(vertices) + 0.5) / vertices * 2 - 1
+  turn = np.arange(vertices) * np.pi * (3 - 5**0.5)
+  hull = np.stack([*((1 - z**2)**0.5 * (np.cos(turn), np.sin(turn))), z], -1)
+  return native.compile_model(Body(hull, 1.0, np.zeros(3), np.eye(3)))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from jax3dgen.physics import body, solids
+from jax3dgen.data import solids
+from jax3dgen.physics import body
 from jax3dgen.scene import mesh as meshes
 
 

@@ -231,7 +231,7 @@ def _nearest(hull, world):
   flat = hull @ frame.T
 
   def from_corner(k):
-    step, inward = flat - flat[k], -flat[k]
+    step, inward = flat - flat[k][None], -flat[k]
     other = touching & (jnp.linalg.norm(step, axis=-1) > touch)
     angle = jnp.arctan2(inward[0] * step[:, 1] - inward[1] * step[:, 0], step @ inward)
     low, high = jnp.where(other, angle, 4.0), jnp.where(other, angle, -4.0)

@@ -55,7 +55,8 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
   """`Result` of a `body.Bodies` released under tilts [P, 3] and simulated for `seconds`.
 
   `timestep` None is the engine's own; `rest` ignores it, `seconds` and `friction` (its bodies never
-  slide). One compilation serves all calls with the same number of tilts and padded hull size.
+  slide). Bodies go through in powers of two, up to `WORLDS` worlds at once, so that few
+  compilations serve all calls with the same number of tilts and padded hull size.
   """
   if engine not in ENGINES:
     raise ConfigError(f'engine={engine!r}: the engines are {", ".join(ENGINES)}.')
@@ -73,9 +74,10 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
 def _batched(bodies, tilts, engine, seconds, timestep, friction):
   """The Outcome [M, P] of a JAX engine: bucket by bucket, a fixed number of bodies at a time."""
   call = _compiled(engine, seconds, timestep, friction)
-  size = max(WORLDS // len(tilts), 1)
+  most = max(WORLDS // len(tilts), 1)
   parts, places = [], []
   for index, packed in bodies.buckets:
+    size = min(most, 1 << (len(index) - 1).bit_length())
     packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
     for start in range(0, len(index), size):
       rows = np.arange(start, start + size).clip(max=len(index) - 1)  # repeats fill the last call

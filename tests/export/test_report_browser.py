@@ -61,11 +61,11 @@ def painted_ball():
   return Mesh(vertices, np.asarray(solid.faces, np.int32), (colors / 255).astype(np.float32))
 
 
-def open_page(page, tmp_path):
-  """What report_browser.js saw on the HTML `page`."""
+def open_page(page, tmp_path, look=LOOK):
+  """What the script `look` (report_browser.js) saw on the HTML `page`."""
   path = tmp_path / 'page.html'
   page = page.replace('<head>', f'<head><script>{WATCH}</script>', 1)
-  path.write_text(page.replace('</body>', f'<script>{LOOK}</script></body>'), 'utf-8')
+  path.write_text(page.replace('</body>', f'<script>{look}</script></body>'), 'utf-8')
   done = subprocess.run(
       [browser(), *FLAGS, f'--user-data-dir={tmp_path / "profile"}', path.as_uri()],
       capture_output=True, text=True, timeout=300)

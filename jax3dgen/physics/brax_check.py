@@ -1,0 +1,82 @@
+"""Brax's positional and spring pipelines: second engines with contact models of their own.
+
+Positional moves bodies out of the plane and takes velocities from that, spring pushes them out by
+impulses; contacts are found by MJX. A label on which they and MuJoCo agree does not hang on the
+contact model; final angles of bodies that fall are not comparable. Brax is an extra.
+
+Quaternions are (w, x, y, z).
+"""
+
+import functools
+import importlib
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.physics import mjx_batch, native
+
+ENGINES = ('positional', 'spring')
+SHARE = 0.25  # of a contact in the positional correction: four add up, and too much gains energy
+
+
+def simulate(packed, tilts, engine='positional', seconds=10.0, timestep=1e-3, friction=1.0):
+  """The Outcome ([B, P]) of `body.Packed` bodies released upright and turned by tilts [P, 3].
+
+  Tilts are axis times angle in radians; positions are in the bodies' own (scaled) units. A world
+  counts as diverged by `native.sound`, and changes no other. Raises ConfigError without brax.
+  """
+  if engine not in ENGINES:
+    raise ConfigError(f'The engines of brax are {" and ".join(ENGINES)}, not {engine!r}.')
+  total = max(round(seconds / timestep), 1)
+  packed = jax.tree.map(lambda x: jnp.asarray(x, float), packed)
+  return _sweep(engine)(packed, jnp.asarray(tilts, float), jnp.array([timestep, friction], float),
+                        jnp.array([total, -(-total // native.CHECKS)]))
+
+
+@functools.lru_cache
+def _sweep(engine):
+  pipeline = _brax(f'{engine}.pipeline')
+
+  def world(item, tilt, constants, steps):
+    system = _system(item, *constants)
+    state = pipeline.init(system, *mjx_batch.released(item.hull, tilt))
+    step = lambda state: pipeline.step(system, state, jnp.zeros(0))
+    return mjx_batch.watched(step, state, lambda state: (state.q, state.qd), item, *steps)
+
+  @jax.jit
+  def sweep(packed, tilts, *settings):
+    with jax.numpy_rank_promotion('allow'):  # brax needs it
+      return jax.vmap(lambda item: jax.vmap(lambda tilt: world(item, tilt, *settings))(tilts))(
+          packed)
+  return sweep
+
+
+def _system(item, timestep, friction):
+  """The brax.base.System of a Packed without its leading axis."""
+  system = jax.tree.map(jnp.asarray, _template(len(item.hull), jax.config.jax_enable_x64))
+  moments, axes = mjx_batch.principal(item.inertia)
+  return mjx_batch.with_hull(system, item.hull).tree_replace({
+      'opt.timestep': timestep,
+      'geom_friction': system.geom_friction.at[:, 0].set(friction),
+      'collide_scale': jnp.asarray(SHARE, float),
+      'link.inertia.mass': item.mass[None],
+      'link.inertia.i': jnp.diag(moments)[None],
+      'link.inertia.transform.rot': axes[None]})
+
+
+@functools.lru_cache
+def _template(vertices, x64):
+  """A System, in NumPy, to be made into any body of this many hull vertices."""
+  with warnings.catch_warnings(), jax.ensure_compile_time_eval():
+    warnings.simplefilter('ignore')  # that brax is no longer developed
+    return jax.tree.map(np.asarray, _brax('io.mjcf').load_model(mjx_batch.ball(vertices)))
+
+
+def _brax(module):
+  try:
+    return importlib.import_module(f'brax.{module}')
+  except ImportError as error:
+    raise ConfigError("This engine needs brax: pip install 'jax3dgen[brax]'.") from error

@@ -96,10 +96,10 @@ def oriented(vertices, faces):
   if signed_volume(vertices, faces) < 0:
     faces, notes = faces[:, ::-1], ['turned outside out']
   label = meshes.shells(faces, len(vertices))
-  parts = np.split(faces[np.argsort(label, kind='stable')], np.cumsum(np.bincount(label))[:-1])
-  if len(parts) == 1:
+  volumes = np.bincount(label, _cones(vertices, faces))
+  if len(volumes) == 1:
     return vertices, faces, notes
-  volumes = np.array([signed_volume(vertices, part) for part in parts])
+  parts = np.split(faces[np.argsort(label, kind='stable')], np.cumsum(np.bincount(label))[:-1])
   largest_first = np.argsort(-np.abs(volumes), kind='stable')
   united, rest = np.split(largest_first, [max(WORK // len(faces), 2)])
   if len(rest):
@@ -115,15 +115,21 @@ def oriented(vertices, faces):
   if abs(solid.volume() - volumes[united].sum()) <= TOLERANCE * solid.volume():
     return vertices, faces, notes
   solid = solid.to_mesh64()
-  others = np.concatenate([np.zeros((0, 3), np.int64), *(parts[k] for k in rest)])
+  others = faces[np.isin(label, rest)]
   places, triangles = solid.vert_properties[:, :3], solid.tri_verts.astype(np.int64)
   return (np.concatenate([places, vertices]), np.concatenate([triangles, others + len(places)]),
           [*notes, f'{len(united)} shells united'])
 
 
 def signed_volume(vertices, faces):
+  """What a closed surface encloses, negative where its inside is outside."""
+  return _cones(vertices, faces).sum()
+
+
+def _cones(vertices, faces):
+  """Signed volumes [F] of the tetrahedra between the origin and each face."""
   a, b, c = np.moveaxis(vertices[faces], 1, 0)
-  return np.einsum('fi,fi->', a, np.cross(b, c)) / 6
+  return np.einsum('fi,fi->f', a, np.cross(b, c)) / 6
 
 
 def _welded(vertices, faces):

@@ -1,4 +1,4 @@
-"""Many bodies times many tilts in stock MJX: MuJoCo's own contacts and solver, in one compiled call.
+"""Many bodies times many tilts in stock MJX: MuJoCo's contacts and solver in one compiled call.
 
 One template model with as many hull vertices as the bucket has is made on the host; bodies differ
 only in fields of it that are replaced inside the compiled function, so one compilation serves every
@@ -188,7 +188,7 @@ def _template(vertices, iterations, ls_iterations, x64):
   """(mjx.Model, mjx.Data), in NumPy, to be made into any body of this many hull vertices."""
   model = ball(vertices)
   model.opt.iterations, model.opt.ls_iterations = iterations, ls_iterations
-  model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_EULERDAMP  # there is no damping to integrate
+  model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_EULERDAMP  # nothing is damped
   with jax.ensure_compile_time_eval():
     model = mjx.put_model(model)
     return jax.tree.map(np.asarray, (model, mjx.make_data(model)))

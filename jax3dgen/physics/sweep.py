@@ -1,8 +1,8 @@
 """Engines behind one call: which of these bodies stand, released upright or tilted?
 
 M bodies, P tilts; every engine gets the same worlds. The engines differ in what they are for:
-`native` (C MuJoCo) is the truth of tables, `mjx` the same physics for accelerators, `penalty` the
-differentiable one, `rest` has no time at all, and brax's two are a second opinion.
+`native` (C MuJoCo) is the truth of tables, `mjx` the same physics for accelerators, `rest` has no
+time at all, and brax's two are a second opinion.
 """
 
 import functools
@@ -14,10 +14,10 @@ import numpy as np
 
 from jax3dgen.core import parallel, rng
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.physics import brax_check, mjx_batch, native_batch, outcome, penalty, rest
+from jax3dgen.physics import brax_check, mjx_batch, native_batch, outcome, rest
 
 # The engine's own time step in seconds; `rest` has none.
-TIMESTEPS = {'native': 1e-3, 'mjx': 4e-3, 'penalty': 2e-3, 'rest': 0.0,
+TIMESTEPS = {'native': 1e-3, 'mjx': 4e-3, 'rest': 0.0,
              'brax_positional': 2e-3, 'brax_spring': 1e-3}
 ENGINES = tuple(TIMESTEPS)
 WORLDS = 1024  # bodies x tilts of one compiled call on all devices together
@@ -94,9 +94,6 @@ def _compiled(engine, seconds, timestep, friction):
   """(packed, tilts) -> Outcome of an engine; over all devices, where it does not see to that."""
   if engine == 'rest':
     return parallel.split(rest.settle, 1)
-  if engine == 'penalty':
-    return parallel.split(
-        lambda packed, tilts: penalty.simulate(packed, tilts, seconds, timestep, friction), 1)
   if engine == 'mjx':
     return lambda packed, tilts: mjx_batch.simulate(packed, tilts, seconds, timestep, friction)
   kind = engine.removeprefix('brax_')

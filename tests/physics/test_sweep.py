@@ -9,7 +9,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Mesh
 from jax3dgen.physics import body, sweep
 
-PLAIN = ('native', 'mjx', 'penalty', 'rest')
+PLAIN = ('native', 'mjx', 'rest')
 
 
 def mesh_of(surface):

@@ -1,0 +1,193 @@
+"""MJX in batches against stock MJX of one body, C MuJoCo, closed forms and finite differences.
+
+The tests of whole simulations share one shape, so that they compile once.
+"""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+from mujoco import mjx
+import numpy as np
+import pytest
+import trimesh
+
+from jax3dgen.core.types import Mesh
+from jax3dgen.physics import body, mjx_batch, native, native_batch
+
+COUNT = 8
+TILTS = np.array([(0.0, 0.0, 0.0), (0.0, 0.3, 0.0), (-0.02, 0.01, 0.0)])
+
+
+def mesh_of(points):
+  surface = trimesh.convex.convex_hull(np.asarray(points))
+  return Mesh(surface.vertices, surface.faces)
+
+
+def solid(seed):
+  """By turns a blob, and a lump on a foot of four corners that are not quite level."""
+  rng = np.random.default_rng(seed)
+  if seed % 2:
+    return mesh_of(rng.normal(size=(14, 3)) * rng.uniform(0.2, 0.5, 3))
+  foot = [(x, y, rng.uniform(0, 0.01)) for x in (-0.25, 0.3) for y in (-0.3, 0.25)]
+  top = rng.normal(size=(10, 3)) * (0.2, 0.2, 0.1) + (*rng.normal(size=2) * 0.15, 0.6)
+  return mesh_of(np.concatenate([foot, top]))
+
+
+BODIES = body.pack([solid(seed) for seed in range(COUNT)], hull_vertices=16)
+[(_, PACKED)] = BODIES.buckets
+BOX = body.pack([mesh_of([(x, y, z) for x in (-0.25, 0.25) for y in (-0.5, 0.5)
+                          for z in (0.0, 1.0)])] * COUNT).buckets[0][1]
+
+
+def test_agrees_with_mujoco():
+  found = mjx_batch.simulate(PACKED, TILTS)
+  truth = native_batch.simulate(BODIES, TILTS, timestep=4e-3)
+  stands = truth.rotation_deg < 20
+  np.testing.assert_array_equal(found.rotation_deg < 20, stands)
+  assert 4 <= stands.sum() <= 20 and not found.diverged.any() and found.settled.all()
+  difference = np.abs(found.rotation_deg - truth.rotation_deg)[stands]
+  assert np.median(difference) < 0.05 and difference.max() < 2  # rocking turns them about z a bit
+  np.testing.assert_allclose(found.position[stands], truth.position[stands], atol=0.02)
+
+
+def test_one_compilation_serves_a_bucket(monkeypatch):
+  """Other bodies, tilts, times, steps and friction; and a count that no device divides."""
+  first = mjx_batch.simulate(PACKED, TILTS, seconds=1.0)
+  with monkeypatch.context() as patch:
+    patch.setattr(jax._src.compiler, 'compile_or_get_cached',
+                  lambda *args, **kwargs: pytest.fail('compiled again'))
+    mjx_batch.simulate(BOX, 2 * TILTS, seconds=0.5, timestep=2e-3, friction=0.3)
+    less = mjx_batch._compiled((4, 2), 16, 3, 4, 8, False)
+    assert less is mjx_batch._compiled((4, 2), 16, 3, 4, 8, False)
+  fewer = mjx_batch.simulate(jax.tree.map(lambda x: x[:7], PACKED), TILTS, seconds=1.0)
+  np.testing.assert_array_equal(fewer.quaternion, first.quaternion[:7])
+
+
+def test_tilted_box():
+  """It goes back to its foot below atan(0.5) = 26.57 degrees, and on to its side above."""
+  tilts = np.deg2rad([(0, 25.5, 0), (0, -27.5, 0), (0, 0, 40.0)])
+  found = mjx_batch.simulate(BOX, tilts)
+  np.testing.assert_allclose(found.rotation_deg, np.tile((0, 90, 40), (COUNT, 1)), atol=0.1)
+  edge = 0.25 * np.cos(tilts[0, 1]) - 0.5 * np.sin(tilts[0, 1])  # it lands without sliding
+  back = np.tile((edge - 0.25, 0, 0.5), (COUNT, 1))
+  np.testing.assert_allclose(found.position[:, 0], back, atol=2e-3)
+  np.testing.assert_allclose(found.position[:, 1, 2], 0.25, atol=2e-3)
+  assert found.settled.all()
+
+
+def test_release_touches_the_plane():
+  found = mjx_batch.simulate(PACKED, TILTS, seconds=4e-3)
+  for i, item in enumerate(BODIES.items):
+    for j, tilt in enumerate(TILTS):
+      data = native.release(native.compile_model(item), item, tilt)
+      np.testing.assert_allclose(found.position[i, j], data.qpos[:3], atol=1e-3)  # a step later
+      np.testing.assert_allclose(found.quaternion[i, j], data.qpos[3:], atol=1e-3)
+
+
+def test_without_friction_nothing_moves_sideways():
+  tilts = np.array([(0.0, 0.7, 0.0)] * 3)
+  slip, grip = (mjx_batch.simulate(BOX, tilts, seconds=1.0, friction=f).position[..., 0]
+                for f in (0.01, 1.0))
+  assert np.abs(slip).max() < 0.02 < 0.2 < np.abs(grip).min()
+
+
+def test_poison_and_divergence_stay_at_home():
+  plain = mjx_batch.simulate(PACKED, TILTS, seconds=1.0)
+  bad = {3: {'hull': np.nan}, 4: {'mass': np.inf}, 6: {'inertia': np.nan}}
+  packed = PACKED
+  for i, change in bad.items():
+    for name, factor in change.items():
+      column = getattr(packed, name).copy()
+      column[i] *= factor
+      packed = packed.replace(**{name: column})
+  found = mjx_batch.simulate(packed, TILTS, seconds=1.0)
+  others = [i for i in range(COUNT) if i not in bad]
+  np.testing.assert_array_equal(found.diverged.all(1), [i in bad for i in range(COUNT)])
+  assert np.isnan(np.asarray(found.rotation_deg)[list(bad)]).all()
+  np.testing.assert_array_equal(found.quaternion[np.array(others)],
+                                plain.quaternion[np.array(others)])
+  wild = mjx_batch.simulate(BOX, TILTS + (0.0, 0.5, 0.0), seconds=10.0, timestep=0.5)
+  assert wild.diverged.all() and not wild.settled.any()
+
+
+def test_equals_stock_mjx(x64):
+  """All that MJX reads of a body is replaced: hull, mass, inertia, friction, time step."""
+  item = body.from_mesh(mesh_of(np.random.default_rng(2).normal(size=(9, 3)) * (0.4, 0.3, 0.2)))
+  [(_, packed)] = body.pack([item]).buckets
+  tilt = np.array((0.2, -0.1, 0.4))
+  model = native.compile_model(item, 3e-3, friction=0.4)
+  model.opt.iterations, model.opt.ls_iterations = 4, 8
+  data = native.release(model, item, tilt)
+  with jax.numpy_rank_promotion('allow'):
+    stock, final = mjx.put_model(model), mjx.put_data(model, data)
+    step = jax.jit(lambda d, *state: mjx.step(stock, d.replace(qpos=state[0], qvel=state[1],
+                                                               qacc_warmstart=state[2])))
+    first = final
+    for _ in range(60):
+      final = step(first, final.qpos, final.qvel, final.qacc_warmstart)
+  found = mjx_batch.simulate(packed, tilt[None], 0.18, 3e-3, friction=0.4)
+  assert not found.settled.any()
+  np.testing.assert_allclose(found.quaternion[0, 0], final.qpos[3:], atol=1e-7)
+  np.testing.assert_allclose(found.position[0, 0], final.qpos[:3], atol=1e-7)
+
+
+def test_mjx_keeps_the_hull_where_we_replace_it():
+  """Contacts are with the new vertices. If this fails, MJX has moved a private field."""
+  hull = jnp.array([(0.3, 0.0, -1.0), (-0.3, 0.3, -1.0005), (-0.3, -0.3, -1.0), (0.0, 0.0, 1.0)])
+  model, data = jax.tree.map(jnp.asarray, mjx_batch._template(4, 4, 8, False))
+  assert model._impl.mesh_convex[0].vert.shape == (4, 3), 'mjx.Model._impl.mesh_convex has changed'
+  with jax.numpy_rank_promotion('allow'):
+    model = mjx_batch.with_hull(model, hull)
+    data = mjx.kinematics(model, data.replace(qpos=jnp.array([0, 0, 0.9, 1, 0, 0, 0])))
+    contact = mjx.collision(model, data)._impl.contact
+  touching = np.asarray(contact.dist) < 0
+  found = np.asarray(contact.pos)[touching]
+  np.testing.assert_allclose(np.sort(contact.dist[touching]), (-0.1005, -0.1, -0.1), atol=1e-6)
+  np.testing.assert_allclose(found[np.lexsort(found.T[:2])][:, :2],
+                             hull[:3][np.lexsort(hull[:3].T[:2])][:, :2], atol=1e-6)
+
+
+def test_import_is_silent():
+  code = 'import jax3dgen.physics.mjx_batch'
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  assert (done.stdout, done.stderr) == ('', '')
+
+
+@pytest.mark.slow
+def test_rollout_is_the_simulation(x64):
+  """K = 4 solver calls against as many iterations as MuJoCo wants."""
+  item = jax.tree.map(lambda x: x[1], PACKED)
+  quaternion, position = jax.jit(lambda i: mjx_batch.rollout(i, TILTS[1], seconds=0.4))(item)
+  drop = native.drop(BODIES.items[1], 0.4, 4e-3, tilt=TILTS[1])
+  assert 1.0 < drop.rotation_deg < 90
+  np.testing.assert_allclose(quaternion, drop.quaternion, atol=1e-3)
+  turn = trimesh.transformations.quaternion_matrix(drop.quaternion)[:3, :3]
+  np.testing.assert_allclose(position, drop.position + turn @ BODIES.items[1].center, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_gradients_equal_central_differences(x64):
+  """Of 1 - cos(tilt) after 0.3 s, with respect to the centre of mass and to single vertices."""
+  def fallen(item, shift):
+    quaternion, _ = mjx_batch.rollout(item.replace(hull=item.hull - shift[None]), seconds=0.3)
+    return 2 * (quaternion[1]**2 + quaternion[2]**2)
+
+  value = jax.jit(jax.vmap(fallen))
+  found, (by_item, by_shift) = jax.jit(jax.vmap(jax.value_and_grad(fallen, (0, 1))))(
+      jax.tree.map(jnp.asarray, PACKED), jnp.zeros((COUNT, 3)))
+  step, moving = 1e-5, found > 1e-4
+  assert moving.sum() >= 4
+  slope = lambda hull, shift: (value(PACKED.replace(hull=PACKED.hull + hull), shift) - value(
+      PACKED.replace(hull=PACKED.hull - hull), -shift)) / (2 * step)
+  rows = jnp.eye(3)[:, None, :] * jnp.ones((1, COUNT, 1)) * step
+  numeric = jnp.stack([slope(0.0, row) for row in rows], -1)
+  cosine = (numeric * by_shift).sum(-1) / (jnp.linalg.norm(numeric, axis=-1)
+                                           * jnp.linalg.norm(by_shift, axis=-1))
+  assert jnp.median(cosine[moving]) > 0.9999
+  random = np.random.default_rng(0).normal(size=PACKED.hull.shape)
+  numeric = slope(step * random, jnp.zeros((COUNT, 3)))
+  error = jnp.abs(numeric - (by_item.hull * random).sum((1, 2))) / jnp.abs(numeric)
+  assert jnp.median(error[moving]) < 1e-3
+  assert not jnp.any(by_item.mass) and not jnp.any(by_item.inertia)

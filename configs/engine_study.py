@@ -14,7 +14,7 @@ def get_config(variant=''):
   c.tilts = ConfigDict()
   c.tilts.n = 2  # releases beside the upright one
   c.tilts.max_deg = 4.58  # largest tilt; 4.58 is DSO's 0.08 rad
-  c.tilts.seed = 0
+  c.tilts.seed = 0  # of the tilts
   if variant == 'tiny':
     c.solids, c.seconds, c.tilts.n = 7, 0.5, 1
   elif variant:

@@ -195,8 +195,11 @@ def _template(vertices, iterations, ls_iterations, x64):
 
 
 def ball(vertices):
-  """The mujoco.MjModel of a ball of mass 1 and inertia 1 with this many hull vertices."""
+  """The mujoco.MjModel of a ball with this many hull vertices.
+
+  Its inertia is not diagonal: else MuJoCo would mark the off-diagonal ones as absent for good.
+  """
   z = (np.arange(vertices) + 0.5) / vertices * 2 - 1
   turn = np.arange(vertices) * np.pi * (3 - 5**0.5)
   hull = np.stack([*((1 - z**2)**0.5 * (np.cos(turn), np.sin(turn))), z], -1)
-  return native.compile_model(Body(hull, 1.0, np.zeros(3), np.eye(3)))
+  return native.compile_model(Body(hull, 1.0, np.zeros(3), 0.1 * np.ones((3, 3)) + np.eye(3)))

@@ -189,6 +189,14 @@ def resting(qvel, hull):
   return speed < REST * (GRAVITY * size)**0.5
 
 
+def path(motion):
+  """The poses of a Motion as transforms [T, 4, 4] of the mesh's points."""
+  poses = np.tile(np.eye(4), (len(motion.times), 1, 1))
+  poses[:, :3, :3] = [_matrix(q) for q in motion.quaternions]
+  poses[:, :3, 3] = motion.positions
+  return poses
+
+
 def rotation_deg(quaternion):
   """The angle in [0, 180] degrees of turns [..., 4] (w, x, y, z); q and -q are one turn."""
   imaginary = np.linalg.norm(quaternion[..., 1:], axis=-1)

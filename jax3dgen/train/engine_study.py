@@ -59,8 +59,8 @@ def markdown(found, config, command):
   lines = [
       '# Do the engines agree?', '', f'`{command}`', '',
       f'{len(kinds)} random solids ({", ".join(dict.fromkeys(kinds))}; seeds '
-      f'{config.first_seed} to {config.first_seed + len(kinds) - 1}), each released upright and '
-      f'under {len(found["tilts"]) - 1} tilts of up to {config.tilts.max_deg:g} degrees, '
+      f'{config.first_seed} to {config.first_seed + len(kinds) - 1}), each released upright, and '
+      f'then tilted by up to {config.tilts.max_deg:g} degrees ({len(found["tilts"]) - 1} of each), '
       f'{config.seconds:g} s: {worlds:,} worlds, of which {clear.mean():.1%} have a robust label '
       '(the same in C MuJoCo at 1 and 2 ms and under four nudges of 2 mrad). '
       f'{stable["native"].mean():.1%} stand in C MuJoCo.', '',

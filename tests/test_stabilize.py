@@ -1,0 +1,65 @@
+"""`python -m experiments.stabilize` and `engine_study` in this process, with their tiny configs."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from experiments import _command, engine_study, figurine_meshes, stabilize
+from jax3dgen.core import launch
+from jax3dgen.core.types import Mesh
+from jax3dgen.export import mesh_io
+from jax3dgen.physics import body, native
+from tests import commands
+
+
+def call(module, config, workdir, *args):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(launch, 'reexecute', lambda: None)
+    chosen = [f'--config={commands.ROOT / "configs" / config}'] if config else []
+    flags = {'config': f'configs/{config.split(":")[0]}'} if config else {'flags': module.flags}
+    return _command.call(module.run, module.__doc__, **flags,
+                         argv=[*chosen, f'--workdir={workdir}', *args])
+
+
+def test_a_leaning_box_file_is_made_to_stand(tmp_path):
+  box = trimesh.creation.box((0.4, 0.5, 1.0))
+  box.vertices[:, 0] += 0.5 * (box.vertices[:, 2] + 0.5)
+  mesh_io.write(tmp_path / 'box.stl', Mesh(np.float32(box.vertices), np.int32(box.faces)))
+  status = call(stabilize, 'stabilize.py', tmp_path / 'out',
+                f'--config.mesh={tmp_path / "box.stl"}')
+  figures = json.loads((tmp_path / 'out' / 'result.json').read_text())
+  assert status == 0 and figures['stable'] and not figures['stable_before']
+  assert 0 < figures['chamfer'] < figures['flat_cut_chamfer']
+  assert native.drop(body.from_mesh(mesh_io.read(tmp_path / 'out' / 'mesh.glb'))).stable
+  assert 'Stands' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_the_study_of_stabilised_solids(tmp_path):
+  assert call(stabilize, 'stabilize.py:tiny', tmp_path) == 0
+  rows = list(csv.DictReader((tmp_path / 'stabilize.csv').open()))
+  assert len(rows) == 2 and all(float(row['rotation_deg']) > 20 for row in rows)
+  page = (tmp_path / 'stabilize.md').read_text()
+  assert all(f'| {row["seed"]} | {row["kind"]} |' in page for row in rows)
+
+
+def test_nothing_to_stabilise_is_refused(tmp_path, capsys):
+  assert call(stabilize, 'stabilize.py', tmp_path) == 2
+  assert 'config.mesh' in capsys.readouterr().err
+
+
+def test_the_engine_study_counts_labels(tmp_path):
+  assert call(engine_study, 'engine_study.py:tiny', tmp_path, '--config.engine=rest') == 0
+  rows = list(csv.DictReader((tmp_path / 'labels.csv').open()))
+  assert len(rows) == 7 * 2 * 2  # solids, tilts, engines
+  same = [a['stable'] == b['stable'] for a, b in zip(rows[:14], rows[14:], strict=True)]
+  page = (tmp_path / 'engines.md').read_text()
+  assert f'| native | 100.0% | {np.mean(same):.1%} |' in page
+
+
+def test_figurine_files_are_written(tmp_path):
+  assert call(figurine_meshes, None, tmp_path, '--count', '2') == 0
+  assert sorted(p.name for p in tmp_path.glob('*.glb')) == [
+      '000_yellow_rocket.glb', '001_yellow_penguin.glb']

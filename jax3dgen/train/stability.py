@@ -41,7 +41,7 @@ def check(config):
   for name in POSITIVE:
     if not 0 < config[name] < math.inf:
       raise ConfigError(f'config.{name}={config[name]} must be positive.')
-  for name, least in (('timestep', 0), ('friction', 0), ('rollouts', 0), ('hull_vertices', 8)):
+  for name, least in (('timestep', 0), ('friction', 0), ('hull_vertices', 8)):
     if not least <= config[name] < math.inf:
       raise ConfigError(f'config.{name}={config[name]} must be at least {least}.')
   if config.tilts.n < 0 or not 0 <= config.tilts.max_deg <= 90:

@@ -102,9 +102,7 @@ def _plain(data):
       raise MeshError('the file keeps its triangles outside itself; nothing else is opened.')
   if sum(1 for _ in root.iter('geom')) > MAX_GEOMS:
     raise MeshError(f'the file has more than {MAX_GEOMS} geoms.')
-  plain = _kept(root)
-  plain.append(ElementTree.Element('compiler', discardvisual='false', usethread='false'))
-  return ElementTree.tostring(plain, encoding='unicode')
+  return ElementTree.tostring(_kept(root), encoding='unicode')
 
 
 def _kept(element):

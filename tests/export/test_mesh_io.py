@@ -1,6 +1,9 @@
 """Round trips, what other readers see, and where the parts of a scene lie."""
 
 import os
+import pathlib
+import subprocess
+import sys
 
 import mujoco
 import numpy as np
@@ -147,3 +150,35 @@ def test_same_mesh_same_bytes(tmp_path):
     mesh_io.write(tmp_path / f'a.{kind}', bear())
     mesh_io.write(tmp_path / f'b.{kind}', bear())
     assert (tmp_path / f'a.{kind}').read_bytes() == (tmp_path / f'b.{kind}').read_bytes()
+
+
+@pytest.mark.slow
+def test_a_scan_of_two_million_faces(tmp_path):
+  """A torus as STL, and as PLY with every seventh face turned: read and a body within 2 GB."""
+  i, j = np.indices((1000, 1000))
+  u, v = 2 * np.pi * i / 1000, 2 * np.pi * j / 1000
+  ring = 1 + 0.4 * np.cos(v)
+  vertices = np.stack([ring * np.cos(u), ring * np.sin(u), 0.4 * np.sin(v)], -1).reshape(-1, 3)
+  corner = lambda a, b: ((i + a) % 1000 * 1000 + (j + b) % 1000).ravel()
+  faces = np.concatenate([np.stack([corner(0, 0), corner(1, 0), corner(1, 1)], 1),
+                          np.stack([corner(0, 0), corner(1, 1), corner(0, 1)], 1)])
+  mesh_io.write(tmp_path / 'scan.stl', Mesh(vertices, faces))
+  faces[::7] = faces[::7, ::-1]
+  mesh_io.write(tmp_path / 'scan.ply', Mesh(vertices, faces))
+  code = '''
+import resource
+from jax3dgen.export import mesh_io
+from jax3dgen.physics import body
+for name in ('scan.stl', 'scan.ply'):
+  found = body.from_mesh(mesh_io.read(name))
+  print(found.status, found.mass)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+'''
+  root = pathlib.Path(__file__).resolve().parent.parent.parent
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=600,
+                        cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(root)}, check=False)
+  assert done.returncode == 0, done.stderr
+  (status, mass), (other, same), (peak,) = (line.split() for line in done.stdout.splitlines())
+  assert (status, other) == ('exact', 'repaired') and int(peak) < 2_000_000  # KiB
+  volume = 2 * np.pi**2 * 0.4**2
+  np.testing.assert_allclose([float(mass), float(same)], 1000 * volume, rtol=1e-4)

@@ -49,10 +49,14 @@ def test_means_weigh_meshes_alike_and_skip_what_has_no_rotation():
 
 
 def test_rates_by_maximum_tilt_take_the_runs_below_it():
-  """A mesh that falls from 0.03 rad on and one that never falls; one tilt lies on a maximum."""
+  """A mesh that falls from 0.03 rad on and one that never falls; two tilts lie on a maximum, one
+  of them after rounding to single precision, upwards."""
   angle = np.array([0.0, 0.005, 0.01, 0.015, 0.025, 0.035, 0.06, 0.08])
   axis = np.random.default_rng(0).normal(size=(8, 3))
-  tilts = (angle[:, None] * axis / np.linalg.norm(axis, axis=1, keepdims=True)).astype(np.float32)
+  axis[2] = 1, 0, 0
+  tilts = angle[:, None] * axis / np.linalg.norm(axis, axis=1, keepdims=True)
+  tilts[7] = 0, 0, np.nextafter(np.float32(0.08), np.float32(1))
+  assert np.linalg.norm(tilts[7]) > 0.08
   found = stability.by_max_tilt(np.stack([angle < 0.03, angle >= 0]), tilts)
   np.testing.assert_allclose(found.max_tilt, (0.01, 0.02, 0.04, 0.08))
   assert found.runs.tolist() == [3, 4, 6, 8]

@@ -147,35 +147,63 @@ class _Side(NamedTuple):
 
 
 def _decided(hull, inertia, size, world, frame, landed):
-  """The World with the side of the triangle (edge, landed vertex) to turn about next.
+  """The World with what to turn about next, in the triangle of the edge and the landed vertex.
 
-  frame [2, 3] maps to the plane: away from the edge, and along it. A foot outside makes the body
-  fall over the nearest side; with the foot inside, momentum must lift the centre of mass over one.
+  frame [2, 3] maps to the plane: away from the edge, and along it. With the foot outside, the body
+  falls over the nearest side; with the foot inside, it turns about what its momentum can lift its
+  centre of mass over, or rests. In both cases it goes on over the landed vertex alone if the blow
+  there throws the others up.
   """
   first, second = world.support[0], world.support[jnp.where(world.corner, 0, 1)]
   triangle = jnp.stack([first, landed, second])
   flat = hull[triangle] @ frame.T
   side = jax.vmap(_side)(flat, jnp.roll(flat, -1, 0))  # to what landed, from there, and back
   open_ = (side.beyond > EVEN * size) & ~world.inside
-  outer, behind = open_[0] | open_[1], open_[2] & ~(open_[0] | open_[1])
+  outer = open_[0] | open_[1]
+  behind = open_[2] & ~outer
   height = -hull[first] @ world.up
-  barrier = GRAVITY * (jnp.sqrt(side.beyond**2 + height**2) - height)
   kept = lambda line, point: _kept(inertia, world, line, point)
-  excess = (jax.vmap(kept)(side.tangent @ frame, hull[triangle]) - barrier)[:2]
-  rolls = excess.max() > 0
-  distance = jnp.where(open_, (side.near**2).sum(-1), jnp.inf)[:2]
-  chosen = jnp.where(outer, jnp.argmin(distance), jnp.argmax(excess))
-  chosen = jnp.where(behind & ~rolls, 2, chosen)
+  over = jax.vmap(kept)(side.tangent @ frame, hull[triangle]) - _barrier(side.beyond, height)
+  lone_out, lone_energy, lone_over = _alone(hull[triangle], inertia, size, world)
+  best = over[:2].max()
+  rolls = jnp.maximum(best, lone_over) > 0
+  lone = (lone_over > 0) & (outer | (lone_over > best))
+  nearest = jnp.argmin(jnp.where(open_, (side.near**2).sum(-1), jnp.inf)[:2])
+  chosen = jnp.where(outer, nearest, jnp.where(behind & ~rolls, 2, jnp.argmax(over[:2])))
   tangent, _, near, share = jax.tree.map(lambda x: x[chosen], side)
   corner = outer & ((share <= 0) | (share >= 1))
   flat_out = jnp.where(corner, -_unit(near), jnp.stack([tangent[1], -tangent[0]]))
-  out = flat_out @ frame
   order = chosen + jnp.where(corner & (share >= 1), 1, 0) + jnp.arange(3)
-  support = triangle[order % 3]
-  energy = jax.lax.stop_gradient(kept(jnp.cross(world.up, out), hull[support[0]]))
+  out = jnp.where(lone, lone_out, flat_out @ frame)
+  support = jnp.where(lone, jnp.roll(triangle, -1), triangle[order % 3])
+  energy = jnp.where(lone, lone_energy, kept(jnp.cross(world.up, out), hull[support[0]]))
   inside = world.inside | ~(outer | behind)
-  return world._replace(support=support, corner=corner, out=out, energy=energy, inside=inside,
-                        done=inside & ~rolls)
+  return world._replace(
+      support=support, corner=corner | lone, out=out, energy=jax.lax.stop_gradient(energy),
+      inside=inside, done=inside & ~rolls)
+
+
+def _alone(points, inertia, size, world):
+  """(out, energy, excess) of the turn about the second of points [3, 3] that a blow there leaves.
+
+  The excess, over what it takes to lift the centre of mass over that point, is negative where the
+  turn would press one of the other two into the plane.
+  """
+  s, up = points[1], world.up
+  momentum = inertia @ world.spin + jnp.cross(world.velocity, s)
+  a, b, c = inertia + (s @ s) * jnp.eye(3, dtype=s.dtype) - jnp.outer(s, s)
+  inverse = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)]) / (a @ jnp.cross(b, c))
+  spin = inverse @ momentum
+  out = _unit(jnp.cross(spin, up))
+  energy = 0.5 * (momentum @ spin)
+  excess = energy - _barrier(jnp.maximum(s @ out, 0.0), -s @ up)
+  lifts = ((points - s[None]) @ out <= TOUCH * size).all()
+  return out, energy, jnp.where(lifts, excess, -1.0)
+
+
+def _barrier(distance, height):
+  """The energy that lifts a centre of mass over an edge at a distance from its foot."""
+  return GRAVITY * (jnp.sqrt(distance**2 + height**2) - height)
 
 
 def _side(p, q):
@@ -204,7 +232,8 @@ def _margin(hull, inertia, center, tilt, pivots, threshold_deg):
   def step(_, worlds):
     old, falls = worlds
     new = _pivot(hull, inertia, old)
-    fell = (angle(old) < threshold_deg) & ~old.inside & (new.up != old.up).any()
+    outside = hull[old.support[0]] @ old.out < 0
+    fell = outside & (angle(old) < threshold_deg) & (new.up != old.up).any()
     return new, jax.tree.map(lambda p, q: jnp.where(fell, p, q), old, falls)
 
   start = _release(hull, center, tilt)

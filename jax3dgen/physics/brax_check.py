@@ -23,7 +23,7 @@ SHARE = 0.25  # of a contact in the positional correction: four add up, and too 
 
 
 def simulate(packed, tilts, engine='positional', seconds=10.0, timestep=1e-3, friction=1.0):
-  """The Outcome ([B, P]) of `body.Packed` bodies released upright and turned by tilts [P, 3].
+  """The Outcome (NumPy, [B, P]) of `body.Packed` bodies released upright, turned by tilts [P, 3].
 
   Tilts are axis times angle in radians; positions are in the bodies' own (scaled) units. A world
   counts as diverged by `native.sound`, and changes no other. Raises ConfigError without brax.
@@ -32,8 +32,9 @@ def simulate(packed, tilts, engine='positional', seconds=10.0, timestep=1e-3, fr
     raise ConfigError(f'The engines of brax are {" and ".join(ENGINES)}, not {engine!r}.')
   total = max(round(seconds / timestep), 1)
   packed = jax.tree.map(lambda x: jnp.asarray(x, float), packed)
-  return _sweep(engine)(packed, jnp.asarray(tilts, float), jnp.array([timestep, friction], float),
-                        jnp.array([total, -(-total // native.CHECKS)]))
+  return jax.device_get(_sweep(engine)(
+      packed, jnp.asarray(tilts, float), jnp.array([timestep, friction], float),
+      jnp.array([total, -(-total // native.CHECKS)])))
 
 
 @functools.lru_cache
@@ -56,7 +57,7 @@ def _sweep(engine):
 
 def _system(item, timestep, friction):
   """The brax.base.System of a Packed without its leading axis."""
-  system = jax.tree.map(jnp.asarray, _template(len(item.hull), jax.config.jax_enable_x64))
+  system = jax.tree.map(jnp.asarray, _template(jax.config.jax_enable_x64))
   moments, axes = mjx_batch.principal(item.inertia)
   return mjx_batch.with_hull(system, item.hull).tree_replace({
       'opt.timestep': timestep,
@@ -68,11 +69,11 @@ def _system(item, timestep, friction):
 
 
 @functools.lru_cache
-def _template(vertices, x64):
-  """A System, in NumPy, to be made into any body of this many hull vertices."""
+def _template(x64):
+  """A brax.base.System, in NumPy, to be made into any body."""
   with warnings.catch_warnings(), jax.ensure_compile_time_eval():
     warnings.simplefilter('ignore')  # that brax is no longer developed
-    return jax.tree.map(np.asarray, _brax('io.mjcf').load_model(mjx_batch.ball(vertices)))
+    return jax.tree.map(np.asarray, _brax('io.mjcf').load_model(mjx_batch.any_body()))
 
 
 def _brax(module):

@@ -1,9 +1,8 @@
 """Many bodies times many tilts in stock MJX: MuJoCo's contacts and solver in one compiled call.
 
-One template model with as many hull vertices as the bucket has is made on the host; bodies differ
-only in fields of it that are replaced inside the compiled function, so one compilation serves every
-sweep of a bucket with as many bodies and tilts. MJX takes contacts within 1 mm of the lowest vertex
-and at most four of them: lengths are absolute, hence `body.SIZES`.
+Bodies differ only in fields of one template model, which are replaced inside the compiled function:
+one compilation serves every sweep of a bucket with as many bodies and tilts. MJX takes contacts
+within 1 mm of the lowest vertex and at most four of them: lengths are absolute, hence `body.SIZES`.
 
 The same step with a fixed number of explicit solver calls (`rollout`) has reverse-mode gradients,
 which `mjx.step` has not while it iterates.
@@ -32,11 +31,12 @@ with contextlib.redirect_stdout(io.StringIO()):  # it says twice that its CUDA b
 
 def simulate(packed, tilts, seconds=10.0, timestep=4e-3, friction=1.0, iterations=4,
              ls_iterations=8):
-  """The Outcome ([B, P]) of `body.Packed` bodies released upright and turned by tilts [P, 3].
+  """The Outcome (NumPy, [B, P]) of `body.Packed` bodies released upright, turned by tilts [P, 3].
 
   Tilts are axis times angle in radians; positions are in the bodies' own (scaled) units. The bodies
   are shared out over this process's devices. A world counts as diverged by `native.sound`, and
-  changes no other. `iterations` are those of the Newton solver, `ls_iterations` of its line search.
+  changes no other; in float32, all do at a friction of 0.001. `iterations` are those of the Newton
+  solver, `ls_iterations` those of its line search.
   """
   count = len(packed.hull)
   devices = min(jax.local_device_count(), count)
@@ -49,7 +49,7 @@ def simulate(packed, tilts, seconds=10.0, timestep=4e-3, friction=1.0, iteration
                   jax.config.jax_enable_x64)
   _, found = run(jax.tree.map(shared, packed), jnp.asarray(tilts, float),
                  jnp.array([timestep, friction], float), steps)
-  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], jax.device_get(found))
 
 
 def rollout(body, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=4e-3, friction=1.0, solves=4,
@@ -65,7 +65,7 @@ def rollout(body, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=4e-3, friction=1.0
   mass, inertia = (jax.lax.stop_gradient(jnp.asarray(x, float)) for x in (body.mass, body.inertia))
   with jax.numpy_rank_promotion('allow'):  # MJX needs it
     model, data = _model(hull, mass, inertia, timestep, friction, 1, ls_iterations)
-    step = jax.checkpoint(functools.partial(_solved_step, model, data, solves))
+    step = jax.checkpoint(functools.partial(_solved_step, model, data, solves), prevent_cse=False)
     state = (*released(hull, jnp.asarray(tilt, float)), jnp.zeros_like(hull, shape=6))
     qpos, _, _ = jax.lax.scan(lambda state, _: (step(state), None), state, None,
                               length=max(round(seconds / timestep), 1))[0]
@@ -74,7 +74,7 @@ def rollout(body, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=4e-3, friction=1.0
 
 @functools.lru_cache
 def _compiled(shape, vertices, tilts, iterations, ls_iterations, x64):
-  """`_sweep` over devices: one function for each shape, as `parallel.map` asks."""
+  """The simulation mapped over devices; its own for each shape, as `parallel.map` asks."""
   def sweep(packed, tilts, constants, steps):
     world = lambda item, tilt: _world(item, tilt, *constants, *steps, iterations, ls_iterations)
     with jax.numpy_rank_promotion('allow'):
@@ -152,14 +152,14 @@ def _model(hull, mass, inertia, timestep, friction, iterations, ls_iterations):
 
   What MJX reads of a free body on a plane; other fields are left as in the template.
   """
-  model, data = jax.tree.map(jnp.asarray, _template(len(hull), iterations, ls_iterations,
+  model, data = jax.tree.map(jnp.asarray, _template(iterations, ls_iterations,
                                                     jax.config.jax_enable_x64))
   moments, axes = principal(inertia)
   return with_hull(model, hull).tree_replace({
       'opt.timestep': timestep,
       'geom_friction': model.geom_friction.at[:, 0].set(friction),
       'body_mass': model.body_mass.at[1].set(mass),
-      'body_subtreemass': jnp.full_like(model.body_subtreemass, 1.0) * mass,
+      'body_subtreemass': jnp.stack([mass, mass]),
       'body_inertia': model.body_inertia.at[1].set(moments),
       'body_iquat': model.body_iquat.at[1].set(axes),
       'body_invweight0': model.body_invweight0.at[1, 0].set(1 / mass)}), data
@@ -173,20 +173,21 @@ def principal(inertia):
 
 
 def with_hull(model, hull):
-  """The model with the vertices [V, 3] of its mesh replaced, which lie in a private field of MJX.
+  """The model with other vertices [V, 3] of its mesh, which lie in a private field of MJX.
 
-  Contacts with a plane read nothing but the vertices: faces, normals and edges are not replaced.
+  Contacts with a plane read nothing but the vertices: faces, normals and edges stay as they are.
   """
-  mesh, = model._impl.mesh_convex
-  frame = {'geom_pos': jnp.zeros_like(model.geom_pos),
-           'geom_quat': jnp.zeros_like(model.geom_quat).at[:, 0].set(1.0)}
-  return model.tree_replace({'_impl.mesh_convex': (mesh.replace(vert=hull),), **frame})
+  [mesh] = model._impl.mesh_convex
+  return model.tree_replace({
+      '_impl.mesh_convex': (mesh.replace(vert=hull),),
+      'geom_pos': jnp.zeros_like(model.geom_pos),
+      'geom_quat': jnp.zeros_like(model.geom_quat).at[:, 0].set(1.0)})
 
 
 @functools.lru_cache
-def _template(vertices, iterations, ls_iterations, x64):
-  """(mjx.Model, mjx.Data), in NumPy, to be made into any body of this many hull vertices."""
-  model = ball(vertices)
+def _template(iterations, ls_iterations, x64):
+  """(mjx.Model, mjx.Data), in NumPy, to be made into any body."""
+  model = any_body()
   model.opt.iterations, model.opt.ls_iterations = iterations, ls_iterations
   model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_EULERDAMP  # nothing is damped
   with jax.ensure_compile_time_eval():
@@ -194,12 +195,10 @@ def _template(vertices, iterations, ls_iterations, x64):
     return jax.tree.map(np.asarray, (model, mjx.make_data(model)))
 
 
-def ball(vertices):
-  """The mujoco.MjModel of a ball with this many hull vertices.
+def any_body():
+  """The mujoco.MjModel of a tetrahedron.
 
-  Its inertia is not diagonal: else MuJoCo would mark the off-diagonal ones as absent for good.
+  Its inertia is not diagonal: if it were, MuJoCo would leave the other moments out for good.
   """
-  z = (np.arange(vertices) + 0.5) / vertices * 2 - 1
-  turn = np.arange(vertices) * np.pi * (3 - 5**0.5)
-  hull = np.stack([*((1 - z**2)**0.5 * (np.cos(turn), np.sin(turn))), z], -1)
-  return native.compile_model(Body(hull, 1.0, np.zeros(3), 0.1 * np.ones((3, 3)) + np.eye(3)))
+  hull = np.array([(1.0, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)])
+  return native.compile_model(Body(hull, 1.0, np.zeros(3), np.eye(3) + 0.1))

@@ -7,7 +7,7 @@ def get_config(variant=''):
   c = ConfigDict()
   c.solids = 504  # random solids, the seven kinds in turn
   c.first_seed = 0  # of the solids
-  c.engine = 'all'  # all, or one of mjx, rest, brax_positional, brax_spring
+  c.engine = 'all'  # all, or one of mjx, penalty, rest, brax_positional, brax_spring
   c.seconds = 10.0  # simulated
   c.hull_vertices = 64  # largest padded hull
 

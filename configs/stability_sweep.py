@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 def get_config(variant=''):
   c = ConfigDict()
   c.meshes = ''  # a glob such as 'assets/**/*.glb', or a text file with one path per line
-  c.engine = 'native'  # native, mjx, rest, brax_positional, brax_spring, or all
+  c.engine = 'native'  # native, mjx, penalty, rest, brax_positional, brax_spring, or all
   c.up = 'auto'  # the axis that is up in the files: y, z, or auto (y for GLB and GLTF, else z)
   c.normalize = 'unit_cube'  # unit_cube (largest extent 1), dso, or none
   c.inertia = 'exact'  # of the true solid, or mujoco_legacy for label parity with DSO
   c.density = 1000.0  # mass per cubed unit of length, as simulated
   c.friction = 1.0  # sliding friction of mesh and plane
   c.seconds = 10.0  # simulated
-  c.timestep = 4e-3  # seconds; 0: the engine's own (native 1 ms, mjx 4 ms)
+  c.timestep = 4e-3  # seconds; 0: the engine's own; penalty and brax take at most theirs, 1 or 2 ms
   c.threshold_deg = 20.0  # a mesh that turns less than this stands
   c.hull_vertices = 64  # largest padded hull; native always has the full one
 

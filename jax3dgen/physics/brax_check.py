@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.physics import mjx_batch, native
+from jax3dgen.physics import mjx_batch, worlds
 
 ENGINES = ('positional', 'spring')
 SHARE = 0.25  # of a contact in the positional correction: four add up, and too much gains energy
@@ -30,11 +30,10 @@ def simulate(packed, tilts, engine='positional', seconds=10.0, timestep=1e-3, fr
   """
   if engine not in ENGINES:
     raise ConfigError(f'The engines of brax are {" and ".join(ENGINES)}, not {engine!r}.')
-  total = max(round(seconds / timestep), 1)
   packed = jax.tree.map(lambda x: jnp.asarray(x, float), packed)
   return jax.device_get(_sweep(engine)(
       packed, jnp.asarray(tilts, float), jnp.array([timestep, friction], float),
-      jnp.array([total, -(-total // native.CHECKS)])))
+      worlds.steps(seconds, timestep)))
 
 
 @functools.lru_cache
@@ -43,9 +42,9 @@ def _sweep(engine):
 
   def world(item, tilt, constants, steps):
     system = _system(item, *constants)
-    state = pipeline.init(system, *mjx_batch.released(item.hull, tilt))
+    state = pipeline.init(system, *worlds.released(item.hull, tilt))
     step = lambda state: pipeline.step(system, state, jnp.zeros(0))
-    return mjx_batch.watched(step, state, lambda state: (state.q, state.qd), item, *steps)
+    return worlds.watched(step, state, lambda state: (state.q, state.qd), item, *steps)
 
   @jax.jit
   def sweep(packed, tilts, *settings):

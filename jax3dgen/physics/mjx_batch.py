@@ -7,8 +7,7 @@ within 1 mm of the lowest vertex and at most four of them: lengths are absolute,
 The same step with a fixed number of explicit solver calls (`rollout`) has reverse-mode gradients,
 which `mjx.step` has not while it iterates.
 
-Quaternions are (w, x, y, z); states are those of MuJoCo's free joint: qpos [7] = centre of mass and
-quaternion, qvel [6] = velocity in the world's axes and spin in the body's.
+States (qpos, qvel) are those of `worlds`.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ import mujoco
 import numpy as np
 
 from jax3dgen.core import parallel
-from jax3dgen.physics import native, outcome
+from jax3dgen.physics import native, worlds
 from jax3dgen.physics.body import Body
 
 with contextlib.redirect_stdout(io.StringIO()):  # it says twice that its CUDA backend is missing
@@ -43,12 +42,10 @@ def simulate(packed, tilts, seconds=10.0, timestep=4e-3, friction=1.0, iteration
   shape = devices, -(-count // devices)
   shared = lambda x: jnp.asarray(
       np.resize(x, (shape[0] * shape[1], *x.shape[1:])).reshape(*shape, *x.shape[1:]), float)
-  total = max(round(seconds / timestep), 1)
-  steps = jnp.array([total, -(-total // native.CHECKS)])
   run = _compiled(shape, packed.hull.shape[1], len(tilts), iterations, ls_iterations,
                   jax.config.jax_enable_x64)
   _, found = run(jax.tree.map(shared, packed), jnp.asarray(tilts, float),
-                 jnp.array([timestep, friction], float), steps)
+                 jnp.array([timestep, friction], float), worlds.steps(seconds, timestep))
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], jax.device_get(found))
 
 
@@ -58,18 +55,18 @@ def rollout(body, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=4e-3, friction=1.0
 
   `body` is a `body.Packed` without its leading axis. Differentiable (reverse mode, too) with
   respect to its hull, which is relative to the centre of mass, and thereby to that; mass and
-  inertia count as constants. Gradients are of little use beyond 0.5 s (impacts are chaotic) and,
-  in float32, are not finite now and then.
+  inertia count as constants. Gradients are of little use beyond 0.5 s (impacts are chaotic), and 0
+  where they are not finite, as they are now and then in float32.
   """
-  hull = jnp.asarray(body.hull, float)
+  hull = worlds.guarded(jnp.asarray(body.hull, float))
   mass, inertia = (jax.lax.stop_gradient(jnp.asarray(x, float)) for x in (body.mass, body.inertia))
   with jax.numpy_rank_promotion('allow'):  # MJX needs it
     model, data = _model(hull, mass, inertia, timestep, friction, 1, ls_iterations)
     step = jax.checkpoint(functools.partial(_solved_step, model, data, solves), prevent_cse=False)
-    state = (*released(hull, jnp.asarray(tilt, float)), jnp.zeros_like(hull, shape=6))
+    state = (*worlds.released(hull, jnp.asarray(tilt, float)), jnp.zeros_like(hull, shape=6))
     qpos, _, _ = jax.lax.scan(lambda state, _: (step(state), None), state, None,
                               length=max(round(seconds / timestep), 1))[0]
-  return _end(qpos, body.center)
+  return worlds.end(qpos, body.center)
 
 
 @functools.lru_cache
@@ -87,37 +84,9 @@ def _world(item, tilt, timestep, friction, total, stride, iterations, ls_iterati
   """The Outcome of one body and tilt."""
   model, data = _model(item.hull, item.mass, item.inertia, timestep, friction, iterations,
                        ls_iterations)
-  state = (*released(item.hull, tilt), jnp.zeros_like(item.hull, shape=6))
-  return watched(functools.partial(_step, model, data), state, lambda state: state[:2], item, total,
-                 stride)
-
-
-def watched(step, state, read, item, total, stride):
-  """The Outcome of one world after `total` times `step(state)`, looked at every `stride` steps.
-
-  `read(state)` is (qpos, qvel); `item` is a Packed without its leading axis.
-  """
-  start = read(state)
-
-  def check(k, carry):
-    state, sound = carry
-    state = jax.lax.fori_loop(0, jnp.minimum(stride, total - k * stride), lambda _, s: step(s),
-                              state)
-    return state, sound & native.sound(*read(state), item.hull, item.mass, item.inertia, *start)
-
-  state, sound = jax.lax.fori_loop(0, (total + stride - 1) // stride, check,
-                                   (state, jnp.array(True)))
-  qpos, qvel = read(state)
-  return outcome.of(*_end(qpos, item.center), ~sound, native.resting(qvel, item.hull))
-
-
-def released(hull, tilt):
-  """(qpos, qvel) at rest, turned by `tilt`, the lowest vertex on the plane."""
-  half = 0.5 * jnp.linalg.norm(tilt)
-  quaternion = jnp.concatenate([jnp.cos(half)[None], 0.5 * jnp.sinc(half / jnp.pi) * tilt])
-  height = -(hull @ Rotation.from_quat(jnp.roll(quaternion, -1)).as_matrix()[2]).min()
-  return (jnp.concatenate([jnp.zeros_like(hull, shape=2), height[None], quaternion]),
-          jnp.zeros_like(hull, shape=6))
+  state = (*worlds.released(item.hull, tilt), jnp.zeros_like(item.hull, shape=6))
+  return worlds.watched(functools.partial(_step, model, data), state, lambda state: state[:2], item,
+                        total, stride)
 
 
 def _step(model, data, state):
@@ -139,12 +108,6 @@ def _solved_step(model, data, solves, state):
 
 def _with(data, state):
   return data.replace(qpos=state[0], qvel=state[1], qacc_warmstart=state[2])
-
-
-def _end(qpos, center):
-  """Quaternion and position of the centre of mass, which was released above the plane's origin."""
-  offset = jnp.asarray(center, float) * jnp.array([1.0, 1.0, 0.0])
-  return qpos[3:] / jnp.linalg.norm(qpos[3:]), qpos[:3] + offset
 
 
 def _model(hull, mass, inertia, timestep, friction, iterations, ls_iterations):

@@ -1,8 +1,8 @@
 """Engines behind one call: which of these bodies stand, released upright or tilted?
 
 M bodies, P tilts; every engine gets the same worlds. The engines differ in what they are for:
-`native` (C MuJoCo) is the truth of tables, `mjx` the same physics for accelerators, `rest` has no
-time at all, and brax's two are a second opinion.
+`native` (C MuJoCo) is the truth of tables, `mjx` the same physics for accelerators, `penalty` has
+the cheapest gradients, `rest` has no time at all, and brax's two are a second opinion.
 """
 
 import functools
@@ -14,12 +14,13 @@ import numpy as np
 
 from jax3dgen.core import parallel, rng
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.physics import brax_check, mjx_batch, native_batch, outcome, rest
+from jax3dgen.physics import brax_check, mjx_batch, native_batch, outcome, penalty, rest
 
-# The engine's own time step in seconds; `rest` has none.
-TIMESTEPS = {'native': 1e-3, 'mjx': 4e-3, 'rest': 0.0,
+# The engine's own time step in seconds; `rest` has none, and SMALL ones are stable up to theirs.
+TIMESTEPS = {'native': 1e-3, 'mjx': 4e-3, 'penalty': 2e-3, 'rest': 0.0,
              'brax_positional': 2e-3, 'brax_spring': 1e-3}
 ENGINES = tuple(TIMESTEPS)
+SMALL = ('penalty', 'brax_positional', 'brax_spring')
 WORLDS = 1024  # bodies x tilts of one compiled call on all devices together
 
 
@@ -54,7 +55,8 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
         friction=1.0):
   """`Result` of a `body.Bodies` released under tilts [P, 3] and simulated for `seconds`.
 
-  `timestep` None is the engine's own; `rest` ignores it, `seconds` and `friction` (its bodies never
+  `timestep` None or 0 is the engine's own, of which penalty's and brax's are also the largest that
+  they take, whatever is asked for; `rest` ignores it, `seconds` and `friction` (its bodies never
   slide). Bodies go through in powers of two, up to `WORLDS` worlds at once, so that few
   compilations serve all calls with the same number of tilts and padded hull size.
   """
@@ -62,6 +64,8 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
     raise ConfigError(f'engine={engine!r}: the engines are {", ".join(ENGINES)}.')
   tilts = np.asarray(tilts, np.float32)
   timestep = timestep or TIMESTEPS[engine]
+  if engine in SMALL:
+    timestep = min(timestep, TIMESTEPS[engine])
   if engine == 'native':
     found = native_batch.simulate(bodies, tilts, seconds, timestep, friction)
   else:
@@ -94,6 +98,9 @@ def _compiled(engine, seconds, timestep, friction):
   """(packed, tilts) -> Outcome of an engine; over all devices, where it does not see to that."""
   if engine == 'rest':
     return parallel.split(rest.settle, 1)
+  if engine == 'penalty':
+    return parallel.split(functools.partial(
+        penalty.simulate, seconds=seconds, timestep=timestep, friction=friction), 1)
   if engine == 'mjx':
     return lambda packed, tilts: mjx_batch.simulate(packed, tilts, seconds, timestep, friction)
   kind = engine.removeprefix('brax_')

@@ -1,0 +1,64 @@
+"""What the JAX engines share: how a body is released, watched, and what is said of its end.
+
+A state is that of MuJoCo's free joint: qpos [7] = centre of mass and quaternion (w, x, y, z), qvel
+[6] = velocity in the world's axes and spin in the body's. Functions take one body and one tilt;
+`item` is a `body.Packed` without its leading axis.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.physics import native, outcome, quaternion
+
+
+def released(hull, tilt):
+  """(qpos, qvel) at rest, turned by `tilt` (axis times radians), the lowest vertex on the plane."""
+  turn = quaternion.from_vector(tilt)
+  height = -(hull @ quaternion.matrix(turn)[2]).min()
+  return (jnp.concatenate([jnp.zeros_like(hull, shape=2), height[None], turn]),
+          jnp.zeros_like(hull, shape=6))
+
+
+def watched(step, state, read, item, total, stride):
+  """The Outcome of one world after `total` times `step(state)`, looked at every `stride` steps.
+
+  `read(state)` is (qpos, qvel). A world counts as diverged by `native.sound`.
+  """
+  start = read(state)
+
+  def check(k, carry):
+    state, sound = carry
+    state = jax.lax.fori_loop(0, jnp.minimum(stride, total - k * stride), lambda _, s: step(s),
+                              state)
+    return state, sound & native.sound(*read(state), item.hull, item.mass, item.inertia, *start)
+
+  state, sound = jax.lax.fori_loop(0, (total + stride - 1) // stride, check,
+                                   (state, jnp.array(True)))
+  qpos, qvel = read(state)
+  return outcome.of(*end(qpos, item.center), ~sound, native.resting(qvel, item.hull))
+
+
+def steps(seconds, timestep):
+  """[total, stride]: how many steps these seconds are, and how many there are between two looks."""
+  total = max(round(seconds / timestep), 1)
+  return jnp.array([total, -(-total // native.CHECKS)])
+
+
+def end(qpos, center):
+  """Quaternion and position of the centre of mass, which was released above the plane's origin."""
+  offset = jnp.asarray(center, float) * jnp.array([1.0, 1.0, 0.0])
+  return qpos[3:] / jnp.linalg.norm(qpos[3:]), qpos[:3] + offset
+
+
+@jax.custom_vjp
+def guarded(tree):
+  """The tree; gradients through it are 0 where any part of them is not finite."""
+  return tree
+
+
+def _zeroed(_, gradient):
+  finite = jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(gradient)]))
+  return (jax.tree.map(lambda x: jnp.where(finite, x, jnp.zeros_like(x)), gradient),)
+
+
+guarded.defvjp(lambda tree: (tree, None), _zeroed)

@@ -9,7 +9,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Mesh
 from jax3dgen.physics import body, sweep
 
-PLAIN = ('native', 'mjx', 'rest')
+PLAIN = ('native', 'mjx', 'penalty', 'rest')
 
 
 def mesh_of(surface):
@@ -48,6 +48,38 @@ def test_chunks_and_order_make_no_difference(engine, monkeypatch):
   parts = sweep.run(bodies(), TILTS, engine, seconds=0.5)
   for a, b in zip(whole, parts, strict=True):
     np.testing.assert_allclose(a, b, atol=1e-2)  # float32, in other orders
+
+
+def turned(surface, degrees, axis):
+  return mesh_of(surface.copy().apply_transform(
+      trimesh.transformations.rotation_matrix(np.deg2rad(degrees), axis)))
+
+
+@pytest.mark.parametrize('engine', PLAIN)
+def test_engines_agree_on_what_touches_at_a_vertex_or_has_tipped(engine):
+  box, cone = trimesh.creation.box((0.5, 1.0, 1.0)), trimesh.creation.cone(0.5, 0.5)
+  shapes = [turned(box, 40, (0, 1, 0)),  # on an edge, beyond its critical angle
+            turned(box, 10, (1, 2, 0)),  # on a corner, falls back on its foot
+            turned(box, 50, (1, 2, 0)),  # on a corner, tips over
+            turned(cone, 100, (1, 0, 0)),  # falls on by 35 degrees onto its side
+            turned(cone, 0, (1, 0, 0))]
+  found = sweep.run(body.pack(shapes), np.zeros((1, 3), np.float32), engine, seconds=5.0)
+  np.testing.assert_array_equal(found.stable[:, 0], [False, True, False, False, True])
+
+
+def test_one_poisoned_world_of_thousands_changes_no_other():
+  poles = [mesh_of(trimesh.creation.box((0.04 + 0.001 * i, 0.3, 1.0))) for i in range(64)]
+  bodies, tilts = body.pack(poles), sweep.tilts(64, 6.0, jax.random.key(0))
+  clean = sweep.run(bodies, tilts, 'rest')
+  [(index, packed)] = bodies.buckets
+  hull = np.array(packed.hull)
+  hull[33, 2] = np.nan
+  found = sweep.run(bodies._replace(buckets=((index, packed.replace(hull=hull)),)), tilts, 'rest')
+  others = np.arange(64) != 33
+  assert found.diverged[33].all() and not found.stable[33].any()
+  assert found.diverged.sum() == 64 and 0 < clean.stable.mean() < 1
+  for a, b in zip(clean, found, strict=True):
+    np.testing.assert_array_equal(a[others], b[others])
 
 
 def test_tilts_are_horizontal_bounded_and_seeded():

@@ -93,14 +93,16 @@ def _batched(bodies, tilts, engine, seconds, timestep, friction):
       *parts)
 
 
-@functools.cache
+_split = functools.cache(parallel.split)  # one compilation for all durations
+
+
 def _compiled(engine, seconds, timestep, friction):
   """(packed, tilts) -> Outcome of an engine; over all devices, where it does not see to that."""
   if engine == 'rest':
-    return parallel.split(rest.settle, 1)
+    return _split(rest.settle, 1)
   if engine == 'penalty':
-    return parallel.split(functools.partial(
-        penalty.simulate, seconds=seconds, timestep=timestep, friction=friction), 1)
+    call = _split(penalty.simulate, 4)
+    return lambda packed, tilts: call(packed, tilts, seconds, timestep, friction)
   if engine == 'mjx':
     return lambda packed, tilts: mjx_batch.simulate(packed, tilts, seconds, timestep, friction)
   kind = engine.removeprefix('brax_')

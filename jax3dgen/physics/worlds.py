@@ -40,8 +40,8 @@ def watched(step, state, read, item, total, stride):
 
 def steps(seconds, timestep):
   """[total, stride]: how many steps these seconds are, and how many there are between two looks."""
-  total = max(round(seconds / timestep), 1)
-  return jnp.array([total, -(-total // native.CHECKS)])
+  total = jnp.maximum(jnp.round(jnp.asarray(seconds / timestep)), 1).astype(int)
+  return jnp.stack([total, -(-total // native.CHECKS)])
 
 
 def end(qpos, center):

@@ -208,9 +208,9 @@ def comments(text):
   for node in ast.walk(ast.parse(text)):
     if not isinstance(node, ast.Assign):
       continue
-    if isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == 'DEFAULTS':
-      found |= {f'distill.{key.value}': remarks[key.lineno] for key in node.value.keys
-                if key.lineno in remarks}
+    if ast.unparse(node.targets[0]) == 'DEFAULTS':
+      found |= {f'distill.{key.value}': remarks[key.lineno] for part in ast.walk(node.value)
+                if isinstance(part, ast.Dict) for key in part.keys if key.lineno in remarks}
     if not isinstance(node.targets[0], ast.Attribute):
       continue
     name = ast.unparse(node.targets[0]).partition('.')[2]
@@ -220,8 +220,9 @@ def comments(text):
   return found
 
 
-def objective_file(config):
-  """[the file of the objective that config.distill.name names], or []."""
+def objective_files(config):
+  """The file of the objective that config.distill.name names, and those of the objectives of
+  jax3dgen.distill whose DEFAULTS it takes over."""
   if 'distill' not in config:
     return []
   for name in (f'jax3dgen.distill.{config.distill.name}', config.distill.name):
@@ -230,8 +231,18 @@ def objective_file(config):
     except (ModuleNotFoundError, ValueError):
       continue
     if spec and spec.origin:
-      return [spec.origin]
+      return _with_inherited(pathlib.Path(spec.origin))
   return []
+
+
+def _with_inherited(path):
+  from jax3dgen import distill
+  names = [ast.unparse(part.value) for node in ast.walk(ast.parse(path.read_text('utf-8')))
+           if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'DEFAULTS'
+           for part in ast.walk(node.value)
+           if isinstance(part, ast.Attribute) and part.attr == 'DEFAULTS']
+  others = [pathlib.Path(distill.__path__[0]) / f'{name}.py' for name in names]
+  return [path, *(file for other in others for file in _with_inherited(other))]
 
 
 def explanations(module, config):
@@ -243,7 +254,7 @@ def explanations(module, config):
     if getattr(function, '__name__', '') == 'default_config':
       files.append(inspect.getsourcefile(function))
   found = {}
-  for file in dict.fromkeys([*objective_file(config), *files]):
+  for file in dict.fromkeys([*objective_files(config), *files]):
     for name, remark in comments(pathlib.Path(file).read_text(encoding='utf-8')).items():
       found.setdefault(name, remark)
   return found

@@ -74,7 +74,10 @@ class Cond:
 
 @struct.dataclass
 class Prompt:
-  """A prompt embedded once per run: a condition row (no batch axis) for each use."""
+  """A prompt embedded once per run: a condition row (no batch axis) for each use.
+
+  `source` is the prompt with the flaws of renders added, `negative` those flaws alone.
+  """
   main: Any
   front: Any
   side: Any
@@ -82,6 +85,7 @@ class Prompt:
   overhead: Any
   null: Any
   negative: Any
+  source: Any
 
 
 @struct.dataclass

@@ -14,9 +14,10 @@ NEGATIVE = ', '.join(DEGRADATIONS[1:])
 
 def view_prompts(prompt):
   """The texts of `core.types.Prompt` by name: the prompt, its view-dependent forms, the empty
-  prompt of classifier-free guidance, and the negative one. Refuses a prompt without words."""
+  prompt of classifier-free guidance, the negative one, and the prompt with those flaws. Refuses a
+  prompt without words."""
   if not words.split(prompt):
     raise ConfigError("The prompt is empty; say what to make, for example 'a red bear'.")
   front, side, back, overhead = (f'{prompt}, {phrase}' for phrase in VIEW_PHRASES[1:])
   return {'main': prompt, 'front': front, 'side': side, 'back': back, 'overhead': overhead,
-          'null': '', 'negative': NEGATIVE}
+          'null': '', 'negative': NEGATIVE, 'source': f'{prompt}, {NEGATIVE}'}

@@ -22,6 +22,7 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import base as priors
 
+HELPERS = ('__init__', 'base', 'critic', 'rectifier')  # files here that are no objectives
 OVERHEAD = jnp.pi / 3  # above this elevation a view is from overhead (threestudio's 60 degrees)
 
 
@@ -72,6 +73,12 @@ def rows(view):
   return jax.tree.map(pick, prompt.front, prompt.side, prompt.back, prompt.overhead)
 
 
+def sector(view, count):
+  """Which of `count` equal sectors [B] the cameras are in: centred on azimuth 0, front, then on."""
+  turn = 2 * jnp.pi / count
+  return jnp.floor((view.camera.azimuth + 0.5 * turn) / turn).astype(jnp.int32) % count
+
+
 def repeat(row, batch):
   """A condition row without batch axis as [batch, ...]."""
   return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch,) + leaf.shape), row)
@@ -91,6 +98,25 @@ def guided(prior, params, x_t, t, view, scale):
   return view.guide(prior, params, x_t, t, view, scale)
 
 
+def noised(key, view, prior):
+  """(x_t, eps) [B, h, w, c] of the renders at their noise levels, with fresh noise."""
+  eps = jax.random.normal(key, view.x0.shape)
+  return noise_to(prior, view.x0, view.t, eps), eps
+
+
+def predict_rows(prior, params, x_t, t, *conditions):
+  """The noise predictions [B, h, w, c] at x_t under several conditions, in one call."""
+  count = len(conditions)
+  tile = lambda x: jnp.concatenate([x] * count)
+  stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *conditions)
+  return jnp.split(prior.predict(params, tile(x_t), tile(t), stacked), count)
+
+
+def residual(g):
+  """The metrics that every objective reports of its direction g."""
+  return {'residual': jnp.abs(g).mean()}
+
+
 def surrogate(x0, g):
   """A scalar whose gradient with respect to x0 is g."""
   return jnp.vdot(jax.lax.stop_gradient(g), x0)
@@ -104,7 +130,7 @@ def load(name):
   that it reads from `config.distill`. ConfigError where there is no such objective.
   """
   own = sorted(p.stem for p in pathlib.Path(__file__).parent.glob('*.py')
-               if p.stem not in ('__init__', 'base'))
+               if p.stem not in HELPERS)
   if not re.fullmatch(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*', name):
     raise ConfigError(f'config.distill.name={name!r} is no module name.')
   target = f'{__package__}.{name}' if name in own else name

@@ -7,7 +7,6 @@ it is turned back into noise. For w = sigma this reads g = alpha (x_0 - clip(x_h
 then not ask for colours that no image has. It is meant for pixel priors, whose range is known.
 """
 
-import jax
 import jax.numpy as jnp
 
 from jax3dgen.core.errors import ConfigError
@@ -43,13 +42,12 @@ def clip_noise(prior, x_t, t, eps):
 
 
 def direction(key, view, prior, params, state, cfg):
-  eps = jax.random.normal(key, view.x0.shape)
-  x_t = base.noise_to(prior, view.x0, view.t, eps)
+  x_t, eps = base.noised(key, view, prior)
   eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
   if cfg.clip:
     eps_hat = clip_noise(prior, x_t, view.t, eps_hat)
   g = weight(cfg.weighting, prior, view.t, view.x0) * (eps_hat - eps)
-  return g, state, {'residual': jnp.abs(g).mean()}
+  return g, state, base.residual(g)
 
 
 DISTILLATION = base.stateless(direction)

@@ -54,3 +54,33 @@ def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=N
   t = jnp.broadcast_to(grid[-1], shape[:1])
   x0 = base.x0_from_eps(schedule, x, t, predict(x, t))
   return x0 if clip is None else jnp.clip(x0, -clip, clip)
+
+
+def invert(key, schedule, predict, x0, t, steps, eta=0.0, renoise=0):
+  """x_t [B, ...] from which DDIM would come back to x0 [B, ...], for levels t [B].
+
+  `steps` even steps from the lowest safe level upwards (x0 counts as the sample there), with
+  predict(x [B, ...], t [B]) -> eps. `eta` > 0 adds part of the noise of each step afresh (JSD's
+  code: 0.3). With `renoise` > 0 each step is made consistent with the prediction at its own end by
+  as many fixed-point iterations (ReNoise, Garibi et al. 2024, without its averaging).
+  """
+  low = schedule.safe_range[0]
+
+  def step(x, i):
+    now, later = (low + (t - low) * share for share in (i / steps, (i + 1) / steps))
+    noise = jax.random.normal(jax.random.fold_in(key, i.astype(jnp.int32)), x.shape)
+    alpha, sigma = base.coefficients(schedule, now, x)
+    alpha_next, sigma_next = base.coefficients(schedule, later, x)
+    ratio = jnp.minimum((alpha_next * sigma) / (alpha * sigma_next), 1.0)
+    fresh = eta * sigma_next * jnp.sqrt(1.0 - ratio**2)
+
+    def move(eps):
+      clean = base.x0_from_eps(schedule, x, now, eps)
+      return (alpha_next * clean + jnp.sqrt(sigma_next**2 - fresh**2) * eps + fresh * noise)
+
+    found = move(predict(x, now))
+    for _ in range(renoise):
+      found = move(predict(found, later))
+    return found, None
+
+  return jax.lax.scan(step, x0, jnp.arange(steps, dtype=x0.dtype))[0]

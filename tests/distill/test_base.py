@@ -11,7 +11,7 @@ from tests import gaussian
 
 def prompt_of_rows():
   row = lambda value: jnp.full((2,), value, jnp.float32)
-  return Prompt(row(0), row(1), row(2), row(3), row(4), row(5), row(6))
+  return Prompt(*map(row, range(8)))
 
 
 @pytest.mark.parametrize('azimuth_deg, elevation_deg, row', [

@@ -32,7 +32,7 @@ class Setup:
     self.cfg = FrozenConfigDict(config)
     self.prior, self.params = gaussian.prior(0.3, 0.02)
     zero = jnp.float32(0)
-    self.prompt = Prompt(*[zero] * 7)
+    self.prompt = Prompt(*[zero] * 8)
     self.field = distill.build_field(self.cfg)
     self.distillation = distillation
     shapes = jax.eval_shape(self.field.init, jax.random.key(0))

@@ -1,0 +1,89 @@
+"""Jensen-Shannon score distillation (paper 003).
+
+The render is inverted to x_t under the prompt; a 'minority' sample is made of its clean estimate,
+xbar_0 = x0_hat(x_t), by noising it again, and the prediction there is the control variate.
+
+`variant`:
+- 'eq12', the paper's Eq. 12: g = w alpha / sigma (eps_guided(x_t) - eps_guided(xbar_t)). With
+  minority = False, the ablation of Figure 6, the control variate is the noise that the inversion
+  found.
+- 'targets', what the authors' code computes: two attractions, g = (x_0 - x0_hat(x_t))
+  + minority_weight (x_0 - x0_hat(xbar_t)), where eps_guided(xbar_t) has the other sign.
+- `exact(log_density)` makes the objective whose discriminator is known, for toys: Eqs. 8 and 9 with
+  log(p / q) are the reverse KL divergence; the pathwise gradient of JSD is half the discriminator
+  D* = p / (p + q) times that.
+
+`minority_noise`: 'fresh' as in the paper, or 'shared', the noise that the inversion found: only
+then are the prediction and its control variate correlated on an exact score (docs/methods.md).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.stats import norm
+
+from jax3dgen.core import rng
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.distill import base, sdi, sds
+from jax3dgen.prior import base as priors
+
+DEFAULTS = {
+    'guidance': 13.5,  # classifier-free guidance scale of both predictions
+    'variant': 'eq12',  # eq12 (the paper) or targets (the authors' code)
+    'minority': True,  # use the minority sample; False: the ablation without it
+    'minority_noise': 'fresh',  # fresh (the paper) or shared
+    'minority_weight': 1.0,  # of the second attraction of targets
+    'inversion_guidance': 1.0,  # of the inversion; the authors' code has -13.5
+    'inversion_steps': 10,  # from the clean render to t
+    'eta': 0.0,  # share of fresh noise in the inversion; the authors' code has 0.3
+    'renoise': 0,  # fixed-point iterations of an inversion step
+    'weighting': 'sds',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
+}
+
+
+def direction(key, view, prior, params, state, cfg):
+  for name, known in (('variant', ('eq12', 'targets')), ('minority_noise', ('fresh', 'shared'))):
+    if cfg[name] not in known:
+      raise ConfigError(f'config.distill.{name}={cfg[name]!r} is none of {", ".join(known)}.')
+  clean = lambda x, eps: priors.x0_from_eps(prior.schedule, x, view.t, eps)
+  guided = lambda x: base.guided(prior, params, x, view.t, view, cfg.guidance)
+  x_t = sdi.inverted(key, view, prior, params, cfg, cfg.renoise)
+  found = priors.eps_from_x0(prior.schedule, x_t, view.t, view.x0)
+  high = guided(x_t)
+  low = found
+  if cfg.minority:
+    drawn = jax.random.normal(rng.stream(key, 'minority'), x_t.shape)
+    noise = found if cfg.minority_noise == 'shared' else drawn
+    xbar_t = base.noise_to(prior, clean(x_t, high), view.t, noise)
+    low = guided(xbar_t)
+  if cfg.variant == 'eq12':
+    alpha, sigma = priors.coefficients(prior.schedule, view.t, x_t)
+    g = sds.weight(cfg.weighting, prior, view.t, x_t) * alpha / sigma * (high - low)
+  else:
+    g = view.x0 - clean(x_t, high)
+    if cfg.minority:
+      g = g + cfg.minority_weight * (view.x0 - clean(xbar_t, low))
+  return g, state, base.residual(g)
+
+
+def exact(log_density, saturating=True):
+  """The objective with the discriminator D* = p / (p + q) of q(x_t | x_0) and p(x_t | prompt).
+
+  log_density(params, x_t, t, cond) -> [B] is that of the prior. g = w D* / 2 (eps_hat - eps): the
+  pathwise gradient of JSD in x_0, times w sigma / alpha. `saturating` False is that of the loss
+  -log D with D* held fixed, with 1 - D* for D* / 2.
+  """
+  def direction(key, view, prior, params, state, cfg):
+    x_t, eps = base.noised(key, view, prior)
+    cond = base.rows(view)
+    eps_hat = prior.predict(params, x_t, view.t, cond)
+    _, sigma = priors.coefficients(prior.schedule, view.t, x_t)
+    log_p = log_density(params, x_t, view.t, cond)
+    log_q = norm.logpdf(eps).sum((1, 2, 3)) - eps[0].size * jnp.log(sigma).ravel()
+    share = jax.nn.sigmoid(log_p - log_q)
+    share = priors.broadcast(0.5 * share if saturating else 1.0 - share, x_t)
+    g = sds.weight(cfg.weighting, prior, view.t, x_t) * share * (eps_hat - eps)
+    return g, state, base.residual(g)
+  return base.stateless(direction)
+
+
+DISTILLATION = base.stateless(direction)

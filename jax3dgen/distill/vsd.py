@@ -1,0 +1,37 @@
+"""Variational score distillation (ProlificDreamer, Wang et al. 2023; RecDreamer Eq. 6).
+
+g = w(t) (eps_guided(x_t) - eps_critic(x_t, camera)): where SDS subtracts the noise that was drawn,
+VSD subtracts what a critic (`distill.critic`), trained on the renders, finds in them.
+"""
+
+import jax.numpy as jnp
+
+from jax3dgen.distill import base, critic, sds
+
+DEFAULTS = critic.DEFAULTS | {
+    'guidance': 4.0,  # classifier-free guidance scale; the paper's is 7.5
+    'weighting': 'sigma',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
+    'clip': True,  # clip the clean estimate to the range of images
+}
+
+
+def init(key, params, cfg):
+  return base.DistillState({}, critic.init(key, params, cfg))
+
+
+def direction(key, view, prior, params, state, cfg, entropy=0.0):
+  """`entropy` is ESD's share of the critic without a camera; 0 is VSD."""
+  x_t, _ = base.noised(key, view, prior)
+  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
+  if cfg.clip:
+    eps_hat = sds.clip_noise(prior, x_t, view.t, eps_hat)
+  cond, seen = base.repeat(view.prompt.main, len(x_t)), critic.cameras(view)
+  of = lambda cameras: critic.predict(state.trainable, prior, params, x_t, view.t, cond, cameras)
+  eps_critic = of(seen)
+  if entropy:
+    eps_critic = (1 - entropy) * eps_critic + entropy * of(jnp.zeros_like(seen))
+  g = sds.weight(cfg.weighting, prior, view.t, x_t) * (eps_hat - eps_critic)
+  return g, state, base.residual(g)
+
+
+DISTILLATION = base.Distillation(init, direction, critic.fit)

@@ -1,0 +1,64 @@
+"""Priors whose score is known exactly: mixtures of isotropic Gaussians, for oracles and toys.
+
+x_0 is drawn from component k with probability weights[k] and then from N(means[k], stds[k]^2 I), so
+x_t is a mixture, too, and the best noise prediction is -sigma(t) grad log p_t(x_t). Samples are
+shaped [B, 1, 1, D]; the condition is an int32 [B]: a component, or -1 for the whole mixture.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.prior import base, schedule
+
+
+def mixture(means, stds, weights, noise=schedule.COSINE):
+  """(Prior, params) of a mixture: means [K, D], stds [K], weights [K] (normalised here)."""
+  weights = jnp.asarray(weights, jnp.float32)
+  params = {'means': jnp.asarray(means, jnp.float32), 'stds': jnp.asarray(stds, jnp.float32),
+            'log_weights': jnp.log(weights / weights.sum())}
+
+  def predict(params, x_t, t, cond):
+    alpha, sigma = noise.alpha(t), noise.sigma(t)
+    variance = alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2  # [B, K]
+    away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+    share = jax.nn.softmax(_log_terms(params, noise, x_t, t, cond), -1)
+    eps = sigma[:, None] * jnp.sum((share / variance)[..., None] * away, 1)
+    return eps.reshape(x_t.shape)
+
+  prior = base.Prior(
+      init=lambda key: params, embed=lambda params, ids: ids, predict=predict,
+      encode=lambda params, image: image, decode=lambda params, x0: x0, schedule=noise)
+  return prior, params
+
+
+def log_density(prior, params, x_t, t, cond):
+  """log p_t(x_t | cond) [B] of x_t [B, 1, 1, D] at t [B] under a mixture prior."""
+  return jax.nn.logsumexp(_log_terms(params, prior.schedule, x_t, t, cond), -1)
+
+
+def posterior(prior, params, x_t, t):
+  """p_t(k | x_t) [B, K]: which component of the whole mixture x_t comes from."""
+  whole = jnp.full(x_t.shape[:1], -1, jnp.int32)
+  return jax.nn.softmax(_log_terms(params, prior.schedule, x_t, t, whole), -1)
+
+
+def sample(key, params, cond):
+  """Clean samples [B, 1, 1, D] for conditions [B]."""
+  which, noise = jax.random.split(key)
+  drawn = jax.random.categorical(which, params['log_weights'], shape=cond.shape)
+  k = jnp.where(cond < 0, drawn, cond)
+  eps = jax.random.normal(noise, cond.shape + params['means'].shape[1:])
+  return (params['means'][k] + params['stds'][k][:, None] * eps)[:, None, None, :]
+
+
+def _log_terms(params, noise, x_t, t, cond):
+  """log of weight times density of every component [B, K]; -inf for those that cond excludes."""
+  alpha, sigma = noise.alpha(t), noise.sigma(t)
+  variance = alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2
+  away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+  size = params['means'].shape[1]
+  log_normal = -0.5 * (jnp.sum(away**2, -1) / variance + size * jnp.log(2 * jnp.pi * variance))
+  own = jnp.arange(len(params['stds']))[None] == cond[:, None]
+  log_prior = jnp.where(cond[:, None] < 0, params['log_weights'][None],
+                        jnp.where(own, 0.0, -jnp.inf))
+  return log_prior + log_normal

@@ -1,0 +1,215 @@
+"""Every objective on a Gaussian prior, whose predictions are known, against its formula by hand.
+
+Numbers such as 'oracle 4' are those of the project's list of test oracles for score distillation.
+"""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+from scipy import stats
+
+from jax3dgen.distill import base, csd, hifa, ism, jsd, nfsd, sdi, sds, sds_bridge, sjc
+from jax3dgen.prior import gaussian as mixtures
+from jax3dgen.prior import sampler
+from tests import gaussian
+
+MEAN, STD, COND, NEGATIVE, SOURCE, T = 0.2, 0.7, 0.5, -0.3, -0.1, 0.6
+ALPHA, SIGMA = np.cos(0.5 * np.pi * T), np.sin(0.5 * np.pi * T)
+VARIANCE = ALPHA**2 * STD**2 + SIGMA**2
+PRIOR, PARAMS = gaussian.prior(MEAN, STD)
+X0 = np.float32(np.random.default_rng(0).normal(size=(3, 4, 4, 1)))
+
+
+def predicted(x, shift=0.0, alpha=ALPHA, sigma=SIGMA):
+  """The prior's noise prediction, in NumPy."""
+  return sigma * (x - alpha * (MEAN + shift)) / (alpha**2 * STD**2 + sigma**2)
+
+
+def directed(module, x0=X0, key=0, t=T, step=0, **fields):
+  """g of an objective with its defaults but for `fields`."""
+  view = gaussian.view(jnp.asarray(x0), t, base.classifier_free, shift=COND, negative=NEGATIVE,
+                       source=SOURCE, step=step)
+  cfg = ConfigDict(module.DEFAULTS | fields)
+  state = base.DistillState({}, {})
+  g, after, _ = module.direction(jax.random.key(key), view, PRIOR, PARAMS, state, cfg)
+  assert after is state
+  return np.asarray(g)
+
+
+def mean_of(module, away, **fields):
+  """(mean, its standard error) of g at a render `away` from the prior's mean."""
+  g = directed(module, np.full((4000, 2, 2, 1), MEAN + away, np.float32), **fields)
+  return g.mean(), g.std() / np.sqrt(g.size) + 1e-6
+
+
+def test_sjc_has_the_mean_of_sds_with_and_without_its_noise():
+  guided = ALPHA * SIGMA * (0.4 - 4.0 * COND) / VARIANCE
+  for centered in (True, False):
+    found, error = mean_of(sjc, 0.4, centered=centered)
+    assert abs(found - guided) < 3 * error
+  np.testing.assert_allclose(directed(sjc), directed(sds, weighting='uniform', clip=False),
+                             rtol=1e-5)
+
+
+@pytest.mark.parametrize('negative', [0.0, 1.5])
+def test_csd_is_the_classifier_alone(negative):
+  per = SIGMA * ALPHA / VARIANCE
+  expected = SIGMA**2 * (-4.0 * per * COND + negative * per * NEGATIVE)
+  np.testing.assert_allclose(directed(csd, negative=negative, weighting='sds'), expected, rtol=1e-4)
+
+
+def test_nfsd_at_high_and_low_noise():
+  expected = SIGMA**2 * SIGMA * ALPHA / VARIANCE * (-7.5 * COND + NEGATIVE)
+  np.testing.assert_allclose(directed(nfsd), expected, rtol=1e-4)
+  alpha, sigma = np.cos(0.05 * np.pi), np.sin(0.05 * np.pi)
+  found, error = mean_of(nfsd, 0.4, t=0.1)
+  variance = alpha**2 * STD**2 + sigma**2
+  assert abs(found - sigma**2 * sigma * alpha / variance * (-7.5 * COND + 0.4)) < 3 * error
+
+
+def test_hifa_repeats_the_residual_in_image_space():
+  plain = directed(sds, weighting='sds', clip=False)
+  np.testing.assert_allclose(directed(hifa, image_weight=0.5), 1.5 * plain, rtol=1e-3, atol=1e-5)
+  np.testing.assert_allclose(directed(hifa, image_weight=0.0), plain, rtol=1e-3, atol=1e-5)
+
+
+def test_bridge_is_sds_first_and_then_leads_from_the_source():
+  first = directed(sds_bridge, step=959)
+  np.testing.assert_allclose(first, directed(sds, clip=False), rtol=1e-4, atol=1e-6)
+  expected = -4.0 * SIGMA * SIGMA * ALPHA / VARIANCE * (COND - SOURCE)
+  for step in (960, 961, 5000):  # a run that resumes beyond the switch is in stage 2, too
+    np.testing.assert_allclose(directed(sds_bridge, step=step), expected, rtol=1e-4)
+
+
+def inverted(x, steps, t=T, scale=0.0):
+  """DDIM inversion under guidance `scale`, in NumPy."""
+  low = PRIOR.schedule.safe_range[0]
+  levels = low + (t - low) * np.arange(steps + 1) / steps
+  for now, later in zip(levels[:-1], levels[1:], strict=True):
+    alpha, sigma = np.cos(0.5 * np.pi * now), np.sin(0.5 * np.pi * now)
+    eps = predicted(x, scale * COND, alpha, sigma)
+    x = (np.cos(0.5 * np.pi * later) * (x - sigma * eps) / alpha
+         + np.sin(0.5 * np.pi * later) * eps)
+  return x
+
+
+def test_ism_compares_two_points_of_one_trajectory():
+  s = T - 0.05
+  x_s = inverted(X0, 3, s)
+  alpha, sigma = np.cos(0.5 * np.pi * s), np.sin(0.5 * np.pi * s)
+  eps_s = predicted(x_s, 0.0, alpha, sigma)
+  x_t = ALPHA * (x_s - sigma * eps_s) / alpha + SIGMA * eps_s
+  expected = SIGMA**2 * (predicted(x_t, 7.5 * COND) - eps_s)
+  np.testing.assert_allclose(directed(ism), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_sdi_moves_to_the_guided_estimate_of_the_inverted_render():
+  x_t = inverted(X0, 10, scale=-7.5)
+  expected = X0 - (x_t - SIGMA * predicted(x_t, 7.5 * COND)) / ALPHA
+  np.testing.assert_allclose(directed(sdi, eta=0.0), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_jsd_without_the_minority_sample_and_with_shared_noise():
+  x_t = inverted(X0, 10, scale=1.0)
+  noise, high = (x_t - ALPHA * X0) / SIGMA, predicted(x_t, 13.5 * COND)
+  w = SIGMA**2 * ALPHA / SIGMA
+  np.testing.assert_allclose(directed(jsd, minority=False), w * (high - noise), rtol=1e-3,
+                             atol=1e-4)
+  xbar_t = x_t - SIGMA * high + SIGMA * noise
+  np.testing.assert_allclose(directed(jsd, minority_noise='shared'),
+                             w * (high - predicted(xbar_t, 13.5 * COND)), rtol=1e-3, atol=1e-4)
+
+
+def test_mean_of_jsd_with_fresh_noise():
+  # Oracle 6: the mean prediction at the minority sample is that at its centre.
+  found, error = mean_of(jsd, 0.4)
+  x_t = inverted(np.array(MEAN + 0.4), 10, scale=1.0)
+  high = predicted(x_t, 13.5 * COND)
+  expected = SIGMA * ALPHA * (high - predicted(x_t - SIGMA * high, 13.5 * COND))
+  assert abs(found - expected) < 3 * error
+
+
+def test_targets_of_jsd_are_twice_sdi_plus_the_second_residual():
+  # Oracle 6: (z - h) + (z - l) = 2 (z - h) + sigma / alpha (eps_2 - eps_fresh).
+  fields = {'variant': 'targets', 'minority_noise': 'shared'}
+  x_t = inverted(X0, 10, scale=1.0)
+  noise, high = (x_t - ALPHA * X0) / SIGMA, predicted(x_t, 13.5 * COND)
+  first = X0 - (x_t - SIGMA * high) / ALPHA
+  low = predicted(x_t - SIGMA * high + SIGMA * noise, 13.5 * COND)
+  np.testing.assert_allclose(directed(jsd, **fields), 2 * first + SIGMA / ALPHA * (low - noise),
+                             rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(directed(jsd, variant='targets', minority=False), first, rtol=1e-3,
+                             atol=1e-4)
+
+
+def divergence(mean, width, spread):
+  """JSD of N(mean, width^2) and N(0, spread^2) by quadrature."""
+  x = np.linspace(-15, 15, 60_001)
+  q, p = stats.norm.pdf(x, mean, width), stats.norm.pdf(x, 0, spread)
+  term = lambda a: np.where(a > 0, a * np.log(np.where(a > 0, 2 * a / (p + q), 1.0)), 0.0)
+  return 0.5 * np.trapezoid(term(p) + term(q), x)
+
+
+@pytest.mark.parametrize('saturating', [True, False])
+def test_exact_jsd_is_the_gradient_of_the_divergence(saturating):
+  # Oracle 17, for q(x_t | x_0) and p(x_t).
+  prior, params = mixtures.mixture([[0.0]], [1.0], [1.0])
+  log_density = lambda params, x, t, cond: mixtures.log_density(prior, params, x, t, cond)
+  objective = jsd.exact(log_density, saturating)
+  x0 = 0.9
+  view = gaussian.view(jnp.full((200_000, 1, 1, 1), x0), T, base.classifier_free)
+  zero = jnp.int32(0)
+  view = view.replace(prompt=jax.tree.map(lambda _: zero, view.prompt))
+  g, _, _ = objective.direction(jax.random.key(0), view, prior, params, base.DistillState({}, {}),
+                                ConfigDict({'weighting': 'uniform'}))
+  found, error = g.mean() / SIGMA, g.std() / np.sqrt(g.size) / SIGMA
+  h = 1e-4
+  slope = lambda f: (f(ALPHA * x0 + h) - f(ALPHA * x0 - h)) / (2 * h)
+  if saturating:
+    expected = slope(lambda m: divergence(m, SIGMA, 1.0))
+  else:  # E_q[(1 - D*) (s_q - s_p)] by quadrature
+    x = np.linspace(-15, 15, 60_001)
+    q, p = stats.norm.pdf(x, ALPHA * x0, SIGMA), stats.norm.pdf(x)
+    residual = -(x - ALPHA * x0) / SIGMA**2 + x
+    expected = np.trapezoid(q * (1 - p / (p + q)) * residual, x)
+  assert abs(found - expected) < 3 * error
+
+
+def test_inversion_turns_by_the_angle_of_each_step():
+  # Oracle 7: under N(0, 1), every DDIM step multiplies by cos(phi' - phi), phi = arccos alpha.
+  prior, params = gaussian.prior(0.0, 1.0)
+  predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
+  x0 = jnp.ones((1, 1, 1, 1))
+  low = prior.schedule.safe_range[0]
+  for steps in (1, 7, 10):
+    found = sampler.invert(jax.random.key(0), prior.schedule, predict, x0, jnp.full(1, 0.9), steps)
+    np.testing.assert_allclose(found, np.cos(0.5 * np.pi * (0.9 - low) / steps)**steps, rtol=1e-5)
+
+
+def test_renoised_inversion_is_undone_by_ddim():
+  steps, t = 10, 0.6
+  predict = lambda x, t: PRIOR.predict(PARAMS, x, t, jnp.zeros(len(x)))
+  low = PRIOR.schedule.safe_range[0]
+  levels = low + (t - low) * np.arange(steps, -1, -1) / steps
+
+  def error(renoise):
+    x = sampler.invert(jax.random.key(0), PRIOR.schedule, predict, jnp.asarray(X0), jnp.full(3, t),
+                       steps, renoise=renoise)
+    for now, later in zip(levels[:-1], levels[1:], strict=True):
+      now, later = jnp.full(3, now), jnp.full(3, later)
+      x = sampler.ddim_step(PRIOR.schedule, x, now, later, predict(x, now), 0.0, 0.0)
+    return float(jnp.abs(x - X0).max())
+  errors = [error(renoise) for renoise in (0, 2, 8)]
+  assert errors[0] > 10 * errors[1] and errors[2] < 1e-4
+
+
+def test_stochastic_inversion_keeps_the_spread_of_noise():
+  # Samples of N(0, 1) stay so under its own score, whatever eta: the steps have no bias in variance.
+  prior, params = gaussian.prior(0.0, 1.0)
+  predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
+  x0 = jax.random.normal(jax.random.key(1), (20_000, 1, 1, 1))
+  found = sampler.invert(jax.random.key(2), prior.schedule, predict, x0, jnp.full(20_000, 0.9), 200,
+                         eta=0.3)
+  np.testing.assert_allclose(found.std(), 1.0, rtol=0.02)

@@ -1,0 +1,103 @@
+"""Exact mixtures against Tweedie by autodiff, quadrature and RecDreamer's rectified marginals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax3dgen.prior import base, gaussian, sampler, schedule
+
+MEANS, STDS, WEIGHTS = [[-2.0], [0.0], [1.5]], [0.3, 0.5, 0.2], [0.7, 0.2, 0.1]
+WHOLE = -1
+
+
+def rows(x, t, cond=WHOLE):
+  x = jnp.asarray(x, float).reshape(-1, 1, 1, 1)
+  return x, jnp.full(len(x), t, float), jnp.full(len(x), cond, jnp.int32)
+
+
+@pytest.mark.parametrize('noise', [schedule.COSINE, schedule.FLOW])
+@pytest.mark.parametrize('cond', [-1, 0, 2])
+def test_prediction_is_the_score_of_the_density(x64, cond, noise):
+  # Oracle 1, for any number of components: eps = -sigma grad log p_t.
+  prior, params = gaussian.mixture([[0.5, -1.0], [2.0, 1.0], [0, 0]], STDS, WEIGHTS, noise)
+  x = jax.random.normal(jax.random.key(0), (20, 1, 1, 2), float)
+  t, cond = jnp.full(20, 0.4), jnp.full(20, cond, jnp.int32)
+  log_p = lambda x: gaussian.log_density(prior, params, x, t, cond).sum()
+  np.testing.assert_allclose(prior.predict(params, x, t, cond),
+                             -noise.sigma(0.4) * jax.grad(log_p)(x), rtol=1e-6, atol=1e-9)
+
+
+def test_tweedie_of_one_gaussian():
+  # Oracle 1: x0_hat = m + alpha S C^-1 (x - alpha m).
+  prior, params = gaussian.mixture([[0.5, -1.0]], [0.7], [1.0])
+  x = jax.random.normal(jax.random.key(0), (8, 1, 1, 2))
+  t = jnp.full(8, 0.3)
+  alpha, sigma = np.cos(0.15 * np.pi), np.sin(0.15 * np.pi)
+  eps = prior.predict(params, x, t, jnp.zeros(8, jnp.int32))
+  mean = np.array([0.5, -1.0])
+  gain = alpha * 0.49 / (alpha**2 * 0.49 + sigma**2)
+  expected = mean + gain * (np.asarray(x) - alpha * mean)
+  np.testing.assert_allclose(base.x0_from_eps(prior.schedule, x, t, eps), expected, atol=1e-5)
+
+
+def test_density_integrates_to_one_and_the_posterior_to_the_weights(x64):
+  # Oracle 8: p_t(c = k) = pi_k at every t.
+  prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
+  grid = np.linspace(-12, 12, 6001)
+  for t in (0.01, 0.3, 0.9):
+    x, at, cond = rows(grid, t)
+    density = np.exp(gaussian.log_density(prior, params, x, at, cond))
+    np.testing.assert_allclose(np.trapezoid(density, grid), 1, atol=1e-6)
+    share = gaussian.posterior(prior, params, x, at) * density[:, None]
+    np.testing.assert_allclose(np.trapezoid(share, grid, axis=0), WEIGHTS, atol=1e-6)
+
+
+def test_samples_have_the_moments_of_the_mixture():
+  prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
+  x = gaussian.sample(jax.random.key(1), params, jnp.full(40_000, WHOLE, jnp.int32))
+  mean = np.dot(WEIGHTS, np.ravel(MEANS))
+  second = np.dot(WEIGHTS, np.square(np.ravel(MEANS)) + np.square(STDS))
+  np.testing.assert_allclose(x.mean(), mean, atol=4 * np.sqrt(second / len(x)))
+  np.testing.assert_allclose((x**2).mean(), second, rtol=0.02)
+  one = gaussian.sample(jax.random.key(2), params, jnp.full(4000, 2, jnp.int32))
+  np.testing.assert_allclose((one.mean(), one.std()), (1.5, 0.2), atol=0.02)
+
+
+def test_ddim_on_the_exact_score_returns_the_mixture():
+  prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
+  cond = jnp.full(4000, WHOLE, jnp.int32)
+  x = jax.jit(lambda key: sampler.ddim(key, prior, params, cond, None, (4000, 1, 1, 1), 100, 1.0))(
+      jax.random.key(3))
+  nearest = np.abs(np.asarray(x).reshape(-1, 1) - np.ravel(MEANS)).argmin(1)
+  np.testing.assert_allclose(np.bincount(nearest) / 4000, WEIGHTS, atol=0.03)
+
+
+def test_rebalanced_mixture_and_control_are_changes_of_the_score(x64):
+  """Oracles 8 and 9: eps - sigma grad log r is that of the rectified mixture, and with p(k | x) for
+  r that of component k."""
+  prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
+  balanced, its = gaussian.mixture(MEANS, STDS, [1, 1, 1])
+  x, t, cond = rows(np.linspace(-3, 3, 41), 0.35)
+  eps = prior.predict(params, x, t, cond)
+  share = lambda x: gaussian.posterior(prior, params, x, t)
+  ratio = 1 / 3 / np.array(WEIGHTS)
+  pull = jax.grad(lambda x: jnp.log(share(x) @ ratio).sum())(x)
+  sigma = prior.schedule.sigma(0.35)
+  np.testing.assert_allclose(eps - sigma * pull, balanced.predict(its, x, t, cond), atol=1e-8)
+  for k in range(3):
+    pull = jax.grad(lambda x, k=k: jnp.log(share(x)[:, k]).sum())(x)
+    np.testing.assert_allclose(eps - sigma * pull,
+                               prior.predict(params, x, t, jnp.full_like(cond, k)), atol=1e-7)
+
+
+def test_the_marginal_of_the_rectified_joint_is_the_target(x64):
+  # Theorems 1 and 2 of RecDreamer in the form that holds for soft posteriors.
+  prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
+  grid = np.linspace(-12, 12, 6001)
+  for t in (0.0, 0.8):
+    x, at, cond = rows(grid, t)
+    density = np.exp(gaussian.log_density(prior, params, x, at, cond))
+    joint = np.asarray(gaussian.posterior(prior, params, x, at)) * density[:, None]
+    joint = joint / 3 / np.array(WEIGHTS)
+    np.testing.assert_allclose(np.trapezoid(joint, grid, axis=0), 1 / 3, atol=1e-6)

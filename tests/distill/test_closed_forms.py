@@ -206,7 +206,7 @@ def test_renoised_inversion_is_undone_by_ddim():
 
 
 def test_stochastic_inversion_keeps_the_spread_of_noise():
-  # Samples of N(0, 1) stay so under its own score, whatever eta: the steps have no bias in variance.
+  # Samples of N(0, 1) stay so under its own score, whatever eta.
   prior, params = gaussian.prior(0.0, 1.0)
   predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
   x0 = jax.random.normal(jax.random.key(1), (20_000, 1, 1, 1))

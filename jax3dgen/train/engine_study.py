@@ -76,8 +76,8 @@ def markdown(found, config, command):
         f'{table.both_stable} | {table.falsely_stable} | {table.falsely_unstable} | '
         f'{table.both_unstable} | {same.mean():.1%} | {int(found["diverged"][e].sum())} | '
         f'{speed[e]:.0f} | {speed[e] / speed["native"]:.1f} |')
-  lines += ['', f'The shares upright, tilted and together and the four counts are of robust labels '
-            f'({int(clear[:, 0].sum()):,} upright, {int(clear[:, 1:].sum()):,} tilted), diverged of '
+  lines += ['', 'The shares upright, tilted and together and the four counts are of robust labels '
+            f'({int(clear[:, 0].sum())} upright, {int(clear[:, 1:].sum())} tilted), diverged of '
             f'all. native: {speed["native"]:.0f} worlds/s. Compiling is not counted.',
             '', '## By kind of solid (robust labels)', '',
             '| kind | stand | ' + ' | '.join(engines[1:]) + ' |', '|---' * (len(engines) + 1) + '|']

@@ -89,10 +89,10 @@ def rectified(inner, classify):
         clean = jnp.clip(clean, -1.0, 1.0)
       p = classify(params, prior.decode(params, clean))
       if cfg.control:
-        wanted = jax.nn.one_hot(base.sector(view, cfg.classes), cfg.classes)
-      else:
-        wanted = 1.0 / cfg.classes / marginal
-      return jnp.log(jnp.maximum((wanted * p).sum(-1), 1e-20)).sum(), p
+        r = (jax.nn.one_hot(base.sector(view, cfg.classes), cfg.classes) * p).sum(-1)
+      else:  # exactly 1, and without a gradient, where the averages are uniform
+        r = 1.0 + ((1.0 / cfg.classes / marginal - 1.0) * p).sum(-1)
+      return jnp.log(jnp.maximum(r, 1e-20)).sum(), p
 
     pull, estimated = jax.grad(log_r, has_aux=True)(x_t)
     _, sigma = priors.coefficients(prior.schedule, view.t, x_t)

@@ -1,0 +1,146 @@
+"""RecDreamer's rectifier on exact mixtures, and its parts against closed forms."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.core.types import Prompt
+from jax3dgen.distill import base, rectifier, sds
+from jax3dgen.prior import base as priors
+from jax3dgen.prior import gaussian as mixtures
+from tests import gaussian
+
+MEANS, STDS, WEIGHTS = [[-2.0], [0.0], [1.5]], [0.3, 0.5, 0.2], [0.7, 0.2, 0.1]
+PRIOR, PARAMS = mixtures.mixture(MEANS, STDS, WEIGHTS)
+T = 0.35
+KEY = jax.random.key(0)
+
+
+def noisy_posterior(params, x0):
+  """p_t(k | x_t) from the clean estimate of x_t, which grows with x_t here: by a table."""
+  grid = jnp.linspace(-6.0, 6.0, 4001)
+  x_t, t = grid[:, None, None, None], jnp.full(len(grid), T)
+  eps = PRIOR.predict(PARAMS, x_t, t, jnp.full(len(grid), -1, jnp.int32))
+  clean = priors.x0_from_eps(PRIOR.schedule, x_t, t, eps).ravel()
+  share = mixtures.posterior(PRIOR, PARAMS, x_t, t)
+  return jnp.stack([jnp.interp(x0.ravel(), clean, share[:, k]) for k in range(3)], -1)
+
+
+def config(**fields):
+  return ConfigDict(sds.DEFAULTS | rectifier.DEFAULTS | {
+      'classes': 3, 'guidance': 1.0, 'weighting': 'uniform', 'clip': False, 'rect_scale': 1.0,
+      'clamp': 1e9, 'floor': 1e-3} | fields)
+
+
+def view_of(x0, **fields):
+  view = gaussian.view(jnp.asarray(x0, float).reshape(-1, 1, 1, 1), T, base.classifier_free,
+                       **fields)
+  whole = jnp.int32(-1)
+  return view.replace(prompt=Prompt(*[whole] * 8))
+
+
+def directed(cfg, view, table=None, classify=noisy_posterior, inner=sds.DISTILLATION):
+  objective = rectifier.rectified(inner, classify)
+  state = objective.init(KEY, PARAMS, cfg)
+  if table is not None:
+    state = state.replace(buffers=state.buffers | {'poses': table})
+  return objective.direction(KEY, view, PRIOR, PARAMS, state, cfg)
+
+
+def test_rectified_sds_is_sds_of_the_rebalanced_mixture(x64):
+  # Oracle 8: eps - sigma grad log r is the prediction of the mixture whose parts weigh the same.
+  view = view_of(np.linspace(-2.5, 2.0, 12))
+  table = jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  g, _, metrics = directed(config(), view, table)
+  balanced, its = mixtures.mixture(MEANS, STDS, [1, 1, 1])
+  expected, _, _ = sds.direction(KEY, view, balanced, its, None, config())
+  np.testing.assert_allclose(g, expected, atol=2e-3)  # the table's grid
+  plain, _, _ = sds.direction(KEY, view, PRIOR, PARAMS, None, config())
+  assert jnp.abs(g - plain).max() > 0.1 and metrics['rectifier'] > 0.01
+
+
+def test_control_is_sds_of_the_camera_s_part(x64):
+  # Oracle 9; three sectors of 120 degrees, the first centred on the front.
+  for azimuth, k in ((0.0, 0), (2.0, 1), (-2.0, 2)):
+    view = view_of(np.linspace(-1.0, 1.0, 5), azimuth=azimuth)
+    g, _, _ = directed(config(control=True), view)
+    alone, its = mixtures.mixture(MEANS[k:k + 1], STDS[k:k + 1], [1])
+    expected, _, _ = sds.direction(KEY, view, alone, its, None, config())
+    np.testing.assert_allclose(g, expected, atol=0.05)
+
+
+def test_uniform_averages_leave_the_direction_as_it_is():
+  view = view_of([-1.0, 0.5])
+  g, _, metrics = directed(config(rect_scale=1e4), view)
+  plain, _, _ = sds.direction(KEY, view, PRIOR, PARAMS, None, config())
+  np.testing.assert_array_equal(g, plain)  # sum_k p_k = 1 has no gradient
+  assert metrics['pose_entropy'] > 0.99 * np.log(3)
+
+
+def test_without_the_denoiser_s_jacobian():
+  view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  plain, _, _ = sds.direction(KEY, view, PRIOR, PARAMS, None, config())
+  g, _, _ = directed(config(detach_denoiser=True), view, table)
+  x_t, _ = base.noised(KEY, view, PRIOR)
+  clean = priors.x0_from_eps(PRIOR.schedule, x_t, view.t,
+                             PRIOR.predict(PARAMS, x_t, view.t, jnp.full(2, -1)))
+  log_r = lambda x: jnp.log(noisy_posterior(None, x) @ (1 / 3 / jnp.array(WEIGHTS))).sum()
+  alpha, sigma = np.cos(0.5 * np.pi * T), np.sin(0.5 * np.pi * T)
+  expected = -sigma / alpha * jax.grad(log_r)(clean)
+  np.testing.assert_allclose(g - plain, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_averages_follow_the_last_views():
+  # Oracle 11: a constant input p gives p + (1 - a)^n (u - p), and the last n_ema carry 90 %.
+  rate = rectifier.decay(100)
+  np.testing.assert_allclose([rate, rectifier.decay(1000), rectifier.decay(10_000)],
+                             [0.0227628, 0.0022999, 0.00023023], rtol=1e-4)
+  np.testing.assert_allclose(1 - (1 - rate)**100, 0.9)
+  start, p = jnp.full((10, 4), 0.25), jnp.array([0.7, 0.1, 0.1, 0.1])
+  rows = jnp.array([3] * 5 + [9])
+  found = rectifier.averaged(start, rows, jnp.tile(p, (6, 1)), rate)
+  np.testing.assert_allclose(found[3], p + (1 - rate)**5 * (0.25 - p), rtol=1e-5)
+  np.testing.assert_allclose(found[9], p + (1 - rate) * (0.25 - p), rtol=1e-5)
+  np.testing.assert_array_equal(found[:3], start[:3])
+  np.testing.assert_array_equal(rectifier.interval(jnp.array([0.0, 0.099, 0.1, 0.95, 1.0]), 10),
+                                [0, 0, 1, 9, 9])
+
+
+def test_clamp_is_per_view_and_keeps_directions():
+  # Oracle 13: the norm is the smaller of the two, the direction stays; no objective, no rectifier.
+  g = jnp.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])[:, None, :, None]
+  change = jnp.array([[0.0, 20.0], [1.0, 1.0], [0.3, 0.4]])[:, None, :, None]
+  found = rectifier.clamped(change, g, 1.0)[:, 0, :, 0]
+  np.testing.assert_allclose(found, [[0, 5], [0, 0], [0.3, 0.4]], atol=1e-6)
+  np.testing.assert_allclose(rectifier.clamped(change, g, 0.3)[0, 0, :, 0], [0, 1.5], atol=1e-6)
+  assert (rectifier.clamped(0 * change, g, 1.0) == 0).all()
+
+
+def test_what_feeds_the_averages():
+  view, rate = view_of([-2.0, -2.0]), rectifier.decay(100)
+  classify = lambda params, image: jnp.where(image.reshape(-1, 1) == -2.0, jnp.eye(3)[:1],
+                                             jnp.eye(3)[2:])
+  for feed, k in (('render', 0), ('estimate', 2)):
+    _, state, _ = directed(config(feed=feed), view, classify=classify)
+    expected = 1 - (1 - rate)**2 * (1 - 1 / 3)
+    np.testing.assert_allclose(state.buffers['poses'][3, k], expected, rtol=1e-5)
+  with pytest.raises(ConfigError, match='render, estimate'):
+    directed(config(feed='both'), view)
+
+
+def test_it_wraps_an_objective_with_buffers_and_weights_of_its_own():
+  def init(key, params, cfg):
+    return base.DistillState({'seen': jnp.zeros(())}, {'w': jnp.ones(())})
+
+  def direction(key, view, prior, params, state, cfg):
+    g = state.trainable['w'] * jnp.ones_like(view.x0)
+    return g, state.replace(buffers={'seen': state.buffers['seen'] + 1}), {}
+  fit = lambda trainable, *rest: trainable['w']**2
+  inner = base.Distillation(init, direction, fit)
+  objective = rectifier.rectified(inner, noisy_posterior)
+  assert objective.fit is fit
+  g, state, _ = directed(config(), view_of([0.0]), inner=inner)
+  assert state.buffers['inner']['seen'] == 1 and state.trainable == {'w': 1.0}

@@ -10,7 +10,9 @@ from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.distill import guidance
 from jax3dgen.scene import shading
+from jax3dgen.train import optim
 
 
 def schedule(value):
@@ -33,6 +35,13 @@ def default_config():
   c.distill.name = 'sds'  # file of jax3dgen/distill, or a module on the path
   c.distill.guidance = placeholder(float)  # guidance scale; None: the objective's own
 
+  c.guide = ConfigDict()
+  c.guide.name = 'classifier_free'  # how prompts are combined: classifier_free or perp_neg
+  c.guide.rescale = 0.0  # share in which guidance gets back the spread of the plain prediction
+
+  c.debias = ConfigDict()
+  c.debias.clamp = schedule(0.0)  # bound of each entry of the direction (Debiased-SDS); 0: none
+
   c.field = ConfigDict()
   c.field.levels = 8  # levels of the hash grid
   c.field.features = 2  # features per level
@@ -53,6 +62,8 @@ def default_config():
   c.timestep = ConfigDict()
   c.timestep.min = schedule((100, 0.6, 0.06, 900))  # smallest noise level, or a schedule
   c.timestep.max = schedule((0, 0.96, 0.6, 1200))  # largest noise level, or a schedule
+  c.timestep.rule = 'uniform'  # between them: uniform, sqrt (HiFA) or back_and_forth (RecDreamer)
+  c.timestep.phases = 2  # of back_and_forth, each way
 
   c.render = ConfigDict()
   c.render.size = 32  # pixels per side of a training view
@@ -116,15 +127,16 @@ def default_config():
 
 
 AT_LEAST = {
-    'train.steps': 1, 'train.batch': 1, 'train.accumulate': 1, 'train.max_skipped': 1,
-    'render.size': 1, 'render.n_samples': 1, 'render.n_importance': 0, 'log.preview_size': 1,
-    'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0, 'checkpoint.keep': 1,
-    'result.mesh_resolution': 8, 'result.turntable_size': 2, 'result.turntable_frames': 1,
-    'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
-SHARES = ('render.random_background', 'shading.probability', 'shading.textureless')
+    'timestep.phases': 1, 'train.steps': 1, 'train.batch': 1, 'train.accumulate': 1,
+    'train.max_skipped': 1, 'render.size': 1, 'render.n_samples': 1, 'render.n_importance': 0,
+    'log.preview_size': 1, 'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0,
+    'checkpoint.keep': 1, 'result.mesh_resolution': 8, 'result.turntable_size': 2,
+    'result.turntable_frames': 1, 'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
+SHARES = ('guide.rescale', 'render.random_background', 'shading.probability', 'shading.textureless')
 RANGES = ('camera.elevation_deg', 'camera.distance', 'camera.fovy_deg')
-CHOICES = {'shading.light': tuple(shading.LIGHTS), 'render.normals': ('', 'analytic', 'finite')}
-SCHEDULES = ('field.bands', 'timestep.min', 'timestep.max')
+CHOICES = {'guide.name': tuple(guidance.RULES), 'timestep.rule': optim.RULES,
+           'shading.light': tuple(shading.LIGHTS), 'render.normals': ('', 'analytic', 'finite')}
+SCHEDULES = ('debias.clamp', 'field.bands', 'timestep.min', 'timestep.max')
 
 
 def check(config):

@@ -24,6 +24,28 @@ def scalar(value, step):
   return low + (high - low) * jnp.clip(share, 0.0, 1.0).astype(jnp.float32)
 
 
+RULES = ('uniform', 'sqrt', 'back_and_forth')
+
+
+def noise_range(rule, low, high, step, steps, phases):
+  """(lowest, highest) noise level of a step of `steps`, within [low, high].
+
+  'uniform' is the whole range; 'sqrt' falls as a square root from high to low, the same level for
+  all views (HiFA); 'back_and_forth' (RecDreamer's BNF) widens in `phases` equal phases from the
+  upper end down to the whole range, and narrows again towards the lower end.
+  """
+  done = jnp.minimum(step / steps, 1.0)
+  if rule == 'sqrt':
+    level = high - (high - low) * jnp.sqrt(done)
+    return level, level
+  if rule == 'back_and_forth':
+    phase = jnp.minimum(jnp.floor(2 * phases * done), 2 * phases - 1)
+    lowest = jnp.maximum((phases - 1 - phase) / phases, 0.0)
+    highest = jnp.minimum((2 * phases - phase) / phases, 1.0)
+    return jnp.clip(lowest, low, high), jnp.clip(highest, low, high)
+  return low, high
+
+
 def adam(rates, params, b1=0.9, b2=0.99, eps=1e-15, clip=0.0, accumulate=1):
   """Adam whose learning rate depends on the path of a parameter.
 

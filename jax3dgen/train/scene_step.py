@@ -17,7 +17,7 @@ import optax
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import image, rng
 from jax3dgen.core.types import View
-from jax3dgen.distill import base
+from jax3dgen.distill import guidance
 from jax3dgen.scene import regularizers, render, shading
 from jax3dgen.train import optim
 
@@ -33,8 +33,10 @@ def cameras_of(cfg, key_shared, key, batch, index, count):
 
 
 def noise_levels(cfg, key, batch, step):
-  """t [batch], uniform between the annealed timestep.min and timestep.max."""
+  """t [batch], uniform in the range that config.timestep gives this step."""
   low, high = (optim.scalar(value, step) for value in (cfg.timestep.min, cfg.timestep.max))
+  low, high = optim.noise_range(cfg.timestep.rule, low, high, step, cfg.train.steps,
+                                cfg.timestep.phases)
   return low + (high - low) * jax.random.uniform(key, (batch,))
 
 
@@ -99,6 +101,7 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
   `key` the run's root key. Each device renders train.batch / count views.
   """
   batch = cfg.train.batch // count
+  guide = guidance.choose(cfg.guide.name, cfg.guide.rescale)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
 
   def step(state, params, prompt, key):
@@ -122,10 +125,13 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
                                                          has_aux=True)
     points = image.resize(expected_points(rays, out), x0.shape[1:3])
     view = jax.lax.stop_gradient(
-        View(x0, picture, points, t, prompt, camera, state.step, base.classifier_free))
+        View(x0, picture, points, t, prompt, camera, state.step, guide))
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
                                                  params, state.distill, cfg.distill)
     chex.assert_equal_shape([g, x0])
+    if cfg.debias.clamp != 0:
+      bound = optim.scalar(cfg.debias.clamp, state.step)
+      g = jnp.clip(g, -bound, bound)
     (grads,) = pull((g / batch, jnp.ones_like(penalty)))
     grads = mean(grads)
     new_field, field_opt, finite = optim.update(tx, grads, state.field_opt, state.field)

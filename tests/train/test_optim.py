@@ -25,6 +25,27 @@ def test_scalar_refuses_other_lengths():
     optim.scalar((0, 1.0), 3)
 
 
+def test_noise_ranges_go_back_and_forth():
+  # Oracle 12: 2 n phases of steps / (2 n); together they visit every level.
+  for n in (1, 2, 10):
+    steps = 200 * n
+    found = [optim.noise_range('back_and_forth', 0.02, 0.98, k, steps, n) for k in range(steps)]
+    edges, counts = np.unique(np.array(found), axis=0, return_counts=True)
+    assert counts.sum() == steps and len(edges) <= 2 * n
+    np.testing.assert_allclose(found[0], (max((n - 1) / n, 0.02), 0.98), rtol=1e-6)
+    np.testing.assert_allclose(found[-1], (0.02, min(1 / n, 0.98)), rtol=1e-6)
+    if n == 2:  # both middle phases have the whole range
+      np.testing.assert_array_equal(counts, [100, 200, 100])
+    assert min(low for low, _ in found) < 0.021 and max(high for _, high in found) > 0.979
+
+
+def test_noise_range_falls_as_a_square_root():
+  low, high = optim.noise_range('sqrt', 0.3, 0.98, 250, 1000, 2)
+  assert low == high
+  np.testing.assert_allclose(low, 0.98 - 0.68 * 0.5, rtol=1e-6)
+  assert optim.noise_range('uniform', 0.1, 0.9, 5, 10, 2) == (0.1, 0.9)
+
+
 def params():
   return {'grid': {'table': jnp.ones((4, 2))}, 'head': {'kernel': jnp.ones((2, 3))}}
 

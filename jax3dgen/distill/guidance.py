@@ -1,0 +1,87 @@
+"""What `View.guide` may be: rules that combine the predictions under several prompts.
+
+All have the signature of `base.classifier_free`, and work under every objective that asks
+`base.guided` for its prediction.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.distill import base
+from jax3dgen.prior import base as priors
+
+# (a, b, c) of a exp(-b r) + c: threestudio's weights against the front from the side and back.
+FRONT_SIDE, SIDE_BACK, FRONT_BACK = (4.0, 0.5, -2.426), (1.0, 0.5, -0.606), (1.0, 0.5, 0.967)
+
+
+def choose(name, rescale):
+  """The rule `name` ('classifier_free' or 'perp_neg'), with guidance rescale where that is not 0.
+  """
+  if name not in RULES:
+    raise ConfigError(f'config.guide.name={name!r} is none of {", ".join(RULES)}.')
+  rule = RULES[name]
+  return functools.partial(rescaled, rule, rescale) if rescale else rule
+
+
+def rescaled(rule, share, prior, params, x_t, t, view, scale):
+  """Guidance whose standard deviation is brought back to that of the conditional prediction.
+
+  `share` 1 does so wholly, 0 not at all (Lin et al. 2024, Eqs. 15 and 16). Another denoiser row.
+  """
+  eps = rule(prior, params, x_t, t, view, scale)
+  cond = prior.predict(params, x_t, t, base.rows(view))
+  spread = lambda x: x.std(tuple(range(1, x.ndim)), keepdims=True)
+  return eps * (1 - share + share * spread(cond) / jnp.maximum(spread(eps), 1e-8))
+
+
+def perp_neg(prior, params, x_t, t, view, scale):
+  """Perp-Neg (Armandpour et al. 2023) with threestudio's weights.
+
+  Between two views the positive prompt is the blend of their rows; of the predictions for the views
+  that it is not, the parts at right angles to the positive one are subtracted. Four rows. The
+  condition must be of floats.
+  """
+  away = jnp.abs(cameras.wrap(view.camera.azimuth)) / (0.5 * jnp.pi)  # 0 front, 1 side, 2 back
+  fore, share = away < 1, jnp.where(away < 1, 1 - away, 2 - away)
+  over = view.camera.elevation > base.OVERHEAD
+  rows = jax.tree.map(lambda row: base.repeat(row, len(x_t)), view.prompt,
+                      is_leaf=lambda x: x is not view.prompt)
+  first, second = _where(fore, rows.front, rows.side), _where(fore, rows.side, rows.back)
+  positive = jax.tree.map(lambda a, b: priors.broadcast(share, a) * a
+                          + priors.broadcast(1 - share, b) * b, first, second)
+  positive = _where(over, rows.overhead, positive)
+  other = _where(fore, rows.side, rows.front)
+  weights = (jnp.where(fore, _fall(FRONT_SIDE, share), _fall(SIDE_BACK, share)),
+             jnp.where(fore, _fall(FRONT_SIDE, 1 - share), _fall(FRONT_BACK, share)))
+  null, main, *against = base.predict_rows(prior, params, x_t, t, rows.null, positive,
+                                                first, other)
+  main = main - null
+  total = main
+  for weight, eps in zip(weights, against, strict=True):
+    weight = jnp.where(over, 0.0, weight)
+    total = total - priors.broadcast(weight, main) * perpendicular(eps - null, main)
+  return null + scale * total
+
+
+def perpendicular(x, y):
+  """The part of x [B, ...] at right angles to y [B, ...], sample by sample."""
+  axes = tuple(range(1, x.ndim))
+  dot = lambda a, b: jnp.sum(a * b, axes, keepdims=True)
+  return x - y * dot(x, y) / jnp.maximum(dot(y, y), 1e-6)
+
+
+def _fall(constants, share):
+  a, b, c = constants
+  return a * jnp.exp(-b * share) + c
+
+
+def _where(mask, one, two):
+  """Condition rows [B, ...]: `one` where mask [B], else `two`."""
+  return jax.tree.map(lambda a, b: jnp.where(priors.broadcast(mask, a), a, b), one, two)
+
+
+RULES = {'classifier_free': base.classifier_free, 'perp_neg': perp_neg}

@@ -22,7 +22,7 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import base as priors
 
-HELPERS = ('__init__', 'base', 'critic', 'guidance', 'rectifier')  # files here that are no objectives
+HELPERS = ('__init__', 'base', 'critic', 'guidance', 'rectifier')  # no objectives
 OVERHEAD = jnp.pi / 3  # above this elevation a view is from overhead (threestudio's 60 degrees)
 
 

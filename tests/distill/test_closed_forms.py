@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, csd, hifa, ism, jsd, nfsd, sdi, sds, sds_bridge, sjc
 from jax3dgen.prior import gaussian as mixtures
 from jax3dgen.prior import sampler
@@ -213,3 +214,27 @@ def test_stochastic_inversion_keeps_the_spread_of_noise():
   found = sampler.invert(jax.random.key(2), prior.schedule, predict, x0, jnp.full(20_000, 0.9), 200,
                          eta=0.3)
   np.testing.assert_allclose(found.std(), 1.0, rtol=0.02)
+
+
+@pytest.mark.parametrize('noise, scale, low, high', [
+    ('shared', 1.0, 0.99, 1.0), ('fresh', 1.0, -0.1, 0.1), ('shared', 13.5, -1.0, -0.5),
+    ('fresh', 13.5, -1.0, -0.5)])
+def test_control_variate_of_jsd(noise, scale, low, high, monkeypatch):
+  """Eight Gaussians on a circle (radius 4, std 0.3): correlation of the two predictions of Eq. 12.
+
+  The paper's Figure 3 shows a positive one; here only shared noise without guidance has it.
+  """
+  angle = 2 * np.pi * np.arange(8) / 8
+  prior, params = mixtures.mixture(4 * np.stack([np.cos(angle), np.sin(angle)], -1), [0.3] * 8,
+                                   [1] * 8)
+  x0 = mixtures.sample(jax.random.key(0), params, jnp.full(2000, 2))
+  view = gaussian.view(x0, 0.6, base.classifier_free)
+  whole, own = jnp.int32(-1), jnp.int32(2)
+  view = view.replace(prompt=Prompt(*[own] * 5, null=whole, negative=whole, source=whole))
+  seen = []
+  guided = base.guided
+  monkeypatch.setattr(base, 'guided', lambda *args: seen.append(guided(*args)) or seen[-1])
+  cfg = ConfigDict(jsd.DEFAULTS | {'guidance': scale, 'minority_noise': noise})
+  jsd.direction(jax.random.key(1), view, prior, params, base.DistillState({}, {}), cfg)
+  found = np.corrcoef(np.ravel(seen[-2]), np.ravel(seen[-1]))[0, 1]
+  assert low <= found <= high + 1e-6

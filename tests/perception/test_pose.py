@@ -1,0 +1,142 @@
+"""The pose classifier on made-up features whose pose is known (oracle 14)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.perception import pose
+
+SIZE, CHANNELS = 12, 16
+RNG = np.random.default_rng(0)
+SIDES = RNG.normal(size=(8, CHANNELS))  # what the object looks like at eight turns of 45 degrees
+GROUND = RNG.normal(size=CHANNELS)
+
+
+def seen(turn, noise=0.0, shift=0):
+  """Patches [h, w, C] of an object of which columns show the sides from `turn` - 90 degrees on."""
+  out = np.tile(0.2 * GROUND, (SIZE, SIZE, 1))
+  rng = np.random.default_rng(abs(hash((turn, noise, shift))) % 2**32)
+  for i, column in enumerate(range(3, 9)):
+    angle = np.arcsin(np.linspace(-0.95, 0.95, 6)[i]) / (np.pi / 4) + turn
+    low, share = int(np.floor(angle)), angle - np.floor(angle)
+    side = (1 - share) * SIDES[low % 8] + share * SIDES[(low + 1) % 8]
+    out[2:10, column + shift] = 3 * GROUND + side
+  return out + noise * rng.normal(size=out.shape)
+
+
+def features(turns, **kind):
+  patches = np.stack([seen(t, **kind) for t in turns])
+  tokens = patches[:, 2:10, 2:10].mean((1, 2)) - 3 * GROUND
+  return np.float32(tokens), np.float32(patches)
+
+
+def templates():
+  tokens, patches = features((0, 2, 4, 6))
+  return pose.build(tokens[:, None], patches[:, None])
+
+
+def test_probabilities_sum_to_one_and_a_template_is_itself():
+  made = templates()
+  for parts in pose.PARTS:
+    p = pose.probabilities(made, made.tokens, made.patches, parts=parts)
+    np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(p.argmax(-1), range(4))
+  cold = pose.probabilities(made, made.tokens, made.patches, temperature=1e-4)
+  np.testing.assert_allclose(cold, np.eye(4), atol=1e-3)
+
+
+def test_other_views_go_to_the_nearest_template():
+  made = templates()
+  turns = [0.4, -0.4, 1.7, 2.3, 3.6, 4.4, 5.7, 6.3]
+  tokens, patches = features(turns, noise=0.1, shift=1)
+  p = pose.probabilities(made, tokens, patches)
+  np.testing.assert_array_equal(p.argmax(-1), [0, 0, 1, 1, 2, 2, 3, 3])
+
+
+def test_a_mirror_swaps_left_and_right():
+  tokens, patches = features((0, 2, 4))
+  patches = np.concatenate([patches, patches[1:2, :, ::-1]])  # the right is the left, mirrored
+  tokens = np.concatenate([tokens, tokens[1:2]])
+  patches[0], patches[2] = (0.5 * (patches[k] + patches[k, :, ::-1]) for k in (0, 2))
+  made = pose.build(tokens[:, None], patches[:, None])
+  token, image = features((1.8,), noise=0.1)
+  p = pose.probabilities(made, token, image, temperature=0.01)[0]
+  q = pose.probabilities(made, token, image[:, :, ::-1], temperature=0.01)[0]
+  np.testing.assert_allclose(q[np.array([0, 3, 2, 1])], p, atol=0.02)
+  assert p[1] > p[3]
+
+
+def test_the_object_is_told_from_its_ground():
+  made = templates()
+  expected = np.zeros((SIZE, SIZE), bool)
+  expected[2:10, 3:9] = True
+  for mask in made.masks:
+    np.testing.assert_array_equal(mask, expected)
+  given = pose.build(made.tokens[:, None], made.patches[:, None], np.asarray(made.masks))
+  np.testing.assert_array_equal(given.masks, made.masks)
+  empty = np.tile(np.float32(0.2 * GROUND), (2, SIZE, SIZE, 1))
+  mixed = jnp.stack([empty[0], made.patches[0]])
+  masks = pose.foreground(made, mixed)
+  assert masks[0].all() and not masks[1].all()  # one empty image does not change its neighbour
+
+
+def test_places_run_from_side_to_side():
+  mask = np.zeros((3, 4, 10), bool)
+  mask[0, 1, 2:7], mask[1, :, 5], mask[2] = True, True, True
+  found = pose.places(jnp.asarray(mask)).reshape(3, 4, 10)
+  np.testing.assert_allclose(found[0, :, 2], -0.5)
+  np.testing.assert_allclose(found[0, :, 6], 0.5)
+  np.testing.assert_allclose(found[0, 0, 4], 0.0, atol=1e-6)
+  np.testing.assert_allclose(found[1, :, 5], -0.5)
+  np.testing.assert_allclose(found[2, 0], np.linspace(-0.5, 0.5, 10), atol=1e-6)
+
+
+def by_loops(made, patches, k):
+  """Orientation similarity of one image to template k, with loops."""
+  masks = np.asarray(pose.foreground(made, patches))[0].ravel()
+  scale = lambda x: (x - x.min()) / (x.max() - x.min())
+  image = scale(np.asarray(patches, np.float64)[0]).reshape(-1, CHANNELS)
+  template = scale(np.asarray(made.patches, np.float64)[k]).reshape(-1, CHANNELS)
+  mask = np.asarray(made.masks)[k].ravel()
+  across = np.asarray(pose.places(masks.reshape(1, SIZE, SIZE)))[0]
+  own = np.asarray(pose.places(made.masks))[k]
+  matched, printed = [], []
+  for u in np.flatnonzero(masks):
+    d = np.array([np.linalg.norm(image[u] - template[v]) for v in np.flatnonzero(mask)])
+    w = np.exp(-(d - d.min()) / 0.01)
+    w /= w.sum()
+    apart = np.abs(across[u] - own[mask])
+    matched.append((w * apart).sum())
+    printed.append(((1 - w) * apart).mean())
+  return 1 - np.mean(matched), 1 - np.mean(printed)
+
+
+def test_orientation_is_its_formula_and_the_printed_one_says_little():
+  made = templates()
+  _, patches = features((0.9,), noise=0.05)
+  matched = pose.orientation(made, patches)[0]
+  printed = pose.orientation(made, patches, 'printed')[0]
+  for k in range(4):
+    np.testing.assert_allclose((matched[k], printed[k]), by_loops(made, patches, k), atol=1e-3)
+  assert np.ptp(matched) > 5 * np.ptp(printed)
+
+
+def test_gradients_reach_the_features():
+  made = templates()
+  tokens, patches = features((0.9,), noise=0.05)
+  loss = lambda tokens, patches: jnp.log(pose.probabilities(made, tokens, patches)[0, 1])
+  slopes = jax.grad(loss, (0, 1))(jnp.asarray(tokens), jnp.asarray(patches))
+  assert all(jnp.isfinite(s).all() and jnp.any(s) for s in slopes)
+
+
+def test_templates_that_do_not_fit_are_refused():
+  tokens, patches = features((0, 2))
+  with pytest.raises(ConfigError, match='2 or more'):
+    pose.build(tokens[:1, None], patches[:1, None])
+  with pytest.raises(ConfigError, match='one kind'):
+    pose.build(tokens[:, None, :5], patches[:, None])
+  made = templates()
+  with pytest.raises(ConfigError, match='both, texture, orientation'):
+    pose.probabilities(made, made.tokens, made.patches, parts='all')

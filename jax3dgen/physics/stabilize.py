@@ -5,7 +5,7 @@ moves the whole solid, and what it leaves below a floor is pressed flat onto tha
 becomes the sole. The control points follow the gradient of the support margin, through the centre
 of mass of the deformed solid and through the corners of the sole, against the size and the
 roughness of the displacement. How much is pressed flat trades against how far the mass has to move,
-so several depths of the floor are tried.
+so several depths of the floor, above the lowest vertex, are tried.
 
 What comes out is a solid as the input is one: a deformation that folds space is refused, and what
 was pressed to a sheet without volume (it would stand on paper) is cut off. A candidate counts only
@@ -33,9 +33,9 @@ from jax3dgen.scene import mesh as meshes
 from jax3dgen.scene.solid import solid
 
 EDGE = 0.05  # longest edge
-DEPTHS = (0.003, 0.01, 0.02, 0.04, 0.08, 0.15)  # of the floor above the lowest vertex
+DEPTHS = (0.003, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15)  # of the floor
 CUTS = tuple(i / 100 for i in range(1, 61))  # shares of the height, of the flat cuts that are tried
-MARGINS_DEG = (2.0, 5.0)  # support margins that are aimed at, one after the other
+MARGINS_DEG = (0.5, 2.0, 5.0)  # support margins that are aimed at, one after the other
 CORNERS = 32  # of a support polygon, padded
 ROUGHNESS = 0.3  # weight of the displacement's Laplacian beside its size
 SLIVER = 1e-4  # cut off at the floor, and with it what was pressed to sheets

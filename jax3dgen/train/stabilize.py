@@ -96,8 +96,9 @@ def markdown(rows, command):
       f'{len(rows)} concave random solids that fall in C MuJoCo (seeds {rows[0]["seed"]} to '
       f'{rows[-1]["seed"]}). Deformed by `physics/stabilize`, {len(stand)} of them stand '
       f'({len(stand) / len(rows):.0%}; C MuJoCo, 1 ms). A flat cut of at most 60 % of the height '
-      f'saves {len(rows) - len(uncut)}; {len(uncut)} cannot be saved by any, of which '
-      f'{sum(bool(row["stands"]) for row in uncut)} stand when deformed.', '']
+      f'saves {len(both)} of these and {len(rows) - len(uncut) - len(both)} of the others. '
+      f'{len(uncut)} cannot be saved by any cut; {sum(bool(row["stands"]) for row in uncut)} of '
+      'them stand when deformed.', '']
   if both:
     lines += [
         f'Over the {len(both)} that both make stand, the median Chamfer distance to the original '

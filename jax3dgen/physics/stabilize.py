@@ -28,7 +28,7 @@ from scipy import spatial
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.physics import body, native
+from jax3dgen.physics import body, losses, native
 from jax3dgen.scene import mesh as meshes
 from jax3dgen.scene.solid import solid
 
@@ -120,13 +120,6 @@ def folds(control, size):
   return bool((np.linalg.det(slopes) <= 0).any())
 
 
-def laplacian(vertices, links):
-  """Mean over the neighbours minus the vertex, [V, 3], for links [E, 2] in both directions."""
-  count = jax.ops.segment_sum(jnp.ones(len(links)), links[:, 0], len(vertices))
-  total = jax.ops.segment_sum(vertices[links[:, 1]], links[:, 0], len(vertices))
-  return total / jnp.maximum(count, 1.0)[:, None] - vertices
-
-
 @functools.partial(jax.jit, static_argnames=('optimiser',))
 def _update(control, state, weights, vertices, faces, links, corners, floor, target, optimiser):
   """One step on the control points [C, 3]; (control, state, margin before the step)."""
@@ -134,7 +127,7 @@ def _update(control, state, weights, vertices, faces, links, corners, floor, tar
     moved = weights @ control
     margin = support_margin(pressed(vertices + moved, floor), faces, corners)
     size = jnp.mean(jnp.sum(moved**2, 1))
-    rough = jnp.mean(jnp.sum(laplacian(moved, links)**2, 1))
+    rough = jnp.mean(jnp.sum(losses.laplacian(moved, links)**2, 1))
     return 10.0 * jax.nn.relu(target - margin) + size + ROUGHNESS * rough, margin
 
   (_, margin), grads = jax.value_and_grad(loss, has_aux=True)(control)

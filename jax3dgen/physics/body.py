@@ -167,11 +167,19 @@ def _reduced(vertices, count):
   while len(kept) < count:
     planes = spatial.ConvexHull(vertices[kept]).equations
     kept.append(int(np.argmax((vertices @ planes[:, :3].T + planes[:, 3]).max(1))))
-  hull = spatial.ConvexHull(vertices[kept])
-  triangles = vertices[kept][hull.simplices]
-  beyond = (vertices @ hull.equations[:, :3].T + hull.equations[:, 3]).max(1)
-  outside = np.setdiff1d(np.flatnonzero(beyond > 0), kept)
-  return vertices[kept], max((_distance(vertices[i], triangles) for i in outside), default=0.0)
+  return vertices[kept], _beyond(vertices, spatial.ConvexHull(vertices[kept]))
+
+
+def _beyond(points, hull):
+  """The largest distance of points [N, 3] from a scipy ConvexHull, 0 where all lie inside."""
+  heights = points @ hull.equations[:, :3].T + hull.equations[:, 3]
+  # The nearest place on a convex hull lies on a face that is seen from the point.
+  seen = heights > 0
+  point, face = np.nonzero(seen)
+  near = trimesh.triangles.closest_point(hull.points[hull.simplices[face]], points[point])
+  nearest = np.where(seen.any(1), np.inf, 0.0)
+  np.minimum.at(nearest, point, np.linalg.norm(near - points[point], axis=1))
+  return float(nearest.max())
 
 
 def _tetrahedron(vertices):
@@ -183,9 +191,3 @@ def _tetrahedron(vertices):
   third = int(np.argmax(np.linalg.norm(normal, axis=1)))
   fourth = int(np.argmax(np.abs(offset @ normal[third])))
   return [first, second, third, fourth]
-
-
-def _distance(point, triangles):
-  """The distance of a point [3] from the nearest of triangles [T, 3, 3]."""
-  near = trimesh.triangles.closest_point(triangles, np.broadcast_to(point, (len(triangles), 3)))
-  return float(np.linalg.norm(near - point, axis=1).min())

@@ -4,11 +4,13 @@
 depends on the files and the config alone, but for the seconds.
 """
 
+from concurrent import futures
 import importlib.util
 import math
 import os
 import time
 from typing import NamedTuple
+import warnings
 
 import jax
 import numpy as np
@@ -22,6 +24,7 @@ from jax3dgen.physics import body, normalize, rest, sweep
 CHOICES = {'up': ('auto', 'y', 'z'), 'normalize': normalize.MODES,
            'inertia': ('exact', 'mujoco_legacy'), 'engine': (*sweep.ENGINES, 'all')}
 POSITIVE = ('density', 'seconds', 'threshold_deg')
+READERS = 4  # files read at once, at most: one of two million faces may take 2 GB
 
 
 class Sweep(NamedTuple):
@@ -58,10 +61,7 @@ def engines(name):
 
 def run(config, paths, workdir, command=''):
   """Sweeps the mesh files `paths` as `config` says; writes into `workdir` and returns a `Sweep`."""
-  root = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in paths])
-  items = [sweep_tables.examine(p, sweep_tables.name_of(p, root), config.up, config.normalize,
-                                config.inertia, config.density)
-           for p in tqdm.tqdm(paths, 'reading', disable=None)]
+  items = read(config, paths)
   bodies = body.pack([item.body for item in items if not item.error], config.hull_vertices)
   tilts = sweep.tilts(config.tilts.n, config.tilts.max_deg, jax.random.key(config.tilts.seed))
   results, rows, runs, rates = {}, {}, [], {}
@@ -84,6 +84,19 @@ def run(config, paths, workdir, command=''):
   sweep_tables.write(workdir / 'results.csv', sweep_tables.RESULTS,
                      [row for table in rows.values() for row in table])
   return Sweep(items, tilts, results, rows)
+
+
+def read(config, paths):
+  """[Item] of the mesh files in their order, a few of them read at the same time."""
+  root = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in paths])
+  examine = lambda path: sweep_tables.examine(
+      path, sweep_tables.name_of(path, root), config.up, config.normalize, config.inertia,
+      config.density)
+  threads = min(READERS, len(os.sched_getaffinity(0)))
+  # Readers silence warnings each for themselves, which threads undo for one another.
+  with warnings.catch_warnings(), futures.ThreadPoolExecutor(threads) as pool:
+    warnings.simplefilter('ignore')
+    return list(tqdm.tqdm(pool.map(examine, paths), 'reading', len(paths), disable=None))
 
 
 def _margins_deg(bodies):

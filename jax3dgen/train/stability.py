@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.export import sweep_page, sweep_tables
+from jax3dgen.export import rollouts, sweep_page, sweep_tables
 from jax3dgen.metrics import stability as metrics
 from jax3dgen.physics import body, normalize, rest, sweep
 
@@ -44,7 +44,8 @@ def check(config):
   for name in POSITIVE:
     if not 0 < config[name] < math.inf:
       raise ConfigError(f'config.{name}={config[name]} must be positive.')
-  for name, least in (('timestep', 0), ('friction', 0), ('hull_vertices', 8)):
+  for name, least in (('timestep', 0), ('friction', 0), ('hull_vertices', 8),
+                      ('rollouts', 0)):
     if not least <= config[name] < math.inf:
       raise ConfigError(f'config.{name}={config[name]} must be at least {least}.')
   if config.tilts.n < 0 or not 0 <= config.tilts.max_deg <= 90:
@@ -79,8 +80,10 @@ def run(config, paths, workdir, command=''):
       rates[engine] = {float(most): float(rate) for most, rate, runs in zip(*found, strict=True)
                        if runs}
   sweep_tables.write(workdir / 'runs.csv', sweep_tables.RUNS, runs)
+  first = next(iter(results.values()))
+  pages = rollouts.write(workdir, paths, items, first, tilts, config, command) if first else {}
   sweep_page.write(workdir / 'report.html', items, rows, tilts, results, rates, config.to_dict(),
-                   command)
+                   command, pages)
   sweep_tables.write(workdir / 'results.csv', sweep_tables.RESULTS,
                      [row for table in rows.values() for row in table])
   return Sweep(items, tilts, results, rows)

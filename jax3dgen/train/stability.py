@@ -104,8 +104,8 @@ def read(config, paths):
 
 def _margins_deg(bodies):
   """The settled stability margin [M] in degrees of each body, released upright."""
-  margins = np.zeros(len(bodies.items))
+  margins, margin = np.zeros(len(bodies.items)), jax.jit(rest.margin)
   for index, packed in bodies.buckets:
     packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
-    margins[index] = np.rad2deg(rest.margin(packed, np.zeros((1, 3), np.float32))[:, 0])
+    margins[index] = np.rad2deg(margin(packed, np.zeros((1, 3), np.float32))[:, 0])
   return margins

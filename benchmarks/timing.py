@@ -16,6 +16,18 @@ def interleaved(functions, turns):
   A quarter of the turns stays below them; other loads on the machine disturb those least. On one
   core processor time is what counts, on two cores wall time.
   """
+  return {name: tuple(1e3 * statistics.quantiles(column, n=4)[0] for column in zip(*rows))
+          for name, rows in in_turn(functions, turns).items()}
+
+
+def medians(functions, turns):
+  """{name: (processor s, wall s)} of functions that take turns: medians."""
+  return {name: tuple(map(statistics.median, zip(*rows)))
+          for name, rows in in_turn(functions, turns).items()}
+
+
+def in_turn(functions, turns):
+  """{name: [(processor s, wall s)] of `turns` calls}, after one that does not count."""
   for function in functions.values():
     function()
   times = {name: [] for name in functions}
@@ -24,8 +36,7 @@ def interleaved(functions, turns):
       cpu, wall = time.process_time(), time.perf_counter()
       function()
       times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-  return {name: tuple(1e3 * statistics.quantiles(column, n=4)[0] for column in zip(*rows))
-          for name, rows in times.items()}
+  return times
 
 
 def pinned(module, cores, *args):

@@ -21,6 +21,7 @@ def get_config(variant=''):
   c.timestep = 4e-3  # seconds; 0: the engine's own; penalty and brax take at most theirs, 1 or 2 ms
   c.threshold_deg = 20.0  # a mesh that turns less than this stands
   c.hull_vertices = 64  # largest padded hull; native always has the full one
+  c.rollouts = 0  # meshes whose drop in C MuJoCo gets a page; what falls most often comes first
 
   c.tilts = ConfigDict()
   c.tilts.n = 20  # releases of each mesh; 0: one, upright as generated

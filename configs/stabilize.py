@@ -12,7 +12,6 @@ def get_config(variant=''):
   c.mesh = ''  # the file to stabilise; empty: the study of random solids
   c.up = 'auto'  # the axis that is up in the file: y, z, or auto (y for GLB and GLTF, else z)
   c.seconds = 10.0  # simulated to judge whether it stands
-  c.timestep = 4e-3  # seconds, of the judgements on the way; the last one is at 1 ms
   c.study = ConfigDict()
   c.study.solids = 0  # random concave solids that fall; 0: none, the mesh is what is stabilised
   c.study.first_seed = 0  # of the solids

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 
 import numpy as np
 import pytest
@@ -94,6 +95,17 @@ def test_the_page_holds_every_mesh_and_no_markup_of_theirs(swept):
   assert page.count('data:image/png') == 5 and 'http' not in page.split('</style>')[-1]
 
 
+def test_rollouts_are_pages_beside_the_report(folder, tmp_path):
+  status, _, _ = call(tmp_path, f'{folder}/**/*', '--config.rollouts=4')
+  links = re.findall('href="(rollouts/[^"]*)"', (tmp_path / 'report.html').read_text('utf-8'))
+  assert status == 3 and len(links) == 4 and 'rollouts/pole.stl.html' in links
+  assert sorted(links) == sorted(f'rollouts/{path.name}' for path in tmp_path.glob('rollouts/*'))
+
+
+def test_no_rollouts_unless_asked_for(swept):
+  assert not (swept[0] / 'rollouts').exists()
+
+
 def test_a_list_of_paths_upright_with_the_fast_engine(folder, tmp_path):
   names = tmp_path / 'names.txt'
   names.write_text(f'{folder}/box.glb\n\n{folder}/pole.stl\n')
@@ -106,6 +118,7 @@ def test_a_list_of_paths_upright_with_the_fast_engine(folder, tmp_path):
 @pytest.mark.parametrize('args, word', [
     (['--config.engine=bullet'], 'config.engine'), (['--config.up=x'], 'config.up'),
     (['--config.normalize=ball'], 'unit_cube'), (['--config.density=0'], 'config.density'),
+    (['--config.rollouts=-1'], 'config.rollouts'),
     (['--config.seconds=-1'], 'config.seconds'), (['--config.tilts.max_deg=200'], 'max_deg'),
     (['--config.meshes=/no/such/*.glb'], 'names no file'), (['--config.meshes='], 'is empty'),
 ])

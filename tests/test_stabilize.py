@@ -2,6 +2,8 @@
 
 import csv
 import json
+import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -34,6 +36,9 @@ def test_a_leaning_box_file_is_made_to_stand(tmp_path):
   assert status == 0 and figures['stable'] and not figures['stable_before']
   assert 0 < figures['chamfer'] < figures['flat_cut_chamfer']
   assert native.drop(body.from_mesh(mesh_io.read(tmp_path / 'out' / 'mesh.glb'))).stable
+  # Even samples of N points of an area A: 1/2 sqrt(A / N) is the mean distance to the nearest.
+  area = box.area / np.ptp(box.vertices, axis=0).max()**2
+  np.testing.assert_allclose(figures['chamfer_floor'], 0.5 * np.sqrt(area / 10_000), rtol=0.1)
   assert 'Stands' in (tmp_path / 'out' / 'report.html').read_text()
 
 
@@ -43,6 +48,19 @@ def test_the_study_of_stabilised_solids(tmp_path):
   assert len(rows) == 2 and all(float(row['rotation_deg']) > 20 for row in rows)
   page = (tmp_path / 'stabilize.md').read_text()
   assert all(f'| {row["seed"]} | {row["kind"]} |' in page for row in rows)
+
+
+@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_study_can_be_stopped(tmp_path, number, status):
+  """It says how far it is where no terminal shows a bar, and a signal ends it there."""
+  arguments = commands.arguments('stabilize', '--config', 'configs/stabilize.py:study', '--workdir',
+                                 tmp_path)
+  with subprocess.Popen(arguments, cwd=commands.ROOT, env=commands.environment(), text=True,
+                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    assert process.stdout.readline().startswith('solid 1/50')
+    process.send_signal(number)
+    assert process.wait(60) == status
+  assert not list(tmp_path.glob('stabilize.*'))
 
 
 def test_nothing_to_stabilise_is_refused(tmp_path, capsys):

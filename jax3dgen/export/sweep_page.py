@@ -25,22 +25,25 @@ COLUMNS = (  # of the table: key of the row, heading
     ('body', 'Solid'))
 
 
-def write(path, items, rows, tilts, results, rates, config, command):
+def write(path, items, rows, tilts, results, rates, config, command, rollouts=None):
   """Writes the page of a sweep to `path`.
 
   items: [Item] of all meshes in order. rows: {engine: [row of results.csv] in the order of items}.
   tilts [P, 3]. results: {engine: sweep.Result} of the M items without an error. rates: {engine:
   {maximum tilt in radians: stable rate}}. config: a nested dict; command: what repeats the sweep.
-  The first engine is the one shown mesh by mesh.
+  rollouts: {index into items: address of the page that plays its drop}. The first engine is the one
+  shown mesh by mesh.
   """
+  rollouts = rollouts or {}
   engine = next(iter(rows))
   judged = [i for i, item in enumerate(items) if not item.error]
   detailed = judged[:MAX_DETAILS]
   data = {'tilts': np.round(tilts, 6).tolist(),
-          'meshes': [_detail(items[i], results[engine], k) for k, i in enumerate(detailed)]}
+          'meshes': [_detail(items[i], results[engine], k) | {'rollout': rollouts.get(i)}
+                     for k, i in enumerate(detailed)]}
   body = ''.join([
       _header(items, rows, engine, len(tilts), config),
-      _table(items, rows, {i: k for k, i in enumerate(detailed)}),
+      _table(items, rows, {i: k for k, i in enumerate(detailed)}, rollouts),
       _panel(engine) if detailed else '',
       _plots(results, rates) if judged else '',
       report.repeat(command, config, 'The same command gives the same tables.'),
@@ -72,7 +75,7 @@ def _header(items, rows, engine, tilts, config):
 <ul class="marks" aria-label="Verdict">{listed}</ul></header>'''
 
 
-def _table(items, rows, place):
+def _table(items, rows, place, rollouts):
   engines = list(rows)
   others = ''.join(f'<th scope="col"><button type="button">Stands ({html.escape(name)})</button>'
                    '</th>' for name in engines[1:])
@@ -83,8 +86,9 @@ def _table(items, rows, place):
     row = rows[engines[0]][i]
     name = html.escape(item.name)
     image = f'<img alt="" src="{report.data("image/png", item.picture)}">' if item.picture else ''
+    play = f'<a href="{html.escape(rollouts[i])}">Play</a>' if i in rollouts else ''
     cells = f'<th scope="row" data-value="{name}"><div class="sweep-name">{image}<span ' \
-            f'title="{name}">{name}</span></div></th>'
+            f'title="{name}">{name}</span>{play}</div></th>'
     if item.error:
       cells += f'<td class="fault" colspan="{len(COLUMNS) + len(engines) - 1}">' \
                f'{html.escape(item.error)}</td>'
@@ -118,7 +122,8 @@ def _panel(engine):
 </figure>'''
   return f'''<section aria-labelledby="chosen" class="sweep-panel">
 <h2 id="chosen">The chosen mesh</h2><p class="intro">Choose a row above. Engine:
-{html.escape(engine)}. {turns}</p><h3></h3><div class="sweep-views">
+{html.escape(engine)}. {turns}</p><h3></h3>
+<a class="sweep-play" hidden>Play its drop in C MuJoCo</a><div class="sweep-views">
 {figure('start', 'Released', 'turns', 'The mesh as it was released')}
 {figure('rest', 'At the end', 'turns', 'The mesh at the end')}
 {figure('map', 'Tilts', 'picks', 'Which tilts it survives')}</div>

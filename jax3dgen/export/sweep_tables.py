@@ -91,16 +91,21 @@ def rows(items, engine, result, margins_deg, seconds):
 
 
 def run_rows(items, engine, result, tilts):
-  """Rows of runs.csv; the azimuth is that of the direction in which the tilted mesh leans."""
+  """Rows of runs.csv."""
   names = [item.name for item in items if not item.error]
-  angle = np.rad2deg(np.linalg.norm(tilts, axis=1))
-  azimuth = np.rad2deg(np.arctan2(-tilts[:, 0], tilts[:, 1])) % 360
+  angle, azimuth = lean(tilts)
   for m, name in enumerate(names):
     for p in range(len(tilts)):
       yield {'mesh': name, 'engine': engine, 'run': p, 'tilt_deg': float(angle[p]),
              'lean_azimuth_deg': float(azimuth[p]), 'stable': bool(result.stable[m, p]),
              'rotation_deg': float(result.rotation_deg[m, p]),
              'diverged': bool(result.diverged[m, p]), 'settled': bool(result.settled[m, p])}
+
+
+def lean(tilts):
+  """By how much and towards which azimuth tilts [..., 3] make a mesh lean: degrees [...] each."""
+  return (np.rad2deg(np.linalg.norm(tilts, axis=-1)),
+          np.rad2deg(np.arctan2(-tilts[..., 0], tilts[..., 1])) % 360)
 
 
 def write(path, columns, table):

@@ -4,10 +4,7 @@ Both are drawn from points spread evenly over the surface, which works alike for
 enormous meshes. Frames: +z up; pictures are orthographic.
 """
 
-import warnings
-
 import numpy as np
-import trimesh
 
 AZIMUTH, ELEVATION = np.deg2rad(30.0), np.deg2rad(20.0)
 LIGHT = np.array([0.45, 0.25, 0.86])
@@ -15,15 +12,21 @@ FINE = 2  # picture elements per side of a pixel
 
 
 def surface_points(mesh, count, seed=0):
-  """`count` points [N, 3] spread over the surface of a Mesh and their unit normals [N, 3]."""
-  surface = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-  with warnings.catch_warnings(), np.errstate(all='ignore'):
-    warnings.simplefilter('ignore')
-    points, face = trimesh.sample.sample_surface(surface, count, seed=seed)
-    a, b, c = np.moveaxis(np.asarray(mesh.vertices, np.float64)[mesh.faces[face]], 1, 0)
-    normals = np.cross(b - a, c - a)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-  return np.asarray(points), np.nan_to_num(normals), face
+  """`count` points [N, 3] spread over the surface of a Mesh, their unit normals [N, 3] and faces.
+
+  Each has an equal share of the area to itself, so that there are neither gaps nor heaps.
+  """
+  rng = np.random.default_rng(seed)
+  a, b, c = np.moveaxis(np.asarray(mesh.vertices, np.float64)[mesh.faces], 1, 0)
+  normals = np.cross(b - a, c - a)
+  area = np.linalg.norm(normals, axis=1)
+  normals /= np.maximum(area, np.finfo(float).tiny)[:, None]
+  upto = area.cumsum()
+  share = (np.arange(count) + rng.random(count)) / count * upto[-1]
+  face = np.searchsorted(upto, share).clip(max=len(area) - 1)
+  u, v = rng.random((2, count, 1))
+  u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))  # the half of the square that is the triangle
+  return a[face] + u * (b - a)[face] + v * (c - a)[face], normals[face], face
 
 
 def picture(mesh, size=64):
@@ -41,7 +44,7 @@ def picture(mesh, size=64):
   shade = 0.45 + 0.55 * np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
   color = np.full((len(points), 3), 0.72)
   if mesh.colors is not None:
-    color = np.asarray(mesh.colors)[mesh.faces[face]].mean(1)
+    color = np.asarray(mesh.colors)[mesh.faces].mean(1)[face]
   order = np.argsort(points @ toward, kind='stable')  # the nearest is drawn last
   drawn = np.ones((side, side, 3))
   drawn[row[order], column[order]] = (shade[:, None] * color)[order]

@@ -4,14 +4,17 @@ DSO's protocol (its evaluate_geometry): either mesh is brought to the unit cube 
 bounding box to the origin, largest extent 1); 10,000 points are drawn from each surface; the found
 ones are moved onto the true ones by point-to-point ICP; distances are Euclidean, not squared.
 
+On accelerators many pairs go together, by matrix products (`compare`); on CPUs they go one by one,
+by k-d trees (`with_trees`), which is 20 times as fast there.
+
 Axes: B pairs of shapes, N found and K true points.
 """
-
 
 from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import spatial
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Array
@@ -43,13 +46,16 @@ def measure(key, found, true, count=POINTS):
   """Scores of Meshes `found` against as many Meshes `true`, by the whole protocol (host arrays)."""
   pairs = list(zip(found, true, strict=True))
   keys = jax.random.split(key, (len(pairs), 2))
+  points = lambda i: [sample(k, normalize.normalize(mesh, 'unit_cube')[0], count)
+                      for k, mesh in zip(keys[i], pairs[i])]
+  if jax.default_backend() == 'cpu':
+    scores = [with_trees(*points(i)) for i in range(len(pairs))]
+    return jax.tree.map(lambda *column: np.array(column), *scores)
   scores = []
   for start in range(0, len(pairs), PAIRS):
-    points = [[sample(k, normalize.normalize(mesh, 'unit_cube')[0], count)
-               for k, mesh in zip(keys[i], pairs[i])]
-              for i in range(start, min(start + PAIRS, len(pairs)))]
-    points = np.array(points + points[-1:] * (PAIRS - len(points)))  # so that one compilation does
-    scores.append(jax.device_get(compare(points[:, 0], points[:, 1])))
+    batch = [points(i) for i in range(start, min(start + PAIRS, len(pairs)))]
+    batch = np.array(batch + batch[-1:] * (PAIRS - len(batch)))  # so that one compilation does
+    scores.append(jax.device_get(compare(batch[:, 0], batch[:, 1])))
   return jax.tree.map(lambda *column: np.concatenate(column)[:len(pairs)], *scores)
 
 
@@ -57,6 +63,27 @@ def measure(key, found, true, count=POINTS):
 def compare(found, true):
   """Scores of points found [B, N, 3] and true [B, K, 3] in the unit cube, after ICP."""
   return jax.vmap(lambda p, q: score(icp(p, q)[0], q))(found, true)
+
+
+def with_trees(found, true):
+  """Scores [] of host points found [N, 3] and true [K, 3] after ICP: what `compare` finds."""
+  tree = spatial.cKDTree(true)
+
+  def look(points):
+    distance, index = tree.query(points, distance_upper_bound=REACH)
+    near = distance < REACH  # where nothing is in reach the index is K
+    rms = np.sqrt(np.sum(distance[near]**2) / max(near.sum(), 1))
+    return np.minimum(index, len(true) - 1), near, near.mean(), rms
+
+  index, near, share, rms = look(found)
+  for _ in range(ITERATIONS):
+    rotation, shift = jax.device_get(_rigid(found, true[index], near))
+    found = found @ rotation.T + shift
+    before = share, rms
+    index, near, share, rms = look(found)
+    if max(abs(share - before[0]), abs(rms - before[1])) < CONVERGED:
+      break
+  return jax.device_get(_scores(tree.query(found)[0], spatial.cKDTree(found).query(true)[0]))
 
 
 def sample(key, mesh, count=POINTS):
@@ -75,7 +102,11 @@ def sample(key, mesh, count=POINTS):
 
 def score(found, true):
   """Scores [] of points found [N, 3] against true [K, 3] as they lie."""
-  forth, back = nearest(found, true)[0], nearest(true, found)[0]
+  return _scores(nearest(found, true)[0], nearest(true, found)[0])
+
+
+def _scores(forth, back):
+  """Scores [] for the distances forth [N] and back [K]."""
   precision, recall = jnp.mean(forth < TAU), jnp.mean(back < TAU)
   total = precision + recall
   f_score = jnp.where(total > 0, 2 * precision * recall / jnp.where(total > 0, total, 1.0), 0.0)
@@ -160,3 +191,6 @@ def rigid(points, others, chosen):
   rotation = jnp.where(fixed, rotation, jnp.eye(3, dtype=points.dtype))
   shift = there - jnp.dot(rotation, here, precision='highest')
   return rotation, jnp.where(fixed, shift, 0.0)
+
+
+_rigid = jax.jit(rigid)

@@ -24,6 +24,8 @@ from jax3dgen.physics.surface import TOLERANCE
 from jax3dgen.scene import mesh as meshes
 
 SIZES = (0.1, 10.0)  # largest extents that contact parameters (absolute lengths) are made for
+DIRECTIONS = 4096  # in which a larger hull is looked at for the vertices to keep
+CHUNK, PART = 2**11, 2**9  # hull vertices that are compared with all planes, and all triangles
 BUCKETS = (16, 32)  # padded numbers of hull vertices below the largest one
 
 
@@ -159,19 +161,63 @@ def _figures(vertices, faces):
 def _reduced(vertices, count):
   """(at most `count` of the hull's vertices, largest distance of the others from their hull).
 
-  From a large tetrahedron on, the vertex furthest beyond the hull so far joins it.
+  From a large tetrahedron on, the vertex furthest beyond the hull so far joins it. Of a large hull
+  only those vertices are candidates that are the extreme ones in some of many directions.
   """
   if len(vertices) <= count:
     return vertices, 0.0
-  kept = _tetrahedron(vertices)
-  while len(kept) < count:
-    planes = spatial.ConvexHull(vertices[kept]).equations
-    kept.append(int(np.argmax((vertices @ planes[:, :3].T + planes[:, 3]).max(1))))
-  hull = spatial.ConvexHull(vertices[kept])
-  triangles = vertices[kept][hull.simplices]
-  beyond = (vertices @ hull.equations[:, :3].T + hull.equations[:, 3]).max(1)
-  outside = np.setdiff1d(np.flatnonzero(beyond > 0), kept)
-  return vertices[kept], max((_distance(vertices[i], triangles) for i in outside), default=0.0)
+  directions = max(DIRECTIONS, 4 * count)
+  some = vertices if len(vertices) <= directions else vertices[_extreme(vertices, directions)]
+  kept = _tetrahedron(some)
+  while len(kept) < min(count, len(some)):
+    planes = spatial.ConvexHull(some[kept]).equations
+    kept.append(int(np.argmax((some @ planes[:, :3].T + planes[:, 3]).max(1))))
+  return some[kept], _beyond(vertices, some[kept])
+
+
+def _extreme(vertices, count):
+  """Indices of the extreme vertices in `count` directions, which are even where the vertices have
+  the same spread along all axes: else long thin bodies would show their ends alone."""
+  k = np.arange(count) + 0.5
+  height, angle = 1 - 2 * k / count, np.pi * (1 + 5**0.5) * k
+  across = np.sqrt(1 - height**2)
+  even = np.stack([across * np.cos(angle), across * np.sin(angle), height])
+  directions = np.linalg.solve(np.linalg.cholesky(np.cov(vertices.T)).T, even)  # [3, count]
+  best, index = np.full(count, -np.inf), np.zeros(count, int)
+  for start in range(0, len(vertices), CHUNK):
+    value = directions.T @ vertices[start:start + CHUNK].T
+    here = value.argmax(1)
+    value = value[np.arange(count), here]
+    index = np.where(value > best, start + here, index)
+    best = np.maximum(value, best)
+  return np.unique(index)
+
+
+def _beyond(vertices, kept):
+  """The largest distance of vertices [K, 3] from the hull of kept [k, 3].
+
+  The triangle of the plane that a vertex is furthest beyond bounds its distance; all triangles are
+  asked for the vertices with the largest bounds, until no bound exceeds what was found.
+  """
+  hull = spatial.ConvexHull(kept)
+  triangles = kept[hull.simplices]
+  bound = np.zeros(len(vertices))
+  for start in range(0, len(vertices), CHUNK):
+    part = vertices[start:start + CHUNK]
+    above = part @ hull.equations[:, :3].T + hull.equations[:, 3]
+    nearest = above.argmax(1)
+    outside = np.flatnonzero(above[np.arange(len(part)), nearest] > 0)
+    bound[start + outside] = _distances(part[outside], triangles[nearest[outside]])
+  order, found = np.argsort(-bound), 0.0
+  for start in range(0, len(order), PART):
+    part = order[start:start + PART]
+    if bound[part[0]] <= found:
+      break
+    part = part[bound[part] > 0]
+    pairs = _distances(np.repeat(vertices[part], len(triangles), 0),
+                       np.tile(triangles, (len(part), 1, 1)))
+    found = max(found, pairs.reshape(len(part), -1).min(1).max())
+  return float(found)
 
 
 def _tetrahedron(vertices):
@@ -185,7 +231,6 @@ def _tetrahedron(vertices):
   return [first, second, third, fourth]
 
 
-def _distance(point, triangles):
-  """The distance of a point [3] from the nearest of triangles [T, 3, 3]."""
-  near = trimesh.triangles.closest_point(triangles, np.broadcast_to(point, (len(triangles), 3)))
-  return float(np.linalg.norm(near - point, axis=1).min())
+def _distances(points, triangles):
+  """The distance [N] of each point [N, 3] from its triangle [N, 3, 3]."""
+  return np.linalg.norm(trimesh.triangles.closest_point(triangles, points) - points, axis=1)

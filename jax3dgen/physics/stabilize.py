@@ -5,8 +5,12 @@ moves the whole solid, and what it leaves below a floor is pressed flat onto tha
 becomes the sole. The control points follow the gradient of the support margin, through the centre
 of mass of the deformed solid and through the corners of the sole, against the size and the
 roughness of the displacement. How much is pressed flat trades against how far the mass has to move,
-so several depths of the floor are tried. A candidate counts only where C MuJoCo says that it
-stands; the one that moved the surface least is kept.
+so several depths of the floor, above the lowest vertex, are tried.
+
+What comes out is a solid as the input is one: a deformation that folds space is refused, and what
+was pressed to a sheet without volume (it would stand on paper) is cut off. A candidate counts only
+where C MuJoCo says, at DSO's settings and in the mesh's own units, that it stands; the one that
+moved the surface least is kept.
 
 V vertices, F faces, C control points. Lengths are in units of the largest extent of the mesh.
 """
@@ -24,24 +28,26 @@ from scipy import spatial
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.physics import body, native
+from jax3dgen.physics import body, losses, native
 from jax3dgen.scene import mesh as meshes
 from jax3dgen.scene.solid import solid
 
 EDGE = 0.05  # longest edge
-DEPTHS = (0.003, 0.01, 0.02, 0.04, 0.08, 0.15)  # of the floor above the lowest vertex
+DEPTHS = (0.003, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15)  # of the floor
 CUTS = tuple(i / 100 for i in range(1, 61))  # shares of the height, of the flat cuts that are tried
-MARGINS_DEG = (2.0, 5.0)  # support margins that are aimed at, one after the other
+MARGINS_DEG = (0.5, 2.0, 5.0)  # support margins that are aimed at, one after the other
 CORNERS = 32  # of a support polygon, padded
 ROUGHNESS = 0.3  # weight of the displacement's Laplacian beside its size
+SLIVER = 1e-4  # cut off at the floor, and with it what was pressed to sheets
+FOLDS = 17  # places along each axis where a deformation is looked at for folds
 STEPS, RATE = 150, 3e-3  # of Adam on the control points
 DEGREE = 4  # of the Bernstein polynomials along each axis
 
 
 class Stabilized(NamedTuple):
-  """mesh: the deformed Mesh, or the input where nothing helped. `stands` in C MuJoCo; moved: root
-  mean square displacement of the vertices in units of the extent; depth and margin_deg: of the
-  attempt that was kept (None: none was, or the input stands as it is)."""
+  """mesh: the deformed Mesh, or the input where it stands or nothing helped. `stands`: this mesh in
+  C MuJoCo at DSO's settings; moved: root mean square displacement of the vertices in units of the
+  extent; depth and margin_deg: of the attempt that was kept (None: none was)."""
   mesh: Mesh
   stands: bool
   moved: float
@@ -80,13 +86,18 @@ def support_margin(vertices, faces, corners):
   return jnp.arctan2(nearest, center[2] - jnp.mean(feet[:, 2]))
 
 
-def sole(vertices, floor):
-  """Indices [CORNERS] of the corners of what touches the floor, or None where they span no area."""
-  touching = np.flatnonzero(vertices[:, 2] <= floor + 1e-6)
-  if len(touching) < 3:
+def sole(vertices, links, floor):
+  """Indices [CORNERS] of the corners of the sole, or None where they span no area.
+
+  The sole is outlined by what touches the floor and is linked (`links` [E, 2], in both directions)
+  to what does not: the middle of a sheet, pressed flat from both sides, bears nothing.
+  """
+  touches = vertices[:, 2] <= floor + 1e-6
+  rim = np.unique(links[touches[links[:, 0]] & ~touches[links[:, 1]], 0])
+  if len(rim) < 3:
     return None
   try:
-    outline = touching[spatial.ConvexHull(vertices[touching, :2]).vertices]
+    outline = rim[spatial.ConvexHull(vertices[rim, :2]).vertices]
   except spatial.QhullError:
     return None
   if len(outline) > CORNERS:
@@ -94,11 +105,19 @@ def sole(vertices, floor):
   return np.concatenate([outline, np.full(CORNERS - len(outline), outline[-1])])
 
 
-def laplacian(vertices, links):
-  """Mean over the neighbours minus the vertex, [V, 3], for links [E, 2] in both directions."""
-  count = jax.ops.segment_sum(jnp.ones(len(links)), links[:, 0], len(vertices))
-  total = jax.ops.segment_sum(vertices[links[:, 1]], links[:, 0], len(vertices))
-  return total / jnp.maximum(count, 1.0)[:, None] - vertices
+def edges(faces):
+  """The links [E, 2] between the corners of faces [F, 3], each in both directions."""
+  links = np.concatenate([faces[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
+  return np.unique(np.concatenate([links, links[:, ::-1]]), axis=0)
+
+
+def folds(control, size):
+  """Whether moving control points by [C, 3] turns space in a box of `size` [3] inside out."""
+  axes = [np.linspace(0, extent, FOLDS) for extent in size]
+  unit = np.stack(np.meshgrid(*[np.linspace(0, 1, FOLDS)] * 3, indexing='ij'), -1)
+  place = unit * size + (bernstein(unit.reshape(-1, 3)) @ control).reshape(unit.shape)
+  slopes = np.stack(np.gradient(place, *axes, axis=(0, 1, 2), edge_order=2), -1)
+  return bool((np.linalg.det(slopes) <= 0).any())
 
 
 @functools.partial(jax.jit, static_argnames=('optimiser',))
@@ -108,7 +127,7 @@ def _update(control, state, weights, vertices, faces, links, corners, floor, tar
     moved = weights @ control
     margin = support_margin(pressed(vertices + moved, floor), faces, corners)
     size = jnp.mean(jnp.sum(moved**2, 1))
-    rough = jnp.mean(jnp.sum(laplacian(moved, links)**2, 1))
+    rough = jnp.mean(jnp.sum(losses.laplacian(moved, links)**2, 1))
     return 10.0 * jax.nn.relu(target - margin) + size + ROUGHNESS * rough, margin
 
   (_, margin), grads = jax.value_and_grad(loss, has_aux=True)(control)
@@ -119,25 +138,24 @@ def _update(control, state, weights, vertices, faces, links, corners, floor, tar
 def attempt(vertices, faces, depth, margin_deg):
   """Vertices [V, 3] (largest extent 1) deformed to the support margin, or None where they were not.
   """
-  floor = vertices[:, 2].min() + depth
-  low = vertices.min(0)
-  weights = jnp.asarray(bernstein((vertices - low) / np.maximum(np.ptp(vertices, axis=0), 1e-9)),
-                        jnp.float32)
-  links = np.concatenate([faces[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
-  links = np.unique(np.concatenate([links, links[:, ::-1]]), axis=0)
+  low, size = vertices.min(0), np.ptp(vertices, axis=0)
+  floor = low[2] + depth
+  weights = jnp.asarray(bernstein((vertices - low) / size), jnp.float32)
+  links = edges(faces)
   optimiser = _adam()
   control = jnp.zeros((weights.shape[1], 3))
   state = optimiser.init(control)
   start = jnp.asarray(vertices, jnp.float32)
   for _ in range(STEPS):
     now = np.asarray(pressed(start + weights @ control, floor))
-    corners = sole(now, floor)
+    corners = sole(now, links, floor)
     if corners is None:
       return None
+    before = control
     control, state, margin = _update(control, state, weights, start, faces, links, corners,
                                      floor, np.deg2rad(margin_deg), optimiser)
     if margin >= np.deg2rad(margin_deg):
-      return now
+      return None if folds(np.asarray(before), size) else now
   return None
 
 
@@ -146,32 +164,42 @@ def _adam():
   return optax.adam(RATE)
 
 
-def stabilize(mesh, seconds=10.0, timestep=4e-3):
+def stabilize(mesh, seconds=10.0):
   """`Stabilized` of a closed Mesh; raises MeshError where it is no solid.
 
   The mesh is refined first, so that flat parts can bend.
   """
-  mesh = meshes.refined(mesh, EDGE * np.ptp(mesh.vertices, axis=0).max())
-  vertices, faces = meshes.checked(mesh)
-  extent = np.ptp(vertices, axis=0).max()
+  extent = np.ptp(mesh.vertices, axis=0).max()
+  fine = meshes.refined(mesh, EDGE * extent)
+  best = Stabilized(mesh, _stands(mesh, seconds), 0.0)
+  if best.stands:
+    return best
+  vertices, faces = meshes.checked(fine)
   middle = 0.5 * (vertices.min(0) + vertices.max(0))
   unit = (vertices - middle) / extent
-  stands = lambda v: native.drop(body.from_mesh(Mesh(v, faces)), seconds, timestep).stable
-  if stands(unit):
-    return Stabilized(mesh, True, 0.0)
-  best = Stabilized(mesh, False, 0.0)
   for depth, margin_deg in itertools.product(DEPTHS, MARGINS_DEG):
     found = attempt(unit, faces, depth, margin_deg)
     if found is None:
       continue
     moved = float(np.sqrt(np.mean(np.sum((found - unit)**2, 1))))
-    if (not best.stands or moved < best.moved) and _stands(stands, found):
-      made = mesh.replace(vertices=np.float32(found * extent + middle))
+    if best.stands and moved >= best.moved:
+      continue
+    made = without_sheets(fine.replace(vertices=np.float32(found * extent + middle)))
+    if made is not None and _stands(made, seconds):
       best = Stabilized(made, True, moved, depth, margin_deg)
   return best
 
 
-def flat_cut(mesh, shares=CUTS, seconds=10.0, timestep=4e-3):
+def without_sheets(mesh):
+  """A Mesh with a pressed sole as a solid that ends a sliver above it: what was pressed to a sheet
+  is gone. None where only a sheet held its parts together."""
+  low, extent = mesh.vertices[:, 2].min(), np.ptp(mesh.vertices, axis=0).max()
+  solid_part = meshes.above(mesh, low + SLIVER * extent)
+  parts = [len(np.unique(meshes.shells(m.faces, len(m.vertices)))) for m in (mesh, solid_part)]
+  return solid_part if parts[0] == parts[1] else None
+
+
+def flat_cut(mesh, shares=CUTS, seconds=10.0):
   """The baseline of DSO D.2: (share, mesh) of the smallest flat cut that makes a Mesh stand.
 
   `shares` of the height are tried in order; None where none of them helps.
@@ -179,15 +207,16 @@ def flat_cut(mesh, shares=CUTS, seconds=10.0, timestep=4e-3):
   for share in shares:
     try:
       cut = meshes.flat_sole(mesh, float(share))
-      if native.drop(body.from_mesh(cut), seconds, timestep).stable:
-        return float(share), cut
-    except MeshError:  # what is left is no solid
+    except MeshError:  # nothing is left
       continue
+    if _stands(cut, seconds):
+      return float(share), cut
   return None
 
 
-def _stands(stands, vertices):
+def _stands(mesh, seconds):
+  """Whether C MuJoCo says so; what is no body stands nowhere."""
   try:
-    return stands(np.asarray(vertices, np.float64))
+    return native.drop(body.from_mesh(mesh), seconds).stable
   except MeshError:
     return False

@@ -130,31 +130,40 @@ def flat_sole(mesh, share):
   if not 0 < share < 1:
     raise MeshError(f'The share of its height that a mesh loses is between 0 and 1, not {share}.')
   low, high = mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()
-  cut = manifold(mesh).trim_by_plane((0.0, 0.0, 1.0), float(low + share * (high - low)))
+  cut = above(mesh, low + share * (high - low))
+  return _colored(*largest_shell(cut.vertices, cut.faces), mesh)
+
+
+def above(mesh, height):
+  """What of a closed Mesh lies above z = `height`, closed by a level cut; MeshError for nothing."""
+  cut = manifold(mesh).trim_by_plane((0.0, 0.0, 1.0), float(height))
   if cut.is_empty():
     raise MeshError('Nothing is left of the mesh above the cut.')
-  return _from_manifold(cut, mesh)
+  return _colored(*_surface_of(cut), mesh)
 
 
 def refined(mesh, length):
   """A closed Mesh with the same surface and no edge longer than about `length`."""
-  return _from_manifold(manifold(mesh).refine_to_length(float(length)), mesh)
+  return _colored(*_surface_of(manifold(mesh).refine_to_length(float(length))), mesh)
 
 
 def manifold(mesh):
   """The manifold3d solid of a closed Mesh; MeshError where it is none."""
-  solid = manifold3d.Manifold(
-      manifold3d.Mesh(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.uint32)))
+  solid = manifold3d.Manifold(manifold3d.Mesh(  # copies: it takes no read-only array
+      np.array(mesh.vertices, np.float32, order='C'), np.array(mesh.faces, np.uint32, order='C')))
   if solid.status() != manifold3d.Error.NoError:
     raise MeshError(f'The mesh bounds no solid that can be worked on: {solid.status().name}.')
   return solid
 
 
-def _from_manifold(solid, mesh):
-  """The largest shell of `solid`, made from `mesh`, whose nearest vertices lend their colours."""
+def _surface_of(solid):
+  """Vertices float32 [V, 3] and faces int32 [F, 3] of a manifold3d solid."""
   found = solid.to_mesh()
-  vertices, faces = largest_shell(np.asarray(found.vert_properties)[:, :3],
-                                  np.asarray(found.tri_verts, np.int64))
+  return np.asarray(found.vert_properties)[:, :3], np.asarray(found.tri_verts, np.int32)
+
+
+def _colored(vertices, faces, mesh):
+  """A Mesh made from `mesh`, whose nearest vertices lend their colours."""
   if mesh.colors is None:
     return Mesh(vertices, faces)
   _, nearest = spatial.cKDTree(mesh.vertices).query(vertices)

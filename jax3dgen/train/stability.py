@@ -4,24 +4,27 @@
 depends on the files and the config alone, but for the seconds.
 """
 
+from concurrent import futures
 import importlib.util
 import math
 import os
 import time
 from typing import NamedTuple
+import warnings
 
 import jax
 import numpy as np
 import tqdm
 
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.export import sweep_page, sweep_tables
+from jax3dgen.export import rollouts, sweep_page, sweep_tables
 from jax3dgen.metrics import stability as metrics
 from jax3dgen.physics import body, normalize, rest, sweep
 
 CHOICES = {'up': ('auto', 'y', 'z'), 'normalize': normalize.MODES,
            'inertia': ('exact', 'mujoco_legacy'), 'engine': (*sweep.ENGINES, 'all')}
 POSITIVE = ('density', 'seconds', 'threshold_deg')
+READERS = 4  # files read at once, at most: one of two million faces may take 2 GB
 
 
 class Sweep(NamedTuple):
@@ -41,7 +44,8 @@ def check(config):
   for name in POSITIVE:
     if not 0 < config[name] < math.inf:
       raise ConfigError(f'config.{name}={config[name]} must be positive.')
-  for name, least in (('timestep', 0), ('friction', 0), ('hull_vertices', 8)):
+  for name, least in (('timestep', 0), ('friction', 0), ('hull_vertices', 8),
+                      ('rollouts', 0)):
     if not least <= config[name] < math.inf:
       raise ConfigError(f'config.{name}={config[name]} must be at least {least}.')
   if config.tilts.n < 0 or not 0 <= config.tilts.max_deg <= 90:
@@ -58,10 +62,7 @@ def engines(name):
 
 def run(config, paths, workdir, command=''):
   """Sweeps the mesh files `paths` as `config` says; writes into `workdir` and returns a `Sweep`."""
-  root = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in paths])
-  items = [sweep_tables.examine(p, sweep_tables.name_of(p, root), config.up, config.normalize,
-                                config.inertia, config.density)
-           for p in tqdm.tqdm(paths, 'reading', disable=None)]
+  items = read(config, paths)
   bodies = body.pack([item.body for item in items if not item.error], config.hull_vertices)
   tilts = sweep.tilts(config.tilts.n, config.tilts.max_deg, jax.random.key(config.tilts.seed))
   results, rows, runs, rates = {}, {}, [], {}
@@ -79,17 +80,32 @@ def run(config, paths, workdir, command=''):
       rates[engine] = {float(most): float(rate) for most, rate, runs in zip(*found, strict=True)
                        if runs}
   sweep_tables.write(workdir / 'runs.csv', sweep_tables.RUNS, runs)
+  first = next(iter(results.values()))
+  pages = rollouts.write(workdir, paths, items, first, tilts, config, command) if first else {}
   sweep_page.write(workdir / 'report.html', items, rows, tilts, results, rates, config.to_dict(),
-                   command)
+                   command, pages)
   sweep_tables.write(workdir / 'results.csv', sweep_tables.RESULTS,
                      [row for table in rows.values() for row in table])
   return Sweep(items, tilts, results, rows)
 
 
+def read(config, paths):
+  """[Item] of the mesh files in their order, a few of them read at the same time."""
+  root = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in paths])
+  examine = lambda path: sweep_tables.examine(
+      path, sweep_tables.name_of(path, root), config.up, config.normalize, config.inertia,
+      config.density)
+  threads = min(READERS, len(os.sched_getaffinity(0)))
+  # Readers silence warnings each for themselves, which threads undo for one another.
+  with warnings.catch_warnings(), futures.ThreadPoolExecutor(threads) as pool:
+    warnings.simplefilter('ignore')
+    return list(tqdm.tqdm(pool.map(examine, paths), 'reading', len(paths), disable=None))
+
+
 def _margins_deg(bodies):
   """The settled stability margin [M] in degrees of each body, released upright."""
-  margins = np.zeros(len(bodies.items))
+  margins, margin = np.zeros(len(bodies.items)), jax.jit(rest.margin)
   for index, packed in bodies.buckets:
     packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
-    margins[index] = np.rad2deg(rest.margin(packed, np.zeros((1, 3), np.float32))[:, 0])
+    margins[index] = np.rad2deg(margin(packed, np.zeros((1, 3), np.float32))[:, 0])
   return margins

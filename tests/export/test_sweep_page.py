@@ -21,12 +21,16 @@ const seen = { faults: window.faults, state: document.body.dataset.sweep, first:
 const [mesh, stands] = document.querySelectorAll('.sweep-table thead button');
 seen.drawn = [...document.querySelectorAll('canvas')].map(ink);
 seen.chosen = document.querySelector('.sweep-panel h3').textContent;
+const play = document.querySelector('.sweep-play');
+seen.played = [...document.querySelectorAll('.sweep-table a'), play]
+  .map((a) => a.getAttribute('href'));
 seen.end = document.querySelector('.rest').textContent;
 stands.click(); seen.rising = rows();
 stands.click(); seen.falling = rows();
 mesh.click(); seen.named = rows();
 document.querySelector('.sweep-table tbody tr').click();
 seen.other = document.querySelector('.sweep-panel h3').textContent;
+seen.unplayed = play.hidden;
 const search = document.querySelector('.sweep-tools input');
 search.value = 'pole'; search.dispatchEvent(new Event('input')); seen.found = rows();
 document.documentElement.dataset.seen = JSON.stringify(seen);
@@ -47,7 +51,7 @@ def page(tmp_path):
   rows = {'native': sweep_tables.rows(items, 'native', found, [45.0, 3.4], 1.0)}
   sweep_page.write(tmp_path / 'report.html', items, rows, TILTS, {'native': found},
                    {'native': {0.01: 1.0, 0.08: 0.5}}, {'tilts': {'n': 2, 'max_deg': 4.58}},
-                   'the command')
+                   'the command', {2: 'rollouts/pole.html'})
   return (tmp_path / 'report.html').read_text('utf-8')
 
 
@@ -58,6 +62,7 @@ def test_the_page_of_a_sweep_works(tmp_path):
   assert seen['first'] == ['box.stl', 'broken.obj', 'pole <b>.stl']
   assert all(0.01 < share < 0.95 for share in seen['drawn']) and len(seen['drawn']) == 3
   assert seen['chosen'] == 'pole <b>.stl' and seen['end'].endswith('falls')  # one that falls
+  assert seen['played'] == ['rollouts/pole.html'] * 2 and seen['unplayed']
   assert seen['rising'][:2] == ['pole <b>.stl', 'box.stl']
   assert seen['falling'][:2] == ['box.stl', 'pole <b>.stl']
   assert seen['named'] == ['box.stl', 'broken.obj', 'pole <b>.stl'] and seen['other'] == 'box.stl'

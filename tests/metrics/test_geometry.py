@@ -172,6 +172,17 @@ def test_icp_is_that_of_a_loop(x64):
   np.testing.assert_allclose(moved, expected, atol=1e-7)
 
 
+def test_trees_and_matrix_products_find_the_same(x64):
+  """Where nearly all, a part and nothing is in reach."""
+  keys = jax.random.split(jax.random.key(2))
+  true = geometry.sample(keys[0], teapot(), 1500)
+  for shift in (0.01, 0.1, 3.0):
+    found = geometry.sample(keys[1], teapot(), 1700) + (shift, 0, 0)
+    expected = geometry.compare(found[None], true[None])
+    for a, b in zip(jax.tree.leaves(geometry.with_trees(found, true)), jax.tree.leaves(expected)):
+      np.testing.assert_allclose(a, b[0], atol=1e-7)
+
+
 def test_parallel_squares():
   """Oracle 28: the distance of parallel unit squares, which ICP closes below its reach alone.
 
@@ -193,10 +204,12 @@ def test_parallel_squares():
   np.testing.assert_allclose(geometry.compare(found[None], true[None]).chamfer, noise, rtol=0.1)
 
 
-def test_equal_meshes_differ_by_sampling_alone():
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+def test_equal_meshes_differ_by_sampling_alone(backend, monkeypatch):
   """Nothing of place and size is left, and each of nine pairs (more than go together) is compared
   with its own. Of N points on an area A, one lies further than r from all of another such sample
   with probability exp(-pi N r^2 / A), so 1/2 sqrt(A / N) away in the mean."""
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   box = trimesh.creation.box((1.0, 0.5, 0.25))
   meshes = [teapot()] + [mesh_of(box)] * 8
   moved = [mesh.replace(vertices=mesh.vertices * 7 + (1, 2, 3)) for mesh in meshes]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 import trimesh
 
 from jax3dgen.core.errors import MeshError
@@ -178,6 +179,26 @@ def test_pack_pads_into_buckets_and_keeps_small_hulls_whole():
   np.testing.assert_allclose(large.center[0], (3, 0, 0), atol=1e-9)
   assert small.error[0] == large.error[0] == 0 and len(packed.items[2].hull) == 642
   np.testing.assert_allclose(large.mass, [packed.items[1].mass, packed.items[2].mass])
+
+
+@pytest.mark.parametrize('stretch', [(1, 1, 1), (1, 1, 30), (1, 0.02, 1)])
+@pytest.mark.parametrize('count', [300, 5000])  # with and without a choice of candidates
+def test_error_of_a_reduced_hull_is_the_largest_distance(count, stretch):
+  """Against the nearest convex combination of the vertices kept, by nonnegative least squares; and
+  the choice is little worse than what looking at all vertices would give for a ball."""
+  random = np.random.default_rng(count)
+  points = random.normal(size=(count, 3))
+  points /= np.linalg.norm(points, axis=1, keepdims=True)
+  turn = trimesh.transformations.random_rotation_matrix(random.random(3))[:3, :3]
+  vertices = points * stretch @ turn.T
+  kept, error = body._reduced(vertices, 48)
+  assert len(np.unique(kept, axis=0)) == 48 and {*map(tuple, kept)} <= {*map(tuple, vertices)}
+  weight = 1e4 * max(stretch)  # of the sum of the coefficients, which is one
+  table = np.concatenate([kept.T, np.full((1, 48), weight)])
+  distances = [optimize.nnls(table, np.append(vertex, weight))[1] for vertex in vertices]
+  np.testing.assert_allclose(error, max(distances), rtol=1e-4)
+  # 48 caps of a ball, of height h, cover it: 48 h / 2 >= 1, and a greedy choice needs some more.
+  assert error < 3 * 2 / 48 * max(stretch)
 
 
 def test_reduced_hull_errs_by_what_it_says():

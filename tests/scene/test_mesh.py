@@ -242,6 +242,20 @@ def test_flat_sole_is_the_solid_above_the_cut():
   np.testing.assert_allclose(cut.colors[kept], 0.5 + 0.4 * cut.vertices[kept], atol=1e-5)
 
 
+def test_refined_is_the_same_solid_with_all_its_shells():
+  ball, void = trimesh.creation.icosphere(1, 1.0), trimesh.creation.icosphere(1, 0.5)
+  void.invert()
+  both = trimesh.util.concatenate([ball, void])
+  made = Mesh(np.float32(both.vertices), np.int32(both.faces), np.float32(both.vertices))
+  for array in (made.vertices, made.faces):
+    array.flags.writeable = False
+  fine = mesh.refined(made, 0.2)
+  found = trimesh.Trimesh(fine.vertices, fine.faces)
+  assert found.is_watertight
+  assert found.edges_unique_length.mean() < 0.2 < both.edges_unique_length.min()
+  np.testing.assert_allclose((found.volume, found.area), (both.volume, both.area), rtol=1e-5)
+
+
 def test_a_capsule_stands_on_a_flat_sole_only():
   tipped = capsule()
   turn = trimesh.transformations.rotation_matrix(0.05, [1, 0, 0])[:3, :3]

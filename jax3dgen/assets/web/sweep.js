@@ -148,6 +148,9 @@
     const start = fromVector(data.tilts[run]);
     const degrees = (x) => (x === null ? 'diverged' : `turned by ${x.toFixed(1)}\u00b0`);
     panel.querySelector('h3').textContent = mesh.name;
+    const play = panel.querySelector('.sweep-play');
+    play.hidden = !mesh.rollout;
+    play.href = mesh.rollout ?? '';
     panel.querySelector('.start').textContent = `tilted by ${(Math.hypot(...data.tilts[run]) * 180 / Math.PI).toFixed(2)}\u00b0`;
     panel.querySelector('.rest').textContent = `${degrees(mesh.rotation[run])}: ${mesh.stable[run] ? 'stands' : 'falls'}`;
     panel.querySelector('.map').textContent = `stands in ${mesh.stable.filter(Boolean).length} of ${mesh.stable.length}; choose a run`;
@@ -168,6 +171,7 @@
   const body = table.tBodies[0];
   body.addEventListener('click', (event) => choose(event.target.closest('tr')));
   body.addEventListener('keydown', (event) => {
+    if (event.target.closest('a')) return;
     if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); choose(event.target.closest('tr')); }
   });
   table.tHead.addEventListener('click', (event) => {

@@ -26,12 +26,12 @@ window.jax3dgenViewer ??= (() => {
     let waiting = false;
     const meshes = scene.meshes.map(unpack);
     const extents = meshes.map(extent);
-    const middles = scene.poses.map((pose) => place(pose.frames.at(-1), extents[pose.mesh].middle));
+    const middle = (pose, moment) => place(pose.frames[moment], extents[pose.mesh].middle);
     const colored = scene.meshes.some((mesh) => mesh.colors);
     const viewer = {
       meshes, floor: scene.floor, surface: colored ? 1 : 2, pose: scene.poses[0], moment: 0,
-      middle: [...middles[0]], radius: Math.max(...extents.map((e) => e.radius)),
-      goal: { ...HOME, middle: middles[0] }, shown: { ...HOME }, started: null,
+      middle: middle(scene.poses[0], 0), radius: Math.max(...extents.map((e) => e.radius)),
+      goal: { ...HOME, middle: middle(scene.poses[0], 0) }, shown: { ...HOME }, started: null,
     };
 
     function press(name, value) {
@@ -51,14 +51,15 @@ window.jax3dgenViewer ??= (() => {
         moving = true;
         return from + pace * (to - from);
       };
-      for (const name of ['azimuth', 'elevation']) shown[name] = approach(shown[name], goal[name], 90);
-      shown.zoom = approach(shown.zoom, goal.zoom, 1);
-      viewer.middle = viewer.middle.map((x, k) => approach(x, goal.middle[k], viewer.radius));
       if (viewer.started !== null) {
         const last = pose.frames.length - 1;
         viewer.moment = REDUCED.matches ? last : clamp(Math.floor((now - viewer.started) / 1000 * pose.fps), 0, last);
         if (viewer.moment < last) moving = true; else viewer.started = null;
+        goal.middle = middle(pose, viewer.moment);
       }
+      for (const name of ['azimuth', 'elevation']) shown[name] = approach(shown[name], goal[name], 90);
+      shown.zoom = approach(shown.zoom, goal.zoom, 1);
+      viewer.middle = viewer.middle.map((x, k) => approach(x, goal.middle[k], viewer.radius));
       draw();
       if (moving) wake();
     }
@@ -102,7 +103,6 @@ window.jax3dgenViewer ??= (() => {
 
     function choose(index) {
       viewer.pose = scene.poses[index];
-      viewer.goal.middle = middles[index];
       viewer.moment = 0;
       viewer.started = performance.now();
       press('pose', index);

@@ -1,0 +1,125 @@
+"""Pages on which one mesh drops: its motion as C MuJoCo simulates it, to turn round and play.
+
+A page is a file of its own, like `export/report`, in the folder `rollouts` beside the sweep's page.
+Frames and lengths are those of the mesh as it was placed for the sweep: +z up, the plane at z = 0.
+"""
+
+import html
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from jax3dgen.core import files
+from jax3dgen.core.errors import MeshError
+from jax3dgen.export import mesh_io, report, sweep_tables, viewer
+from jax3dgen.physics import native, normalize, sweep
+
+FPS = 30  # about: a whole number of time steps lies between two pictures
+NAME = 100  # characters of a page's name
+
+
+class Release(NamedTuple):
+  """One way to let go of a mesh, a rotation vector `tilt` [3] (radians), and its `native.Drop`."""
+  name: str
+  tilt: np.ndarray
+  drop: native.Drop
+
+
+def write(workdir, paths, items, result, tilts, config, command):
+  """Writes the pages of config.rollouts meshes; returns {index into items: address}.
+
+  paths, items: all files of the sweep and their Items. result: the `sweep.Result` of the M items
+  without an error under tilts [P, 3]. Meshes come in the order of `order`; one that MuJoCo refuses
+  is passed over. Addresses are relative to `workdir`.
+  """
+  judged = [i for i, item in enumerate(items) if not item.error]
+  written, taken = {}, set()
+  for k in order(result.stable):
+    if len(written) == config.rollouts:
+      break
+    i = judged[k]
+    try:
+      mesh = normalize.normalize(mesh_io.read(paths[i], config.up), config.normalize)[0]
+      releases = simulate(items[i].body, tilts[worst(result.rotation_deg[k])], config)
+    except MeshError:
+      continue
+    written[i] = f'rollouts/{file_name(items[i].name, taken)}'
+    with files.replacing(workdir / written[i]) as beside:
+      beside.write_text(page(items[i].name, mesh, releases, config.to_dict(), command),
+                        encoding='utf-8')
+  return written
+
+
+def order(stable):
+  """Indices of meshes with outcomes `stable` [M, P]: those that fall most often come first."""
+  return np.argsort(stable.mean(1), kind='stable').tolist()
+
+
+def worst(rotation_deg):
+  """The run [] of [P] that turns most; one that diverged (NaN) goes before all others."""
+  return int(np.argmax(np.nan_to_num(rotation_deg, nan=np.inf)))
+
+
+def file_name(name, taken):
+  """A name for the page of the mesh `name` that any file system and address can hold.
+
+  It is new among the names `taken`, to which it is added.
+  """
+  safe = re.sub('[^A-Za-z0-9._-]+', '_', name)[-NAME:].lstrip('.') or 'mesh'
+  found, count = safe, 1
+  while found.lower() in taken:  # some file systems take capitals for small letters
+    count += 1
+    found = f'{safe}-{count}'
+  taken.add(found.lower())
+  return f'{found}.html'
+
+
+def simulate(body, tilt, config):
+  """[Release] of a `body.Body`: upright and, where that is another one, turned by `tilt` [3]."""
+  model = native.compile_model(body, config.timestep or sweep.TIMESTEPS['native'], config.friction)
+  found = []
+  for name, turn in (('Upright', np.zeros(3)), ('The worst tilt', tilt)):
+    if not found or turn.any():
+      data = native.release(model, body, turn)
+      found.append(Release(name, turn, native.settle(model, data, body, config.seconds,
+                                                     config.threshold_deg, FPS)))
+  return found
+
+
+def page(name, mesh, releases, config, command):
+  """The HTML of a page: the mesh `name` as it was given, and one movement for each Release."""
+  poses = [viewer.standing(mesh, 'As given'), *(_pose(mesh, release) for release in releases)]
+  marks = ''.join(f'<li>{report.mark(r.drop.stable, f"{r.name}: {_verdict(r)}")}</li>'
+                  for r in releases)
+  lead = report.SEPARATOR.join([
+      'C MuJoCo', f'{config["seconds"]:g} s', f'friction {config["friction"]:g}',
+      *(f'{r.name.lower()}: {_tilt(r.tilt)}' for r in releases if r.tilt.any())])
+  body = f'''<header><p class="over">jax3dgen rollout, one mesh of
+<a href="../report.html">a stability sweep</a></p><h1>{html.escape(name)}</h1>
+<p class="lead">{html.escape(lead)}</p><ul class="marks" aria-label="Verdict">{marks}</ul></header>
+<div class="stage"><div><h2>Choose a release to play it</h2>
+{viewer.figure(poses, f'3D view of {name} as it drops', floor=True)}</div></div>
+{report.repeat(command, config, 'The same command gives the same motions.')}'''
+  return report.page(name, body, viewer.resources())
+
+
+def _pose(mesh, release):
+  motion = release.drop.motion
+  path = native.path(motion)
+  path = path[np.isfinite(path).all((1, 2))]  # a simulation that diverged may end in NaN
+  return viewer.Pose(release.name, mesh, path, float(1 / (motion.times[1] - motion.times[0])))
+
+
+def _verdict(release):
+  drop = release.drop
+  if drop.diverged:
+    return 'diverged'
+  said = 'stands' if drop.stable else 'falls'
+  rest = '' if drop.settled else ', still moving'
+  return f'{said}, turned by {drop.rotation_deg:.1f}\N{DEGREE SIGN}{rest}'
+
+
+def _tilt(tilt):
+  angle, azimuth = sweep_tables.lean(tilt)
+  return f'{angle:.2f}\N{DEGREE SIGN} towards azimuth {azimuth:.0f}\N{DEGREE SIGN}'

@@ -18,13 +18,13 @@ def prior(mean, std):
     alpha, sigma = (base.broadcast(f(t), x_t) for f in (cosine.alpha, cosine.sigma))
     center = alpha * (params['mean'] + base.broadcast(cond, x_t))
     eps = sigma * (x_t - center) / (alpha**2 * params['std']**2 + sigma**2)
-    return eps + params['denoiser']['gain']['kernel'][0, 0] * x_t
+    return eps + params['denoiser']['attn']['kernel'][0, 0] * x_t
 
   record = base.Prior(init=lambda key: {}, embed=lambda params, tokens: tokens, predict=predict,
                       encode=lambda params, image: image, decode=lambda params, x0: x0,
                       schedule=cosine)
   return record, {'mean': jnp.float32(mean), 'std': jnp.float32(std),
-                  'denoiser': {'gain': {'kernel': jnp.zeros((1, 1))}}}
+                  'denoiser': {'attn': {'kernel': jnp.zeros((1, 1))}}}
 
 
 def view(x0, t, guide, shift=0.0, azimuth=0.0, elevation=0.0, negative=0.0, source=0.0, step=0):

@@ -21,7 +21,7 @@ from jax3dgen.prior import base as priors
 
 DEFAULTS = {
     'critic_rank': 4,  # of the critic's adapters
-    'critic_layers': '',  # regular expression of the kernels that are adapted; empty: all
+    'critic_layers': '(self|cross|attn)',  # which kernels are adapted, by regular expression
     'critic_target': 'v',  # what the critic's loss compares: v or eps
     'camera_layer': 'pooled/kernel$',  # the kernel that reads the condition's extra; '': none does
     'camera_dropout': 0.1,  # share of the critic's examples without a camera

@@ -35,6 +35,6 @@ def merge(params, adapters, scale=1.0):
     found = adapters.get(tree.name(path))
     if found is None:
       return leaf
-    change = scale * (found['b'] @ found['a']).T
+    change = scale * jnp.einsum('ri,or->io', found['a'], found['b'])
     return leaf + change.reshape(leaf.shape).astype(leaf.dtype)
   return jax.tree_util.tree_map_with_path(adapted, params)

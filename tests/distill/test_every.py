@@ -33,7 +33,7 @@ def setup(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_direction_is_a_finite_gradient_of_every_view(name):
+def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
   s = setup(name)
   seen, inner = {}, s.distillation.direction
 
@@ -44,11 +44,9 @@ def test_direction_is_a_finite_gradient_of_every_view(name):
                 after=jax.tree.map(jnp.shape, (state.buffers, state.trainable)))
     return g, state, metrics
   s.distillation = s.distillation._replace(direction=direction)
-  state, metrics = jax.jit(s.step(1))(s.state, *s.fixed)
+  jax.eval_shape(s.step(1), s.state, *s.fixed)
   assert seen['g'] == seen['x0'] and set(seen['metrics'].values()) == {()}
   assert seen['state'] == seen['after']
-  assert float(metrics['nonfinite']) == 0 and float(metrics['grad_norm']) > 0
-  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.field))
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -60,7 +58,9 @@ def test_devices_agree_and_the_step_compiles_once(name):
   stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (COUNT,) + x.shape), s.state)
   for _ in range(3):
     replicated, _ = mapped(replicated, *fixed)
-    stacked, _ = reference(stacked, *s.fixed)
+    stacked, metrics = reference(stacked, *s.fixed)
+    assert not metrics['nonfinite'].any() and (metrics['grad_norm'] > 0).all()
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(replicated.field))
   assert max(float(jnp.abs(x - x[:1]).max()) for x in jax.tree.leaves(replicated.field)) == 0
   assert difference((replicated.field, replicated.distill), (stacked.field, stacked.distill)) < 1e-6
 

@@ -66,7 +66,7 @@ def test_the_loss_is_stationary_where_renders_follow_the_prior(target):
     for key in jax.random.split(KEY, 40):
       x0 = 0.2 + std * jax.random.normal(key, (256, 2, 2, 1))
       found.append(loss(state.trainable, key, gaussian.view(x0, 0.5, base.classifier_free)))
-    flat = jnp.stack([s['adapters']['gain/kernel']['b'].ravel() for s in found])
+    flat = jnp.stack([s['adapters']['attn/kernel']['b'].ravel() for s in found])
     return flat.mean(0), flat.std(0) / np.sqrt(len(flat))
   mean, error = slopes(0.7)
   assert (jnp.abs(mean) < 4 * error).all()
@@ -91,7 +91,7 @@ def test_a_critic_learns_what_renders_look_like():
     return optax.apply_updates(trainable, updates), opt
   for key in jax.random.split(KEY, 400):
     trainable, opt = step(trainable, opt, key)
-  learned = trainable['adapters']['gain/kernel']
+  learned = trainable['adapters']['attn/kernel']
   gain = float((learned['b'] @ learned['a'])[0, 0])
   t = np.linspace(*prior.schedule.safe_range, 2000)
   alpha, sigma = np.cos(0.5 * np.pi * t), np.sin(0.5 * np.pi * t)

@@ -63,8 +63,10 @@ def clamped(change, g, most):
 def rectified(inner, classify):
   """`inner`, a Distillation, with the rectifier.
 
-  classify(params, image [B, H, W, 3] in [0, 1]) -> probabilities [B, K]. Buffers are those of
-  `inner` and the averages [intervals, K] beside them; the noise is that which `inner` draws.
+  classify(params, image [B, H, W, 3] in [0, 1]) -> probabilities [B, K], where `params` are the
+  prior's. Buffers are those of `inner` and the averages [intervals, K] beside them. The noise is that
+  which `inner` draws by `base.noised`, and `guidance`, `weighting` and `clip` are its settings; the
+  module that fills in `classify` has DEFAULTS = sds.DEFAULTS | rectifier.DEFAULTS, say.
   """
   def init(key, params, cfg):
     if cfg.feed not in ('render', 'estimate'):

@@ -65,8 +65,8 @@ def rectified(inner, classify):
 
   classify(params, image [B, H, W, 3] in [0, 1]) -> probabilities [B, K], with the prior's `params`.
   Buffers are those of `inner` and the averages [intervals, K] beside them. The noise is what
-  `inner` draws by `base.noised`, and `guidance`, `weighting` and `clip` are its settings; the module that
-  fills in `classify` has DEFAULTS = sds.DEFAULTS | rectifier.DEFAULTS, say.
+  `inner` draws by `base.noised`, and `guidance`, `weighting` and `clip` are its settings; a module
+  that fills in `classify` has DEFAULTS = sds.DEFAULTS | rectifier.DEFAULTS, say.
   """
   def init(key, params, cfg):
     if cfg.feed not in ('render', 'estimate'):

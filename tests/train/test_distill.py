@@ -28,7 +28,8 @@ def test_embed_prompt_gives_each_view_its_words():
     return np.array([[1 + i % 8, 0, 0, 0] if t else [0] * 4 for i, t in enumerate(texts)], np.int32)
   prompt = distill.embed_prompt(prior, params, tokenize, 'a red bear', True)
   assert seen == ['a red bear', 'a red bear, front view', 'a red bear, side view',
-                  'a red bear, back view', 'a red bear, from above', '', seen[-1]]
+                  'a red bear, back view', 'a red bear, from above', '', seen[-2],
+                  f'a red bear, {seen[-2]}']
   assert not np.any(prompt.null.tokens) and np.any(prompt.back.tokens != prompt.front.tokens)
   seen.clear()
   plain = distill.embed_prompt(prior, params, tokenize, 'a red bear', False)

@@ -25,7 +25,7 @@ def get_config(variant=''):
     config.view_prompts = True
     config.compare.methods = ('sds', 'perp_neg', 'vsd', 'esd', 'sds_bridge', 'debiased_sds', 'jsd')
   elif variant == 'tiny':
-    config.compare.update({'methods': ('sds', 'csd'), 'prompts': ('a red bear',), 'seeds': 1})
+    config.compare.update({'methods': ('csd',), 'prompts': ('a red bear',), 'seeds': 1})
     config.train.steps = 10
     config.field.update({'levels': 4, 'table_log2': 12, 'finest': 32})
     config.render.n_samples = 16

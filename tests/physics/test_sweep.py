@@ -55,7 +55,8 @@ def turned(surface, degrees, axis):
       trimesh.transformations.rotation_matrix(np.deg2rad(degrees), axis)))
 
 
-@pytest.mark.parametrize('engine', PLAIN)
+@pytest.mark.parametrize('engine', ['native', 'penalty', 'rest',
+                                    pytest.param('mjx', marks=pytest.mark.slow)])
 def test_engines_agree_on_what_touches_at_a_vertex_or_has_tipped(engine):
   box, cone = trimesh.creation.box((0.5, 1.0, 1.0)), trimesh.creation.cone(0.5, 0.5)
   shapes = [turned(box, 40, (0, 1, 0)),  # on an edge, beyond its critical angle

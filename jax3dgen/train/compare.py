@@ -1,20 +1,22 @@
 """Objectives side by side: every method on every prompt from every seed, as a table and pictures.
 
 A cell is one distillation run. What it leaves, its figures and its last strip of views, goes to
-`cells`, a folder that may outlive the runs and be kept with the docs: a cell that is there for the
-same settings is not run again.
+cells/METHOD/, a folder that may outlive the runs and be kept with the docs; config.json in it holds
+the settings of all its cells. A cell that is there is not run again.
 """
 
 import json
 import shutil
 import sys
 
+import jax.numpy as jnp
 from matplotlib import image as png
 import numpy as np
 
 from jax3dgen.core import files
 from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
 from jax3dgen.export import turntable
+from jax3dgen.metrics import janus, referee
 from jax3dgen.prior import words
 from jax3dgen.train import distill, results
 
@@ -50,10 +52,43 @@ def cell_config(config, method, prompt, seed):
   return distill.complete(one)
 
 
+def settings(one):
+  """What a cell's outcome depends on but its prompt and seed: {dotted field: value}."""
+  def flat(section, prefix):
+    for name, value in section.items():
+      if isinstance(value, dict):
+        yield from flat(value, f'{prefix}{name}.')
+      else:
+        yield prefix + name, value
+  plain = json.loads(json.dumps(one.to_dict()))
+  for name in ('prompt', 'seed', 'log', 'checkpoint'):
+    del plain[name]
+  return dict(flat(plain, ''))
+
+
+def same_settings(folder, one):
+  """Notes the settings of a method beside its cells; ConfigError where older cells had others.
+
+  A field that did not exist when the cells were made is not compared.
+  """
+  mine, path = settings(one), folder / 'config.json'
+  if path.exists():
+    for name, value in json.loads(path.read_text()).items():
+      if mine.get(name) != value:
+        raise ConfigError(f'The cells in {folder} were made with config.{name}={value!r}, not '
+                          f'{mine.get(name)!r}: set it so, or name another folder with '
+                          'config.compare.cells.')
+  else:
+    with files.replacing(path) as beside:
+      beside.write_text(json.dumps(mine, indent=1) + '\n', encoding='utf-8')
+
+
 def run(config, workdir, cells):
   """Runs what is missing; returns the rows, one dict for each cell."""
   check(config)
   c = config.compare
+  for method in c.methods:
+    same_settings(cells / method, cell_config(config, method, c.prompts[0], c.first_seed))
   rows = []
   for seed in range(c.first_seed, c.first_seed + c.seeds):  # seeds outside: whole tables grow
     for prompt in c.prompts:
@@ -64,19 +99,17 @@ def run(config, workdir, cells):
 
 def cell(config, method, prompt, seed, workdir, cells):
   """One row: `method`, `prompt`, `seed`, and the run's figures, or why it came to nothing."""
-  one, name = cell_config(config, method, prompt, seed), f'{words.slug(prompt)}-{seed:02d}'
+  name = f'{words.slug(prompt)}-{seed:02d}'
   kept = cells / method / f'{name}.json'
-  digest = results.config_digest(one)
   if kept.exists():
-    row = json.loads(kept.read_text())
-    if row['config_digest'] == digest:
-      return row
+    return json.loads(kept.read_text())
   folder = workdir / 'runs' / method / name
-  row = {'method': method, 'prompt': prompt, 'seed': seed, 'config_digest': digest}
+  row = {'method': method, 'prompt': prompt, 'seed': seed}
   try:
-    row = distill.run(one, folder).figures | row | {'failed': ''}
-    strip = results.previews(folder)[-1][1]
-    turntable.write_png(kept.with_suffix('.png'), strip)
+    row |= distill.run(cell_config(config, method, prompt, seed), folder).figures
+    strips = results.previews(folder)
+    row |= {'failed': '', 'history': history(strips, row['kind_seen'])}
+    turntable.write_png(kept.with_suffix('.png'), strips[-1][1])
   except (DivergenceError, MeshError) as e:
     print(f'{method}, {prompt!r}, seed {seed} came to nothing: {e}', file=sys.stderr)
     row |= {'failed': str(e)}
@@ -85,6 +118,19 @@ def cell(config, method, prompt, seed, workdir, cells):
   if not config.compare.keep_runs:
     shutil.rmtree(folder, ignore_errors=True)
   return row
+
+
+def history(strips, kind):
+  """What the referee says of the previews [(step, strip)]: eight views each, so coarser than the
+  final figures. Equal numbers of denoiser calls are compared by them."""
+  labels, params = referee.labels(), referee.load()
+  found = []
+  for step, strip in strips:
+    views = jnp.stack(jnp.split(jnp.asarray(strip), results.PREVIEW_VIEWS, 1))
+    report = janus.judge(params, views, labels, kind if kind in labels.kinds else None)
+    found.append({'step': step} | {
+        name: report[name] for name in ('face_count', 'winding', 'view_kl', 'reject_rate')})
+  return found
 
 
 def janus_free(row):

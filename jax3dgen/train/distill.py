@@ -6,7 +6,6 @@ its result and does nothing.
 """
 
 import contextlib
-import importlib
 import json
 import pathlib
 import sys
@@ -17,7 +16,7 @@ import jax
 from ml_collections import FrozenConfigDict
 import optax
 
-from jax3dgen.core import parallel
+from jax3dgen.core import modules, parallel
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.core.types import Prompt
 from jax3dgen.data import prompts as phrases
@@ -61,23 +60,6 @@ class Parts(NamedTuple):
   state: state.TrainState
 
 
-def load_module(package, name, field):
-  """The module `name` of `package`, or of that name on the path; ConfigError names the field."""
-  for target in (f'{package}.{name}', name):
-    try:
-      module = importlib.import_module(target)
-    except ModuleNotFoundError as e:
-      if e.name not in (target, target.split('.')[0]):
-        raise
-      continue
-    except ValueError:  # an empty name
-      break
-    if hasattr(module, 'load'):
-      return module
-    raise ConfigError(f'{field}={name!r}: that module has no load().')
-  raise ConfigError(f'{field}={name!r}: there is no such module in {package} or on the path.')
-
-
 def embed_prompt(prior, params, tokenize, text, view_prompts):
   """The text's Prompt: one condition row for each use, embedded in one call."""
   texts = phrases.view_prompts(text)
@@ -86,6 +68,19 @@ def embed_prompt(prior, params, tokenize, text, view_prompts):
   rows = prior.embed(params, tokenize(list(texts.values())))
   return Prompt(**{name: jax.tree.map(lambda leaf, i=i: leaf[i], rows)
                    for i, name in enumerate(texts)})
+
+
+def load_prior(cfg):
+  """(prior, params, Prompt) of a run: the prior's parameters, and those of the classifier that the
+  objective asks for beside them."""
+  prior, params, tokenize = modules.find(
+      'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
+  prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts)
+  if 'classifier' in cfg.distill:
+    classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
+                              'config.distill.classifier')
+    params = params | {'classifier': classifier.load(cfg.prompt, cfg.distill)}
+  return prior, params, prompt
 
 
 def build_field(cfg):
@@ -120,17 +115,16 @@ def build(config):
   distill_config.check(config)
   guard.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
-  prior, params, tokenize = load_module(
-      'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
-  prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts)
+  prior, params, prompt = load_prior(cfg)
   referee.labels(), referee.load()  # a damaged referee is found before the run, not after it
   field = build_field(cfg)
   key = jax.random.key(cfg.seed)
+  field_key = key if cfg.init_seed is None else jax.random.key(cfg.init_seed)
   shapes = jax.eval_shape(field.init, key)
   tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)
-  start = state.init(key, field, params, distillation, tx, fit_tx, cfg.distill)
+  start = state.init(key, field_key, field, params, distillation, tx, fit_tx, cfg.distill)
   parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
   # What an objective or a regulariser refuses while it is traced is refused before files appear.
   jax.eval_shape(step_of(parts, None), start, params, prompt, key)

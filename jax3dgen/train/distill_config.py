@@ -25,6 +25,7 @@ def default_config():
   c = ConfigDict()
   c.prompt = 'a red bear'  # what to make, in the words that the prior knows
   c.seed = 0  # seeds the initial field and the noise of every step
+  c.init_seed = placeholder(int)  # seeds the initial field alone; None: as seed does
   c.view_prompts = True  # give each view the prompt with its view phrase; False: the plain prompt
 
   c.prior = ConfigDict()
@@ -58,6 +59,7 @@ def default_config():
   c.camera.elevation_deg = (-5.0, 35.0)  # range of elevations above the horizon
   c.camera.distance = (2.9, 2.9)  # range of distances; the object fits the unit ball
   c.camera.fovy_deg = (40.0, 40.0)  # range of vertical fields of view
+  c.camera.sectors = ()  # shares of views from front, left, back, right; (): even
 
   c.timestep = ConfigDict()
   c.timestep.min = schedule((100, 0.6, 0.06, 900))  # smallest noise level, or a schedule
@@ -161,6 +163,9 @@ def check(config):
   demand(min(at('camera.distance')) > 0, 'camera.distance', 'positive')
   demand(0 < min(at('camera.fovy_deg')) and max(at('camera.fovy_deg')) < 180, 'camera.fovy_deg',
          'between 0 and 180')
+  shares = at('camera.sectors')
+  demand(not shares or numbers(shares, len(shares)) and min(shares) >= 0 < sum(shares),
+         'camera.sectors', 'a tuple of shares, or ()')
   demand(numbers(at('render.background'), 3), 'render.background', 'a colour of three numbers')
   for name, known in CHOICES.items():
     demand(at(name) in known, name, f'one of {", ".join(map(repr, known))}')

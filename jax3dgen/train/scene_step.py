@@ -29,7 +29,7 @@ def cameras_of(cfg, key_shared, key, batch, index, count):
   c = cfg.camera
   radians = lambda pair: (pair[0] * DEGREE, pair[1] * DEGREE)
   return cameras.sample_orbit(key_shared, key, batch, index, count, radians(c.elevation_deg),
-                              c.distance, radians(c.fovy_deg))
+                              c.distance, radians(c.fovy_deg), c.sectors)
 
 
 def noise_levels(cfg, key, batch, step):

@@ -23,9 +23,10 @@ class TrainState:
   skipped_total: jax.Array
 
 
-def init(key, field, params, distillation, tx, fit_tx, cfg):
-  """The TrainState before the first step. `cfg` is config.distill, `params` the prior's."""
-  field_params = field.init(rng.stream(key, 'field'))
+def init(key, field_key, field, params, distillation, tx, fit_tx, cfg):
+  """The TrainState before the first step. `cfg` is config.distill, `params` the prior's; the field
+  alone is drawn from `field_key`."""
+  field_params = field.init(rng.stream(field_key, 'field'))
   distill = distillation.init(rng.stream(key, 'distill'), params, cfg)
   zero = jnp.zeros((), jnp.int32)
   return TrainState(zero, field_params, tx.init(field_params), distill,

@@ -13,6 +13,7 @@ from jax3dgen.core import parallel
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base
 from jax3dgen.train import distill
+from tests.distill import stand_in
 from tests.train.test_scene_step import COUNT, Setup, difference, small_config
 
 NAMES = sorted(p.stem for p in pathlib.Path(base.__file__).parent.glob('*.py')
@@ -23,8 +24,13 @@ def setup(name):
   config = small_config()
   config.distill.unlock()
   config.distill = {'name': name}
-  objective, _ = base.load(name)
+  objective, defaults = base.load(name)
+  classified = 'classifier' in defaults
+  if classified:
+    config.distill.classifier = 'tests.distill.stand_in'
   made = Setup(distill.complete(config), objective)
+  if classified:
+    made.params = dict(made.params) | {'classifier': stand_in.load('', made.cfg.distill)}
   # Guidance and flaws must have something to say, or the direction is rounding alone.
   row = lambda value: jnp.full((), value)
   made.prompt = Prompt(*[row(0.2)] * 5, null=row(0.0), negative=row(-0.2), source=row(-0.1))
@@ -49,7 +55,7 @@ def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
   assert seen['state'] == seen['after']
 
 
-STATEFUL = ('esd', 'vsd')  # the others go the way of sds
+STATEFUL = ('esd', 'usd', 'vsd')  # the others go the way of sds
 
 
 @pytest.mark.parametrize('name', [

@@ -9,12 +9,6 @@ from jax3dgen.prior import embedded
 from jax3dgen.train import distill, results
 
 
-def test_load_module_prefers_own_modules_and_names_the_field():
-  assert distill.load_module('jax3dgen.prior', 'embedded', 'config.prior.name') is embedded
-  with pytest.raises(ConfigError, match='config.prior.name=.nothing.'):
-    distill.load_module('jax3dgen.prior', 'nothing', 'config.prior.name')
-
-
 def test_embed_prompt_gives_each_view_its_words():
   prior = embedded.make({'size': 16, 'text': {'words': 9, 'length': 4, 'width': 8, 'depth': 1,
                                               'heads': 2},

@@ -38,8 +38,9 @@ class Setup:
     shapes = jax.eval_shape(self.field.init, jax.random.key(0))
     self.tx = optim.adam(self.cfg.optim.rates, shapes, accumulate=self.cfg.train.accumulate)
     self.fit_tx = optax.adam(1e-3)
-    self.state = state.init(jax.random.key(0), self.field, self.params, distillation, self.tx,
-                            self.fit_tx, self.cfg.distill)
+    key = jax.random.key(0)
+    self.state = state.init(key, key, self.field, self.params, distillation, self.tx, self.fit_tx,
+                            self.cfg.distill)
     self.fixed = (self.params, self.prompt, jax.random.key(self.cfg.seed))
 
   def step(self, count=COUNT, axis_name=None):

@@ -23,11 +23,12 @@ from jax3dgen.train import distill, results
 # What each method changes in the config; all else is equal.
 METHODS = {
     'sds': {},
-    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 1200)},
+    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800)},
     'perp_neg': {'guide.name': 'perp_neg'},
     'hifa_annealing': {'timestep.rule': 'sqrt'},
     **{name: {'distill.name': name} for name in (
-        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'hifa', 'sds_bridge', 'jsd', 'vsd', 'esd')}}
+        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'hifa', 'sds_bridge', 'jsd', 'vsd', 'esd', 'usd',
+        'sds_rectified')}}
 UNIFORM = 0.05  # most divergence of the views' poses from a uniform one, in nats
 TURN = 0.9  # least winding of a turn whose sides follow each other as they should
 

@@ -19,6 +19,7 @@ import optax
 from jax3dgen.core import modules, parallel
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.core.types import Prompt
+from jax3dgen.data import debias
 from jax3dgen.data import prompts as phrases
 from jax3dgen.distill import base
 from jax3dgen.metrics import referee
@@ -60,9 +61,12 @@ class Parts(NamedTuple):
   state: state.TrainState
 
 
-def embed_prompt(prior, params, tokenize, text, view_prompts):
-  """The text's Prompt: one condition row for each use, embedded in one call."""
-  texts = phrases.view_prompts(text)
+def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
+  """The text's Prompt: one condition row for each use, embedded in one call.
+
+  `score` is that of `data.debias`, where prompts are debiased.
+  """
+  texts = phrases.view_prompts(text, score and debias.debiased(text, score))
   if not view_prompts:
     texts = texts | {view: texts['main'] for view in ('front', 'side', 'back', 'overhead')}
   rows = prior.embed(params, tokenize(list(texts.values())))
@@ -75,7 +79,8 @@ def load_prior(cfg):
   objective asks for beside them."""
   prior, params, tokenize = modules.find(
       'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
-  prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts)
+  prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts,
+                        debias.scorer(cfg.debias.prompt))
   if 'classifier' in cfg.distill:
     classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
                               'config.distill.classifier')

@@ -41,6 +41,7 @@ def default_config():
   c.guide.rescale = 0.0  # share in which guidance gets back the spread of the plain prediction
 
   c.debias = ConfigDict()
+  c.debias.prompt = ''  # what finds words that contradict a view: words, a model's folder or ''
   c.debias.clamp = schedule(0.0)  # bound of each entry of the direction (Debiased-SDS); 0: none
 
   c.field = ConfigDict()

@@ -78,15 +78,13 @@ def scorer(name):
 def masked(folder):
   """A scorer that lets a masked language model (BERT, in safetensors) fill in the view's word."""
   try:
-    import torch
     import transformers
-  except ImportError as e:
-    raise ConfigError("config.debias.prompt: a masked language model needs the extras pretrained "
-                      "and convert: pip install 'jax3dgen[pretrained,convert]'.") from e
-  try:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = transformers.AutoModelForMaskedLM.from_pretrained(
         folder, local_files_only=True, use_safetensors=True).eval()
+  except ImportError as e:  # of transformers, or of the torch that it runs on
+    raise ConfigError('config.debias.prompt: a masked language model needs the extras pretrained '
+                      "and convert: pip install 'jax3dgen[pretrained,convert]'.") from e
   except (OSError, ValueError) as e:
     raise ConfigError(f"config.debias.prompt={folder!r} is neither '', 'words' nor a folder with a "
                       'masked language model in safetensors.') from e
@@ -95,8 +93,6 @@ def masked(folder):
   def score(texts):
     asked = [f'{text}, seen in a {tokenizer.mask_token} view.' for text in texts]
     batch = tokenizer(asked, return_tensors='pt', padding=True)
-    with torch.no_grad():
-      logits = model(**batch).logits
-    at = batch['input_ids'] == tokenizer.mask_token_id
-    return logits[at][:, views].softmax(-1).tolist()
+    found = model(**batch).logits.detach()[batch['input_ids'] == tokenizer.mask_token_id]
+    return found[:, views].softmax(-1).tolist()
   return score

@@ -22,4 +22,5 @@ def view_prompts(prompt, by_view=None):
   views = {view: f'{own(view)}, {phrase}'
            for view, phrase in zip(('front', 'side', 'back', 'overhead'), VIEW_PHRASES[1:],
                                    strict=True)}
-  return {'main': prompt, **views, 'null': '', 'negative': NEGATIVE, 'source': f'{prompt}, {NEGATIVE}'}
+  return {'main': prompt, **views, 'null': '', 'negative': NEGATIVE,
+          'source': f'{prompt}, {NEGATIVE}'}

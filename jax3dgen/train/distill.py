@@ -136,10 +136,10 @@ def build(config):
   return parts
 
 
-def step_of(parts, axis_name):
+def step_of(parts, axis_name, size=None):
   """The training step of `Parts` (see `scene_step.make_step`) for all devices of the run."""
   return scene_step.make_step(parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
-                              parts.cfg, parallel.device_count(), axis_name)
+                              parts.cfg, parallel.device_count(), axis_name, size)
 
 
 def watchdog(cfg):
@@ -217,17 +217,20 @@ def run_one(config, workdir, allow_change, command):
 def optimise(parts, workdir, start, train_state, checkpoints):
   """Runs the steps from `start` to the end; returns the final host state."""
   cfg = parts.cfg
-  mapped = parallel.map(step_of(parts, parallel.AXIS), 3)
+  sizes = [scene_step.size_at(cfg, i) for i in range(start, cfg.train.steps)]
+  programs = {size: parallel.map(step_of(parts, parallel.AXIS, size), 3)
+              for size in dict.fromkeys(sizes)}
   fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
   replicated = parallel.replicate(train_state)
   began = time.monotonic()
-  needed = parallel.memory(mapped, replicated, *fixed)
+  needed = max(parallel.memory(program, replicated, *fixed) for program in programs.values())
   if parallel.is_main():
     print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
   guard.check_memory(needed)
+  turns = (programs[size] for size in sizes)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(
-        lambda train_state: mapped(train_state, *fixed), replicated, start=start,
+        lambda train_state: next(turns)(train_state, *fixed), replicated, start=start,
         steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
         checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
         hooks=[(cfg.log.preview_every, results.previewer(parts, workdir))],

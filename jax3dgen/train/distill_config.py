@@ -69,7 +69,7 @@ def default_config():
   c.timestep.phases = 2  # of back_and_forth, each way
 
   c.render = ConfigDict()
-  c.render.size = 32  # pixels per side of a training view
+  c.render.size = schedule(32)  # pixels per side of training views, or ((first step, pixels), ...)
   c.render.n_samples = 32  # stratified samples along a ray
   c.render.n_importance = 0  # further samples where the first ones found density
   c.render.normals = ''  # analytic or finite, where a regulariser or shading needs them
@@ -131,7 +131,7 @@ def default_config():
 
 AT_LEAST = {
     'timestep.phases': 1, 'train.steps': 1, 'train.batch': 1, 'train.accumulate': 1,
-    'train.max_skipped': 1, 'render.size': 1, 'render.n_samples': 1, 'render.n_importance': 0,
+    'train.max_skipped': 1, 'render.n_samples': 1, 'render.n_importance': 0,
     'log.preview_size': 1, 'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0,
     'checkpoint.keep': 1, 'result.mesh_resolution': 8, 'result.turntable_size': 2,
     'result.turntable_frames': 1, 'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
@@ -167,6 +167,12 @@ def check(config):
   shares = at('camera.sectors')
   demand(not shares or numbers(shares, len(shares)) and min(shares) >= 0 < sum(shares),
          'camera.sectors', 'a tuple of shares, or ()')
+  size = at('render.size')
+  stages = size if isinstance(size, (tuple, list)) else ((0, size),)
+  pair = lambda stage: numbers(stage, 2) and all(type(x) is int for x in stage) and stage[1] > 0
+  demand(stages and all(map(pair, stages)) and stages[0][0] == 0
+         and all(a[0] < b[0] for a, b in zip(stages, stages[1:], strict=False)),
+         'render.size', 'a number of pixels or a list of (first step, pixels) from step 0 on')
   demand(numbers(at('render.background'), 3), 'render.background', 'a colour of three numbers')
   for name, known in CHOICES.items():
     demand(at(name) in known, name, f'one of {", ".join(map(repr, known))}')

@@ -40,6 +40,12 @@ def noise_levels(cfg, key, batch, step):
   return low + (high - low) * jax.random.uniform(key, (batch,))
 
 
+def size_at(cfg, step):
+  """Pixels per side of the training views of a step; config.render.size may be a list of stages."""
+  size = cfg.render.size
+  return size if isinstance(size, int) else [n for first, n in size if first <= step][-1]
+
+
 def render_options(cfg):
   """The renderer's static settings."""
   r = cfg.render
@@ -94,12 +100,14 @@ def penalties(weights, out, rays, step):
   return total, values
 
 
-def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
+def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None, size=None):
   """step(state, params, prompt, key) -> (state, metrics) for one of `count` devices.
 
   `cfg` is the whole frozen config; `params` are the prior's parameters, `prompt` a types.Prompt,
-  `key` the run's root key. Each device renders train.batch / count views.
+  `key` the run's root key. Each device renders train.batch / count views of `size` pixels per side
+  (None: of the config's first stage).
   """
+  size = size or size_at(cfg, 0)
   batch = cfg.train.batch // count
   guide = guidance.choose(cfg.guide.name, cfg.guide.rescale)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
@@ -113,7 +121,7 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
     frac = optim.scalar(cfg.field.bands, state.step)
 
-    rays = cameras.rays(camera, cfg.render.size, cfg.render.size)
+    rays = cameras.rays(camera, size, size)
 
     def render_and_encode(field_params):
       picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac,

@@ -10,7 +10,7 @@ def get_config(variant=''):
   config = papers.start('usd', variant)
   if not variant:
     papers.prolific(config)
-    config.prompt = 'a zombie bust, from side view, from back view'  # an auxiliary prompt
+    config.auxiliary = 'from side view, from back view'
     config.timestep.update({'max': 0.98, 'rule': 'back_and_forth', 'phases': 2})
     config.render.size = 256
     config.field.update({'finest': 2048, 'interpolation': 'smoothstep'})

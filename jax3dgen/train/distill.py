@@ -79,7 +79,8 @@ def load_prior(cfg):
   objective asks for beside them."""
   prior, params, tokenize = modules.find(
       'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
-  prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts,
+  text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
+  prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
                         debias.scorer(cfg.debias.prompt))
   if 'classifier' in cfg.distill:
     classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,

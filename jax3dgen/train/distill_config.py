@@ -24,6 +24,7 @@ def default_config():
   """A locked ConfigDict; an unknown field raises."""
   c = ConfigDict()
   c.prompt = 'a red bear'  # what to make, in the words that the prior knows
+  c.auxiliary = ''  # words for the prior after the prompt's, as RecDreamer's of views; '': none
   c.seed = 0  # seeds the initial field and the noise of every step
   c.init_seed = placeholder(int)  # seeds the initial field alone; None: as seed does
   c.view_prompts = True  # give each view the prompt with its view phrase; False: the plain prompt

@@ -73,7 +73,8 @@ def previews(workdir):
 def judge(parts, field):
   """The referee's figures of the field seen from 24 azimuths (a dict, see `metrics/janus`)."""
   labels, params = referee.labels(), referee.load()
-  images = renderer(parts, scene_step.size_at(parts.cfg, parts.cfg.train.steps))(field, janus.ring(*lens(parts.cfg)))
+  size = scene_step.size_at(parts.cfg, parts.cfg.train.steps)
+  images = renderer(parts, size)(field, janus.ring(*lens(parts.cfg)))
   said = words.meant(parts.cfg.prompt)
   asked = lambda names: next((name for name in names if name in said), None)
   return janus.judge(params, images, labels, asked(labels.kinds), asked(labels.colors))

@@ -127,7 +127,8 @@ def history(strips, kind):
   labels, params = referee.labels(), referee.load()
   found = []
   for step, strip in strips:
-    views = jnp.stack(jnp.split(jnp.asarray(strip), results.PREVIEW_VIEWS, 1))
+    side = strip.shape[1] // results.PREVIEW_VIEWS
+    views = jnp.stack(jnp.split(jnp.asarray(strip[:side]), results.PREVIEW_VIEWS, 1))
     report = janus.judge(params, views, labels, kind if kind in labels.kinds else None)
     found.append({'step': step} | {
         name: report[name] for name in ('face_count', 'winding', 'view_kl', 'reject_rate')})

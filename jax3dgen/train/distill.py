@@ -130,7 +130,8 @@ def build(config):
   tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)
-  start = state.init(key, field_key, field, params, distillation, tx, fit_tx, cfg.distill)
+  start = state.init(key, field_key, field, params, distillation, tx, fit_tx, cfg.distill,
+                     cfg.train.particles)
   parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
   # What an objective or a regulariser refuses while it is traced is refused before files appear.
   jax.eval_shape(step_of(parts, None), start, params, prompt, key)
@@ -144,8 +145,17 @@ def step_of(parts, axis_name, size=None):
 
 
 def watchdog(cfg):
-  """(step, metrics) -> why the run must stop, or None: an empty field, or fog in every view."""
+  """(step, metrics) -> why the run must stop, or None: an empty field, or fog in every view.
+
+  Says once that a rectifier no longer finds one of its poses.
+  """
+  floor, warned = cfg.distill.get('floor', 0.0), []
+
   def reason(step, metrics):
+    if metrics.get('rarest_pose', 1.0) < floor and not warned:
+      warned.append(step)
+      print(f'Step {step}: at some noise level one pose has all but vanished from the views; it '
+            f'counts as config.distill.floor={floor}.', file=sys.stderr)
     if step < cfg.watch.after:
       return None
     opacity = metrics['opacity']

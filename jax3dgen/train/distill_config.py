@@ -100,6 +100,7 @@ def default_config():
   c.train = ConfigDict()
   c.train.steps = 1200  # optimisation steps
   c.train.batch = 4  # views per step, over all devices together
+  c.train.particles = 1  # fields that share an objective's state; a step moves one of them
   c.train.accumulate = 1  # steps whose mean gradient makes one update
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
 
@@ -131,7 +132,8 @@ def default_config():
 
 
 AT_LEAST = {
-    'timestep.phases': 1, 'train.steps': 1, 'train.batch': 1, 'train.accumulate': 1,
+    'timestep.phases': 1, 'train.steps': 1, 'train.batch': 1, 'train.particles': 1,
+    'train.accumulate': 1,
     'train.max_skipped': 1, 'render.n_samples': 1, 'render.n_importance': 0,
     'log.preview_size': 1, 'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0,
     'checkpoint.keep': 1, 'result.mesh_resolution': 8, 'result.turntable_size': 2,

@@ -58,6 +58,16 @@ def test_watchdog_names_empty_and_fog(step, opacity, word):
   assert said is None if word is None else word in said
 
 
+def test_a_pose_that_vanishes_is_told_once(capsys):
+  config = distill.default_config()
+  config.distill.update({'name': 'usd', 'floor': 0.01})
+  watch = distill.watchdog(config)
+  for step, rarest in ((1, 0.02), (2, 0.005), (3, 0.004)):
+    assert watch(step, {'opacity': 0.3, 'rarest_pose': rarest}) is None
+  assert capsys.readouterr().err.startswith('Step 2: ')
+  assert capsys.readouterr().err == ''
+
+
 def test_a_run_is_finished_when_all_its_steps_are_told(tmp_path):
   config = distill.default_config()
   assert distill.finished(tmp_path, config) is None

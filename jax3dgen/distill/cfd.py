@@ -25,13 +25,13 @@ DEFAULTS = {
 
 
 def init(key, params, cfg):
-  # A buffer is a float and the same on all devices: its bits seed the noise of the whole run.
-  return base.DistillState({'seed': jax.random.uniform(key)}, {})
+  # Buffers are floats that devices average: a whole number survives that, once it is rounded.
+  return base.DistillState({'seed': jnp.floor(2**23 * jax.random.uniform(key))}, {})
 
 
 def surface_noise(seed, points, channels, step, cell, refresh):
-  """Standard normal numbers [B, h, w, channels] for points [B, h, w, 3] in the world frame."""
-  key = jax.random.key(jax.lax.bitcast_convert_type(seed, jnp.int32))
+  """Standard normal numbers [B, h, w, channels], by `seed`, for points [B, h, w, 3] in the world frame."""
+  key = jax.random.key(jnp.round(seed).astype(jnp.int32))
   place = jnp.floor(points / cell).astype(jnp.int32) & 1023
   index = (place[..., 0] << 20) | (place[..., 1] << 10) | place[..., 2]
 

@@ -1,7 +1,8 @@
 """The objectives on the embedded prior without view phrases: which of them leave how many faces.
 
 `:core` and `:others` are further methods with fewer seeds, for the same folder of cells. `:phrases`
-gives each view its phrase, as Perp-Neg needs it. `:tiny` runs in seconds, for tests.
+gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of four views.
+`:tiny` runs in seconds, for tests.
 """
 
 from ml_collections import ConfigDict
@@ -30,19 +31,21 @@ def get_config(variant=''):
   config.compare.prompts = PROMPTS  # each is made by each method
   config.compare.seeds = 10  # of each method and prompt
   config.compare.first_seed = 0  # of them
-  config.compare.cells = ''  # folder of finished cells; empty: cells below the workdir
+  config.compare.cells = 'docs/results/cells/plain'  # folder of finished cells; '': in the workdir
   config.compare.keep_runs = False  # keep checkpoints, meshes and pages of the runs, too
   if variant == 'core':
     config.compare.update({'methods': ('debiased_sds', 'esd', 'sds_bridge', 'jsd'), 'seeds': 5})
   elif variant == 'others':
     config.compare.update({'prompts': PROMPTS[:2], 'seeds': 3, 'methods': (
-        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'hifa', 'hifa_annealing')})
+        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa',
+        'hifa_annealing')})
   elif variant == 'phrases':
     config.view_prompts = True
-    config.compare.update({'seeds': 5, 'methods': (
+    config.auxiliary = 'front view'  # each view's phrase has this one beside it
+    config.compare.update({'cells': 'docs/results/cells/phrases', 'seeds': 5, 'methods': (
         'sds', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge', 'jsd', 'usd')})
   elif variant == 'tiny':
-    config.compare.update({'methods': ('csd',), 'prompts': ('a red bear',), 'seeds': 1})
+    config.compare.update({'cells': '', 'methods': ('csd',), 'prompts': PROMPTS[:1], 'seeds': 1})
     config.train.steps = 10
     config.field.update({'levels': 4, 'table_log2': 12, 'finest': 32})
     config.render.n_samples = 16

@@ -30,7 +30,7 @@ def init(key, params, cfg):
 
 
 def surface_noise(seed, points, channels, step, cell, refresh):
-  """Standard normal numbers [B, h, w, channels], by `seed`, for points [B, h, w, 3] in the world frame."""
+  """Standard normal numbers [B, h, w, channels], by `seed`, for world points [B, h, w, 3]."""
   key = jax.random.key(jnp.round(seed).astype(jnp.int32))
   place = jnp.floor(points / cell).astype(jnp.int32) & 1023
   index = (place[..., 0] << 20) | (place[..., 1] << 10) | place[..., 2]

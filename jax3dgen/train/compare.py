@@ -10,8 +10,8 @@ import shutil
 import sys
 
 import jax.numpy as jnp
-from matplotlib import image as png
 import numpy as np
+from PIL import Image, ImageDraw
 
 from jax3dgen.core import files
 from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
@@ -23,14 +23,17 @@ from jax3dgen.train import distill, results
 # What each method changes in the config; all else is equal.
 METHODS = {
     'sds': {},
-    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800)},
+    'sds_rectified': {'distill.name': 'sds_rectified'},
+    'vsd': {'distill.name': 'vsd'},
+    'usd': {'distill.name': 'usd'},
+    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800), 'debias.prompt': 'words'},
     'perp_neg': {'guide.name': 'perp_neg'},
-    'hifa_annealing': {'timestep.rule': 'sqrt'},
     **{name: {'distill.name': name} for name in (
-        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'hifa', 'sds_bridge', 'jsd', 'vsd', 'esd', 'usd',
-        'sds_rectified')}}
+        'esd', 'sds_bridge', 'jsd', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
+    'hifa_annealing': {'timestep.rule': 'sqrt'}}
 UNIFORM = 0.05  # most divergence of the views' poses from a uniform one, in nats
 TURN = 0.9  # least winding of a turn whose sides follow each other as they should
+MARGIN = 96  # pixels for the names of methods beside their pictures
 
 
 def check(config):
@@ -85,26 +88,30 @@ def same_settings(folder, one):
 
 
 def run(config, workdir, cells):
-  """Runs what is missing; returns the rows, one dict for each cell."""
+  """Runs what is missing; returns the rows of all cells in the folder, one dict each."""
   check(config)
   c = config.compare
   for method in c.methods:
     same_settings(cells / method, cell_config(config, method, c.prompts[0], c.first_seed))
-  rows = []
   for seed in range(c.first_seed, c.first_seed + c.seeds):  # seeds outside: whole tables grow
     for prompt in c.prompts:
       for method in c.methods:
-        rows.append(cell(config, method, prompt, seed, workdir, cells))
-  return rows
+        cell(config, method, prompt, seed, workdir, cells)
+  return read(cells)
+
+
+def read(cells):
+  """The rows of all cells in a folder, method by method."""
+  return [json.loads(path.read_text()) for method in METHODS
+          for path in sorted((cells / method).glob('*.json')) if path.name != 'config.json']
 
 
 def cell(config, method, prompt, seed, workdir, cells):
-  """One row: `method`, `prompt`, `seed`, and the run's figures, or why it came to nothing."""
+  """Makes one cell: `method`, `prompt`, `seed`, the figures of the run or why there are none."""
   name = f'{words.slug(prompt)}-{seed:02d}'
-  kept = cells / method / f'{name}.json'
+  kept, folder = cells / method / f'{name}.json', workdir / 'runs' / method / name
   if kept.exists():
-    return json.loads(kept.read_text())
-  folder = workdir / 'runs' / method / name
+    return
   row = {'method': method, 'prompt': prompt, 'seed': seed}
   try:
     row |= distill.run(cell_config(config, method, prompt, seed), folder).figures
@@ -115,10 +122,9 @@ def cell(config, method, prompt, seed, workdir, cells):
     print(f'{method}, {prompt!r}, seed {seed} came to nothing: {e}', file=sys.stderr)
     row |= {'failed': str(e)}
   with files.replacing(kept) as beside:
-    beside.write_text(json.dumps(row, indent=2) + '\n', encoding='utf-8')
+    beside.write_text(json.dumps(row, indent=1) + '\n', encoding='utf-8')
   if not config.compare.keep_runs:
     shutil.rmtree(folder, ignore_errors=True)
-  return row
 
 
 def history(strips, kind):
@@ -184,13 +190,19 @@ def markdown(rows, command):
 
 
 def picture(rows, cells, prompt, seed):
-  """The strips [H, W, 3] of all methods for one prompt and seed, one below the other; None without
-  any. A failed cell is white."""
+  """The strips uint8 [H, W, 3] of all methods for one prompt and seed, one below the other with
+  their names; None without any. A failed cell is white."""
   mine = [row for row in rows if (row['prompt'], row['seed']) == (prompt, seed)]
   name = f'{words.slug(prompt)}-{seed:02d}.png'
-  strips = [png.imread(cells / row['method'] / name)[..., :3] if not row['failed'] else None
-            for row in mine]
-  found = [strip for strip in strips if strip is not None]
-  if not found:
+  strips = {row['method']: cells / row['method'] / name for row in mine if not row['failed']}
+  if not strips:
     return None
-  return np.concatenate([np.ones_like(found[0]) if s is None else s for s in strips])
+  opened = {method: Image.open(path) for method, path in strips.items()}
+  width, height = next(iter(opened.values())).size
+  page = Image.new('RGB', (width + MARGIN, height * len(mine)), 'white')
+  draw = ImageDraw.Draw(page)
+  for i, row in enumerate(mine):
+    draw.text((4, (i + 0.5) * height), row['method'], 'black', anchor='lm')
+    if row['method'] in opened:
+      page.paste(opened[row['method']].convert('RGB'), (MARGIN, i * height))
+  return np.asarray(page)

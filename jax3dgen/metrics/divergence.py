@@ -16,8 +16,8 @@ def kl(p, q, cell=1.0):
 
 def jsd(p, q, cell=1.0):
   """The Jensen-Shannon divergence, between 0 and log 2."""
-  middle = 0.5 * (np.asarray(p) + np.asarray(q))
-  return 0.5 * (kl(p, middle, cell) + kl(q, middle, cell))
+  total = np.asarray(p) + np.asarray(q)  # not halved: half of the least number is 0
+  return 0.5 * (kl(p, total, cell) + kl(q, total, cell) + float(np.log(2) * total.sum() * cell))
 
 
 def total_variation(p, q, cell=1.0):

@@ -52,7 +52,7 @@ def default_config():
   c.poses.steps = 500  # of Adam
   c.poses.rate = 0.05  # of Adam
   c.poses.weights = (0.7, 0.1, 0.1, 0.1)  # of front, left, back, right in the prior
-  c.poses.scales = (1.0, 10.0, 100.0)  # of the rectifier
+  c.poses.scales = (1.0, 100.0)  # of the rectifier
   c.poses.clamp = 1.0  # of the rectifier's norm, over the objective's
   c.poses.n_ema = 5  # steps whose renders carry 90 percent of an average
   c.poses.classifier_level = 0.3  # noise level of the posterior that classifies clean estimates

@@ -100,7 +100,7 @@ def study(config, report=print):
 def picture(drawn):
   """Where the particles end: unguided above, with the objective's own guidance below."""
   means = np.asarray(world()[1]['means'])[:COUNT]
-  figure = Figure((1.25 * len(NAMES), 3.1), layout='constrained')
+  figure = Figure((1.05 * len(NAMES), 2.5), layout='constrained')
   axes = figure.subplots(2, len(NAMES))
   for j, name in enumerate(NAMES):
     axes[0, j].set_title(name, fontsize=7)

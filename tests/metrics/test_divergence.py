@@ -64,6 +64,7 @@ def test_disjoint_and_nearly_equal_densities():
   apart = np.where(GRID < 0, normal(-3, 0.1), 0), np.where(GRID > 0, normal(3, 0.1), 0)
   assert divergence.jsd(*apart, CELL) == pytest.approx(np.log(2), abs=1e-9)
   assert divergence.total_variation(*apart, CELL) == pytest.approx(1, abs=1e-9)
+  assert divergence.jsd(np.array([1.0, 5e-324]), np.array([1.0, 0.0])) == pytest.approx(0, abs=1e-9)
   p, q = normal(0, 1), normal(0.02, 1)
   ratio = divergence.jsd(p, q, CELL) / divergence.kl(p, q, CELL)
   assert ratio == pytest.approx(0.25, abs=1e-4)

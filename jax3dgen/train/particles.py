@@ -84,7 +84,8 @@ def check(config):
       raise ConfigError(f'config.particles.{name}={config.particles[name]!r} is not {least} or '
                         'more.')
   whole = distill_config.default_config().unlock()
-  whole.update({k: v for k, v in config.items() if k != 'particles'})
+  resolved = config.copy_and_resolve_references()
+  whole.update({k: v for k, v in resolved.items() if k != 'particles'})
   distill_config.check(whole)
   count = parallel.device_count()
   if config.particles.count % count:

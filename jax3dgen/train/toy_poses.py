@@ -4,9 +4,9 @@ The prior is a mixture of four Gaussians (front, left, back, right) with biased 
 classifier its posterior. VSD has the exact critic of its particles (`toy_flow.cloud`), so that what
 is left of a bias is not a badly trained critic's.
 
-RecDreamer divides by the prior's marginal pi, but averages the renders, whose marginal is q. With an
-exact classifier the rectified prior has the marginal pi f / q (normalised), and VSD rests where that
-is q: at q ~ sqrt(pi f), half way (in logarithms) between the biased prior and the wanted f.
+RecDreamer divides by the prior's marginal pi, but averages the renders, whose marginal is q. With
+an exact classifier the rectified prior has the marginal pi f / q (normalised), and VSD rests where
+that is q: at q ~ sqrt(pi f), half way (in logarithms) between the biased prior and the wanted f.
 """
 
 import jax

@@ -1,5 +1,8 @@
 """One step of score distillation: cameras -> render -> encode -> direction -> vjp -> optimiser.
 
+What is looked at is a function of its own (`scene` renders a field), so that the step is the same
+for whatever has parameters and a picture.
+
 The step is one function of arrays. It runs under jit, vmap(axis_name) and pmap alike; the only
 collectives are the means of gradients, buffers and metrics below. What is captured when the step is
 built is static, what is passed to it is traced.
@@ -110,6 +113,31 @@ def with_particle(cfg, tree, k, own):
   return jax.tree.map(lambda x, y: x.at[k].set(y), tree, own) if cfg.train.particles > 1 else own
 
 
+def scene(field, prior, cfg, count, size):
+  """look(params, shared, local, index, step) -> (cameras, show) of a field on the orbit.
+
+  show(field parameters) -> ((x_0 [B, h, w, c], penalty []), (image, points, figures)) renders and
+  encodes this device's views of `size` pixels per side; `shared` and `local` are the step's keys,
+  `index` the device.
+  """
+  batch = cfg.train.batch // count
+
+  def look(params, shared, local, index, step):
+    camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
+                        count)
+    frac = optim.scalar(cfg.field.bands, step)
+    rays = cameras.rays(camera, size, size)
+
+    def show(field_params):
+      picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac, step)
+      penalty, values = penalties(cfg.regularizers, out, rays, step)
+      x0 = prior.encode(params, picture)
+      points = image.resize(expected_points(rays, out), x0.shape[1:3])
+      return (x0, penalty), (picture, points, values | {'opacity': mean_opacity(out)})
+    return camera, show
+  return look
+
+
 def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None, size=None):
   """step(state, params, prompt, key) -> (state, metrics) for one of `count` devices.
 
@@ -118,7 +146,12 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
   device renders train.batch / count views of `size` pixels per side (None: of the config's first
   stage).
   """
-  size = size or size_at(cfg, 0)
+  look = scene(field, prior, cfg, count, size or size_at(cfg, 0))
+  return step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name)
+
+
+def step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
+  """`make_step` for whatever `look` (see `scene`) looks at."""
   batch = cfg.train.batch // count
   guide = guidance.choose(cfg.guide.name, cfg.guide.rescale)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
@@ -127,24 +160,11 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     shared = jax.random.fold_in(key, state.step)
     local = rng.on_device(shared, axis_name)
     index = jax.lax.axis_index(axis_name) if axis_name else 0
-    camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
-                        count)
+    camera, show = look(params, shared, local, index, state.step)
     k = jax.random.randint(rng.stream(shared, 'particle'), (), 0, cfg.train.particles)
     own, own_opt = (particle(cfg, tree, k) for tree in (state.field, state.field_opt))
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
-    frac = optim.scalar(cfg.field.bands, state.step)
-
-    rays = cameras.rays(camera, size, size)
-
-    def render_and_encode(field_params):
-      picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac,
-                                  state.step)
-      penalty, values = penalties(cfg.regularizers, out, rays, state.step)
-      return (prior.encode(params, picture), penalty), (picture, out, values)
-
-    (x0, penalty), pull, (picture, out, values) = jax.vjp(render_and_encode, own,
-                                                         has_aux=True)
-    points = image.resize(expected_points(rays, out), x0.shape[1:3])
+    (x0, penalty), pull, (picture, points, figures) = jax.vjp(show, own, has_aux=True)
     view = jax.lax.stop_gradient(
         View(x0, picture, points, t, prompt, camera, state.step, guide))
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
@@ -172,7 +192,7 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
         field_opt=with_particle(cfg, state.field_opt, k, own_opt), distill=distill,
         fit_opt=fit_opt, skipped=(state.skipped + 1) * bad,
         skipped_total=state.skipped_total + bad)
-    metrics = mean(metrics | values | {'opacity': mean_opacity(out), 't': t.mean()})
+    metrics = mean(metrics | figures | {'t': t.mean()})
     return state, metrics | {
         'grad_norm': optax.tree.norm(grads), 'nonfinite': bad.astype(jnp.float32),
         'skipped': state.skipped.astype(jnp.float32)}

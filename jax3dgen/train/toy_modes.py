@@ -39,7 +39,7 @@ def objective(name, guidance, steps, prior):
     entropy = {'esd': 0.5, 'vsd': 1.0}[name.split()[0]]
     made, fields = toy_flow.variational(toy_flow.cloud(prior), entropy), {'guidance': 4.0}
   elif name == 'sds rectified':
-    def classify(params, x0):  # which of the modes that were asked for; the level softens it
+    def classify(params, x0, t, cfg):  # which of the modes asked for; the level softens it
       log_p = jnp.stack([gaussian.log_density(prior, params, x0, jnp.full(len(x0), 0.3),
                                               jnp.full(len(x0), k)) for k in (0, 2, 4, 6)], -1)
       return jax.nn.softmax(log_p)

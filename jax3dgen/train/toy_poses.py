@@ -51,7 +51,7 @@ def objective(config, inner, prior, rect_scale):
       'guidance': 1.0, 'weighting': 'uniform', 'clip': False, 'rect_scale': rect_scale,
       'clamp': c.clamp, 'n_ema': c.n_ema * c.particles}
 
-  def classify(params, x0):
+  def classify(params, x0, t=None, cfg=None):
     return gaussian.posterior(prior, params, x0, jnp.full(len(x0), c.classifier_level))
   if inner == 'ideal':
     return ideal(prior, classify), ConfigDict(cfg)

@@ -29,7 +29,8 @@ def test_two_conventions_of_guidance_differ_by_one(scale):
 def test_a_pose_that_never_appears_keeps_the_rectifier_finite():
   # Oracle 10: with an average of 0, 1 / pbar is bounded by the floor.
   prior, params = mixtures.mixture([[-2.0], [2.0]], [0.5, 0.5], [1.0 - 1e-7, 1e-7])
-  classify = lambda params, x0: mixtures.posterior(prior, params, x0, jnp.full(len(x0), 0.3))
+  classify = lambda params, x0, t, cfg: mixtures.posterior(
+      prior, params, x0, jnp.full(len(x0), 0.3))
   objective = rectifier.rectified(sds.DISTILLATION, classify)
   x0 = jnp.linspace(-2.5, 2.5, 5).reshape(-1, 1, 1, 1)
   view = gaussian.view(x0, 0.35, base.classifier_free)

@@ -13,8 +13,8 @@ from experiments import _command
 def run(config, workdir, args):
   from jax3dgen.train import features
   folder = features.run(config, workdir, args.allow_change)
-  print(f'{folder / "card.md"} holds the figures; copy {folder} to jax3dgen/assets/features to ship '
-        'these features.')
+  print(f'{folder / "card.md"} holds the figures; copy {folder} to jax3dgen/assets/features to '
+        'ship these features.')
 
 
 if __name__ == '__main__':

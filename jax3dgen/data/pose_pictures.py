@@ -1,4 +1,4 @@
-"""Pictures of figurines from their four sides, and line drawings of them: pose templates to ship."""
+"""Pictures of figurines from their four sides, and line drawings of them: the shipped templates."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -35,8 +35,8 @@ class ViT(nn.Module):
 
   H and W are multiples of `patch`. `grid` is the number of patches per side that positions were
   learned for; other sizes interpolate them. Published: ViT-S/14 is ViT(384, 12, 6), with grid 37.
-  `branch` is the first scale of each block's branches: DINOv2's own is made for many wide blocks and
-  many steps; a few small ones learn nothing from it in a short training.
+  `branch` is the first scale of each block's branches: DINOv2's own is made for many wide blocks
+  and many steps; a few small blocks would hardly learn from it in a short training.
   """
   width: int
   depth: int

@@ -12,7 +12,6 @@ from typing import Any
 
 import chex
 from flax import struct
-import jax.numpy as jnp
 
 from jax3dgen.core import image, weights
 from jax3dgen.core.errors import WeightError

@@ -1,8 +1,8 @@
 """Pose templates from pictures: what the pose classifier compares an image with.
 
 A folder holds pictures of one object from two or more sides, called by their poses: front.png,
-front-2.png, left.png ... They may be renders, photographs or sketches. `load` and `classify` are the
-classifier that an objective asks; the poses follow one another counter-clockwise, as in
+front-2.png, left.png ... They may be renders, photographs or sketches. `load` and `classify` are
+the classifier that an objective asks; the poses follow one another counter-clockwise, as in
 `distill.base.sector`.
 """
 
@@ -76,8 +76,8 @@ def _picture(file):
   except (OSError, SyntaxError, ValueError) as error:
     raise ConfigError(f'{file} is no whole PNG picture.') from error
   if pixels.shape[0] != pixels.shape[1] or len(pixels) < SMALLEST:
-    raise ConfigError(f'{file} has {pixels.shape[1]} x {pixels.shape[0]} pixels; a pose template is '
-                      f'square, with {SMALLEST} pixels or more per side.')
+    raise ConfigError(f'{file} has {pixels.shape[1]} x {pixels.shape[0]} pixels; a pose template '
+                      f'is square, with {SMALLEST} pixels or more per side.')
   alpha = pixels[..., 3:]
   shown = pixels[..., :3] * alpha + 1.0 - alpha
   return np.clip(image.resize(jnp.asarray(shown)[None], 2 * (features.SIZE,))[0], 0.0, 1.0)

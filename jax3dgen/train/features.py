@@ -1,7 +1,8 @@
 """Training the features in one call.
 
-`run(config, workdir)` is what `python -m experiments.train_features` calls. Calling it again resumes
-from the newest whole checkpoint; a run whose steps are done measures and writes its weights again.
+`run(config, workdir)` is what `python -m experiments.train_features` calls. Calling it again
+resumes from the newest whole checkpoint; a run whose steps are done measures and writes its weights
+again.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import numpy as np
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import parallel, rng
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.data import figurines, referee_views
+from jax3dgen.data import referee_views
 from jax3dgen.perception import features
 from jax3dgen.train import (
   checkpoint,
@@ -81,12 +82,12 @@ def optimise(cfg, workdir, step, start, state, checkpoints):
 def _tokens(net, params, key, views, strength):
   """(class tokens [CHUNK, C] of unit length, kinds and azimuths [CHUNK]) of held-out pictures."""
   k_draw, k_amounts, k_grain = jax.random.split(key, 3)
-  images, figurine, azimuth = features_step.pictures(k_draw, CHUNK, CHUNK, views)
+  images, figurine, camera = features_step.pictures(k_draw, CHUNK, CHUNK, views)
   images = referee_views.spoil(
       jax.random.uniform(k_amounts, (CHUNK, referee_views.DRAWS)),
       jax.random.normal(k_grain, images.shape[:3] + (4,)), images, strength)
   token, _ = features.apply(net, params, images)
-  return features_step.unit(token), figurine.kind, azimuth
+  return features_step.unit(token), figurine.kind, camera.azimuth
 
 
 def measure(net, params, cfg):

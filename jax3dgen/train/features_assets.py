@@ -13,15 +13,15 @@ from jax3dgen.perception import features
 
 CARD = """# Features of the embedded world's pictures
 
-A vision transformer for 32 x 32 pictures of figurines, {count:,} parameters, float16 on disk: patches
-of {patch} pixels, {width} channels, {depth} blocks, {heads} heads. It gives a class token and a map of
-patches, by which `jax3dgen.perception.pose` tells poses from template pictures.
+A vision transformer for 32 x 32 pictures of figurines, {count:,} parameters, float16 on disk:
+patches of {patch} pixels, {width} channels, {depth} blocks, {heads} heads. It gives a class token
+and a map of patches, by which `jax3dgen.perception.pose` tells poses from template pictures.
 
 - licence: Apache-2.0, as the project
 - data: none fetched; pictures of `jax3dgen.data.figurines` drawn while training, azimuths uniform
 - objective: contrast of two crops of one picture with those of all others, and of their patches; no
   pose, kind or colour is ever shown to it, and no crop is mirrored
-- command: `python -m experiments.train_features --config configs/features.py --workdir runs/features`
+- command: `python -m experiments.train_features --workdir runs/features`
 - {steps} steps of {batch} pictures on {devices} devices, seed {seed}, averaged weights; the config
   is in config.json
 

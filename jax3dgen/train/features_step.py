@@ -4,9 +4,9 @@ Two crops of one picture, differently coloured and spoilt, shall have like class
 those of all other pictures of the batch (InfoNCE, van den Oord et al. 2018); where both crops show
 the same place, their patches shall be alike, unlike those of other places and of other pictures. A
 batch holds few figurines, each from many sides: kind and colour then tell a picture from few of the
-others, and what does is how the figurine stands. No crop is mirrored, other than in DINOv2's recipe:
-the mirror image of a figurine seen from its left is one seen from its right, and the two must not
-look alike.
+others, and what does is how the figurine stands. No crop is mirrored, other than in DINOv2's
+recipe: the mirror image of a figurine seen from its left is one seen from its right, and the two
+must not look alike.
 
 Axes: B pictures of this device, S compared patches of each, N patches of a crop, C channels, D
 pictures of all devices. The step runs under jit, vmap(axis_name) and pmap alike; everything it
@@ -65,7 +65,7 @@ def init_state(key, net, tx):
 
 
 def pictures(key, batch, count, cfg):
-  """(images [batch, 32, 32, 3], Figurine, azimuth [batch] radians) of `count` (even) figurines.
+  """(images [batch, 32, 32, 3], Figurine, Camera) of `count` (even) figurines.
 
   Azimuths are uniform; `count` divides batch. Only the images go into the loss; the rest is for
   whoever measures. Neighbours in a pair (2 n, 2 n + 1) are of different kinds.
@@ -73,7 +73,7 @@ def pictures(key, batch, count, cfg):
   figurine = referee_views.sample(rng.stream(key, 'figurine'), count)
   figurine = jax.tree.map(lambda x: jnp.tile(x, batch // count), figurine)
   camera = referee_views.sample_views(rng.stream(key, 'camera'), batch, cfg)
-  return figurines.render(figurine, camera, SIZE).rgb, figurine, camera.azimuth
+  return figurines.render(figurine, camera, SIZE).rgb, figurine, camera
 
 
 def crops(key, images, cfg):

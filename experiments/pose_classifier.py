@@ -3,7 +3,8 @@
   python -m experiments.pose_classifier --config configs/pose_classifier.py --workdir runs/poses
 
 The workdir receives pose_classifier.md (accuracies with intervals, by similarity, kind, elevation
-and temperature, with the shipped templates and with sketches), pose_classifier.json and confusion.png.
+and temperature, with the shipped templates and with sketches), pose_classifier.json and
+confusion.png.
 """
 
 import shlex

@@ -16,9 +16,9 @@ INTRO = """# The pose classifier against ground truth
 
 {count:,} views of figurines ({kinds}), azimuths uniform, all colours, with and without hats, clean
 and again spoilt as radiance fields spoil them (blur, speckle, noise, pale or drifting colours,
-ghosts). Each view is compared with the four template pictures of its kind, of gray figurines; a view
+ghosts). Each view is compared with the four template pictures of its kind, of gray figurines; it
 counts as front, left, back or right by the nearest of azimuths 0, 90, 180 and 270 degrees, so that
-those near a border are ambiguous.
+views near a border are ambiguous.
 
 The features are those of `jax3dgen/assets/features`, which never saw a pose. RecDreamer's Table 6
 ({printed}) is of pretrained features, other pictures and other prompts: the order of the three can
@@ -82,8 +82,8 @@ def markdown(found, command):
                    *(share(total(rows, elevation=i, templates=kept, views=state, form='full'))
                      for kept in names('templates') for state in names('views'))]
                   for i, (low, high) in enumerate(itertools.pairwise(found['elevations_deg']))])
-  lines += ['## Temperature', '', 'Mean of -log p(true pose), full classifier: the temperature with '
-            'the least is the most honest one.']
+  lines += ['## Temperature', '', 'Mean of -log p(true pose), full classifier: the temperature '
+            'with the least is the most honest one.']
   body = []
   for kept in names('templates'):
     for state in names('views'):

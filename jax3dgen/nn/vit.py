@@ -15,11 +15,12 @@ CUBIC = -0.75  # PyTorch's bicubic kernel; jax.image has -0.5
 class Block(nn.Module):
   """x [B, N, C] -> [B, N, C]: attention and an MLP of four times the width."""
   heads: int
+  branch: float = 1e-5
 
   @nn.compact
   def __call__(self, x):
     norm = lambda name: nn.LayerNorm(epsilon=1e-6, name=name)
-    scale = lambda name: self.param(name, nn.initializers.constant(1e-5), x.shape[-1:])
+    scale = lambda name: self.param(name, nn.initializers.constant(self.branch), x.shape[-1:])
     split = lambda y: y.reshape(y.shape[:2] + (self.heads, x.shape[-1] // self.heads))
     q, k, v = (split(y) for y in jnp.split(
         nn.Dense(3 * x.shape[-1], name='qkv')(norm('norm1')(x)), 3, -1))
@@ -34,6 +35,8 @@ class ViT(nn.Module):
 
   H and W are multiples of `patch`. `grid` is the number of patches per side that positions were
   learned for; other sizes interpolate them. Published: ViT-S/14 is ViT(384, 12, 6), with grid 37.
+  `branch` is the first scale of each block's branches: DINOv2's own is made for many wide blocks
+  and many steps; a few small blocks would hardly learn from it in a short training.
   """
   width: int
   depth: int
@@ -41,6 +44,7 @@ class ViT(nn.Module):
   patch: int = 14
   grid: int = 37
   registers: int = 0
+  branch: float = 1e-5
 
   @nn.compact
   def __call__(self, image):
@@ -60,7 +64,7 @@ class ViT(nn.Module):
           [first, jnp.broadcast_to(held, (batch, self.registers, self.width))], 1)
     x = jnp.concatenate([first, x], 1)
     for i in range(self.depth):
-      x = Block(self.heads, name=f'block_{i}')(x)
+      x = Block(self.heads, self.branch, name=f'block_{i}')(x)
     x = nn.LayerNorm(epsilon=1e-6, name='norm')(x)
     patches = x[:, 1 + self.registers:].reshape(batch, rows, columns, self.width)
     return x[:, 0], patches

@@ -1,0 +1,25 @@
+"""Measures how well the pose classifier tells the sides of figurines whose pose is known.
+
+  python -m experiments.pose_classifier --config configs/pose_classifier.py --workdir runs/poses
+
+The workdir receives pose_classifier.md (accuracies with intervals, by similarity, kind, elevation
+and temperature, with the shipped templates and with sketches), pose_classifier.json and
+confusion.png.
+"""
+
+import shlex
+import sys
+
+from experiments import _command
+
+
+def run(config, workdir, args):
+  from jax3dgen.train import pose_classifier
+  workdir.mkdir(parents=True, exist_ok=True)
+  command = shlex.join(['python', '-m', 'experiments.pose_classifier', *sys.argv[1:]])
+  pose_classifier.run(config, workdir, command)
+  print(f'{workdir / "pose_classifier.md"} holds the figures.')
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/pose_classifier.py')

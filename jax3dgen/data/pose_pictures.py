@@ -1,0 +1,45 @@
+"""Pictures of figurines from their four sides, and line drawings of them: the shipped templates."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core import image
+from jax3dgen.data import figurines
+from jax3dgen.perception import templates
+
+COLOR = 'gray'  # a template's colour shall be that of few prompts
+ELEVATION_DEG, DISTANCE, FOVY_DEG = 15.0, 2.9, 40.0
+SIZE = 64
+FINE = 4  # sketches are drawn this many times larger
+EDGE = 0.1  # change of colour from one fine pixel to the next that makes a line
+
+
+def renders(kind, size=SIZE):
+  """The figurine of a kind (a name) from the front, left, back and right: [4, size, size, 3]."""
+  camera = cameras.ring(len(templates.POSES), np.deg2rad(ELEVATION_DEG), DISTANCE,
+                        np.deg2rad(FOVY_DEG))
+  full = lambda i: jnp.full((len(templates.POSES),), i, jnp.int32)
+  figurine = figurines.Figurine(kind=full(figurines.KINDS.index(kind)),
+                                color=full(figurines.COLORS.index(COLOR)), hat=full(0))
+  return np.asarray(figurines.render(figurine, camera, size, 4).rgb)
+
+
+def sketch(pictures, size=SIZE):
+  """Line drawings [B, size, size, 3] of pictures [B, H, H, 3], H a multiple of size: black where
+  the colour changes, white elsewhere."""
+  down = np.linalg.norm(np.diff(pictures, axis=1, prepend=1.0), axis=-1)
+  across = np.linalg.norm(np.diff(pictures, axis=2, prepend=1.0), axis=-1)
+  lines = np.where(np.hypot(down, across) > EDGE, 0.0, 1.0).astype(np.float32)
+  drawn = image.resize(jnp.asarray(lines)[..., None], (size, size))
+  return np.repeat(np.asarray(drawn), 3, -1)
+
+
+def draw(kind):
+  """{path below the folder of templates: picture [SIZE, SIZE, 3]} of a kind: renders, sketches."""
+  out = {}
+  drawn = sketch(renders(kind, FINE * SIZE))
+  for name, picture, lines in zip(templates.POSES, renders(kind), drawn, strict=True):
+    out[f'{kind}/{name}.png'] = picture
+    out[f'{templates.SKETCHES}/{kind}/{name}.png'] = lines
+  return out

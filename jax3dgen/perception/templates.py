@@ -1,0 +1,153 @@
+"""Pose templates from pictures: what the pose classifier compares an image with.
+
+A folder holds pictures of one object from two or more sides, called by their poses: front.png,
+front-2.png, left.png ... They may be renders, photographs or sketches. `load` and `classify` are
+the classifier that an objective asks; the poses follow one another counter-clockwise, as in
+`distill.base.sector`.
+"""
+
+from importlib import resources
+from pathlib import Path
+import re
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jax3dgen.core import image, rng
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.perception import augment, features, pose
+from jax3dgen.prior import words
+
+POSES = ('front', 'left', 'back', 'right')  # seen from azimuths 0, 90, 180 and 270 degrees
+SKETCHES = 'sketches'  # the folder of the shipped line drawings
+SMALLEST = 16  # pixels per side of a picture
+COPIES = 32  # augmented copies of each pose
+HUE, TONE = 0.6, 0.2  # jitter of the copies for the patches: radians, and share
+SHIFT, SCALE, SHEAR = 0.2, 0.2, 0.05  # moves of the copies for the class token
+NOISE, GREY_SHARE = 0.1, 0.2  # spread of the noise in half of those, and share without colour
+
+
+@struct.dataclass
+class Classifier:
+  """The features' network and the templates that were made with it."""
+  extractor: Any
+  templates: Any
+
+
+def folder():
+  """Where the shipped pictures lie: a folder for each kind, and their sketches."""
+  return Path(str(resources.files('jax3dgen') / 'assets' / 'pose_templates'))
+
+
+def read(path):
+  """(poses, pictures) of the PNGs in a folder: names out of POSES, in that order, and for each
+  its pictures [n, 32, 32, 3] in [0, 1].
+
+  ConfigError where there are pictures of fewer than two poses, one called otherwise than its pose
+  (front.png, front-2.png), one that is not square or smaller than 16 px, or a damaged one.
+  """
+  path = Path(path)
+  found = {name: [] for name in POSES}
+  for file in sorted(path.glob('*.png')):
+    name = re.sub(r'-\d+$', '', file.stem)
+    if name not in found:
+      raise ConfigError(f'{file} is called after no pose; pose templates are called '
+                        f'{", ".join(POSES)}, further ones of a pose front-2 and so on.')
+    found[name].append(_picture(file))
+  found = {name: np.stack(pictures) for name, pictures in found.items() if pictures}
+  if not found:
+    raise ConfigError(f'{path} holds no pose templates: PNG files called '
+                      f'{", ".join(f"{name}.png" for name in POSES)}.')
+  if len(found) < 2:
+    raise ConfigError(f'{path} holds pictures of one pose alone, {"".join(found)}; a classifier '
+                      'needs two or more.')
+  return tuple(found), tuple(found.values())
+
+
+def _picture(file):
+  """A PNG file as [32, 32, 3] in [0, 1]; what is transparent becomes white."""
+  try:
+    with Image.open(file) as opened:
+      pixels = np.asarray(opened.convert('RGBA'), np.float32) / 255
+  except (OSError, SyntaxError, ValueError) as error:
+    raise ConfigError(f'{file} is no whole PNG picture.') from error
+  if pixels.shape[0] != pixels.shape[1] or len(pixels) < SMALLEST:
+    raise ConfigError(f'{file} has {pixels.shape[1]} x {pixels.shape[0]} pixels; a pose template '
+                      f'is square, with {SMALLEST} pixels or more per side.')
+  alpha = pixels[..., 3:]
+  shown = pixels[..., :3] * alpha + 1.0 - alpha
+  return np.clip(image.resize(jnp.asarray(shown)[None], 2 * (features.SIZE,))[0], 0.0, 1.0)
+
+
+def copies_of(key, pictures):
+  """Augmented copies of pictures [A, 32, 32, 3]: (for the class token, for the patches).
+
+  As the authors do, patches see other colours at the same place, so that the map of what lies where
+  stays sharp, and class tokens see moved, noisy and grey pictures.
+  """
+  count = len(pictures)
+  k_amounts, k_noise = jax.random.split(key)
+  u = jax.random.uniform(k_amounts, (12, count), minval=-1.0)
+  tone = lambda x: 1.0 + TONE * x
+  coloured = augment.recoloured(pictures, augment.colour_matrix(HUE * u[0], tone(u[1])), tone(u[2]),
+                                tone(u[3]))
+  moved = augment.cropped(pictures, augment.Crop(SHIFT * u[4:6].T, 1.0 + SCALE * u[6:8].T,
+                                                 SHEAR * u[8]))
+  noise = NOISE * (u[9] > 0)[:, None, None, None] * jax.random.normal(k_noise, pictures.shape)
+  moved = augment.greyed(moved, u[10] < 2 * GREY_SHARE - 1)
+  return jnp.clip(moved + noise, 0.0, 1.0), coloured
+
+
+def build(key, extractor, pictures, copies=COPIES):
+  """The pose.Templates of the pictures of each pose (a sequence of [n, 32, 32, 3]), averaged over
+  `copies` augmented copies of each pose."""
+  of = jax.jit(lambda key, x: _features_of(extractor, *copies_of(key, x)))
+  cycle = lambda x: jnp.asarray(x)[np.arange(copies) % len(x)]
+  made = [of(rng.stream(key, str(i)), cycle(x)) for i, x in enumerate(pictures)]
+  return pose.build(*(np.stack(x) for x in zip(*made, strict=True)))
+
+
+def _features_of(extractor, for_token, for_patches):
+  """(class tokens of the first pictures, patches of the second)."""
+  token, patches = features.features(extractor, jnp.concatenate([for_token, for_patches]))
+  return token[:len(for_token)], patches[len(for_token):]
+
+
+def chosen(prompt, name):
+  """The folder of templates that config field `name` means: itself, or '' and 'sketches' for the
+  shipped pictures of the kind that the prompt names. ConfigError where there is none."""
+  if name not in ('', SKETCHES):
+    if not Path(name).is_dir():
+      raise ConfigError(f'config.distill.templates={name!r} is no folder of pose templates.')
+    return Path(name)
+  kinds = sorted(p.name for p in folder().iterdir() if p.is_dir() and p.name != SKETCHES)
+  said = words.meant(prompt) & set(kinds)
+  if len(said) != 1:
+    raise ConfigError(f'The prompt names {"no" if not said else "more than one"} kind that pose '
+                      f'templates are shipped for ({", ".join(kinds)}); name a folder of your own '
+                      'in config.distill.templates.')
+  return folder() / name / said.pop()
+
+
+def load(prompt, cfg):
+  """The Classifier for a prompt: built once, in seconds; the same for the same pictures.
+
+  cfg.templates is a folder, or '' for the shipped pictures of the kind that the prompt names, or
+  'sketches' for line drawings of them.
+  """
+  _, pictures = read(chosen(prompt, cfg.templates))
+  extractor = features.load()
+  return Classifier(extractor, build(jax.random.key(0), extractor, pictures))
+
+
+def classify(classifier, images, cfg):
+  """p(pose | image) [B, K] of images [B, H, W, 3] in [0, 1], poses in the order of `read`.
+
+  cfg.temperature and cfg.parts are those of `pose.probabilities`.
+  """
+  token, patches = features.features(classifier.extractor, images)
+  return pose.probabilities(classifier.templates, token, patches, cfg.temperature, cfg.parts)

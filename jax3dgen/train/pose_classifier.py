@@ -1,0 +1,124 @@
+"""Measures the pose classifier on held-out views of figurines whose pose is known.
+
+`run(config, workdir, command)` is what `python -m experiments.pose_classifier` calls. Axes: B
+views, K poses.
+"""
+
+import functools
+import json
+import pathlib
+
+import jax
+from ml_collections import ConfigDict, FrozenConfigDict
+import numpy as np
+
+from jax3dgen.core import files, rng
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import figurines, referee_views
+from jax3dgen.metrics import confusion
+from jax3dgen.perception import features, pose, templates
+from jax3dgen.prior import words
+from jax3dgen.train import features_config, features_step, pose_classifier_page
+
+CHUNK = 240  # views looked at together
+FORMS = {'full': ('both', 'matched'), 'full, printed': ('both', 'printed'),
+         'orientation': ('orientation', 'matched'),
+         'orientation, printed': ('orientation', 'printed'), 'texture': ('texture', 'matched')}
+TEMPERATURES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
+ELEVATIONS_DEG = (-10, 10, 30, 60)  # borders of the ranges of the table by elevation
+
+
+def default_config():
+  """A locked ConfigDict; the comment behind a field is its help text."""
+  c = ConfigDict()
+  c.seed = 1  # seeds the views
+  c.prompt = ''  # measure only the kind that it names; empty: all kinds
+  c.templates = ''  # folder of the pictures to compare with; empty: the shipped ones and sketches
+  c.strength = 1.0  # how much spoilt views are spoilt as radiance fields do
+  c.views = features_config.default_config().views
+  c.test = ConfigDict()
+  c.test.count = 6000  # views of all kinds, clean and again spoilt
+  return c.lock()
+
+
+def run(config, workdir, command=''):
+  """Writes pose_classifier.json, .md and confusion.png into `workdir`; returns the figures."""
+  cfg, workdir = FrozenConfigDict(config), pathlib.Path(workdir)
+  kinds = [kind for kind in figurines.KINDS if kind in words.meant(cfg.prompt)]
+  if cfg.prompt and not kinds:
+    raise ConfigError(f'config.prompt={cfg.prompt!r} names none of the kinds '
+                      f'{", ".join(figurines.KINDS)}.')
+  if cfg.test.count < CHUNK:
+    raise ConfigError(f'config.test.count={cfg.test.count} must be at least {CHUNK}.')
+  extractor = features.load()
+  sets = {'own': cfg.templates} if cfg.templates else {'renders': '', 'sketches': 'sketches'}
+  views = {name: held_out(extractor, cfg, strength)
+           for name, strength in (('clean', 0.0), ('spoilt', cfg.strength))}
+  found = {'count': len(views['clean']['kind']), 'kinds': kinds or list(figurines.KINDS),
+           'elevations_deg': ELEVATIONS_DEG, 'rows': []}
+  for name, folder in sets.items():
+    for kind in found['kinds']:
+      poses, pictures = templates.read(templates.chosen(kind, folder))
+      made = templates.build(jax.random.key(0), extractor, pictures)
+      for state, seen in views.items():
+        found['rows'] += [{'templates': name, 'kind': kind, 'views': state, **row}
+                          for row in judged(made, poses, seen, figurines.KINDS.index(kind))]
+  with files.replacing(workdir / 'pose_classifier.json') as beside:
+    beside.write_text(json.dumps(found, indent=1) + '\n')
+  pose_classifier_page.write(workdir, found, command)
+  return found
+
+
+@functools.partial(jax.jit, static_argnames='views')
+def _features(extractor, key, views, strength):
+  """Features of CHUNK views, `spoil`ed by up to `strength`, and what is true of them."""
+  k_draw, k_amounts, k_grain = jax.random.split(key, 3)
+  images, figurine, camera = features_step.pictures(k_draw, CHUNK, CHUNK, views)
+  images = referee_views.spoil(
+      jax.random.uniform(k_amounts, (CHUNK, referee_views.DRAWS)),
+      jax.random.normal(k_grain, images.shape[:3] + (4,)), images, strength)
+  token, patches = features.features(extractor, images)
+  return {'token': token, 'patches': patches, 'kind': figurine.kind, 'azimuth': camera.azimuth,
+          'elevation': camera.elevation}
+
+
+def held_out(extractor, cfg, strength):
+  """Features and truth of cfg.test.count views (rounded up to whole chunks), on the host."""
+  key = rng.stream(jax.random.key(cfg.seed), 'views')
+  keys = jax.random.split(key, -(-cfg.test.count // CHUNK))
+  parts = [_features(extractor, key, cfg.views, strength) for key in keys]
+  return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+_probabilities = jax.jit(pose.probabilities, static_argnames=('parts', 'form'))
+
+
+def judged(made, poses, seen, kind):
+  """Rows {form, elevation range, confusion matrix, log loss by temperature} for one kind's views.
+
+  Views of a pose without template are left out. The log loss is that of all elevations together.
+  """
+  mine = seen['kind'] == kind
+  token, patches = seen['token'][mine], seen['patches'][mine]
+  side = side_of(seen['azimuth'][mine])
+  place = {templates.POSES.index(name): i for i, name in enumerate(poses)}
+  kept = np.isin(side, list(place))
+  true = np.array([place[s] for s in side[kept]], int)
+  height = np.rad2deg(seen['elevation'][mine][kept])
+  low = np.digitize(height, ELEVATIONS_DEG[1:-1])
+  rows = []
+  for name, (parts, form) in FORMS.items():
+    p = {t: np.asarray(_probabilities(made, token, patches, t, parts, form))[kept]
+         for t in TEMPERATURES}
+    said = p[TEMPERATURES[0]].argmax(-1)
+    rows += [{'form': name, 'elevation': i, 'poses': list(poses),
+              'matrix': confusion.matrix(true[low == i], said[low == i], len(poses)).tolist(),
+              'log_loss': {str(t): float(-np.log(np.maximum(
+                  q[np.arange(len(true)), true], 1e-9)).sum()) for t, q in p.items()} if not i
+              else None} for i in range(len(ELEVATIONS_DEG) - 1)]
+  return rows
+
+
+def side_of(azimuth):
+  """Which of the four poses [B] azimuths [B] (radians) show, in the order of templates.POSES."""
+  return np.floor(np.mod(np.asarray(azimuth) + np.pi / 4, 2 * np.pi) / (np.pi / 2)).astype(int) % 4

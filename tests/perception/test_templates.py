@@ -1,0 +1,164 @@
+"""Pose templates from pictures, and the classifier that is made of them."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+import pytest
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import figurines, pose_pictures
+from jax3dgen.perception import features, pose, templates
+
+CFG = SimpleNamespace(templates='', temperature=0.05, parts='both')
+
+
+def write(folder, **pictures):
+  """PNG files of the given names, underscores for hyphens."""
+  for name, picture in pictures.items():
+    Image.fromarray(np.uint8(255 * np.asarray(picture))).save(
+        folder / f'{name.replace("_", "-")}.png')
+
+
+def picture(seed=0, size=32, width=None):
+  return np.random.default_rng(seed).random((size, width or size, 3))
+
+
+@pytest.fixture(scope='module')
+def bear():
+  return templates.load('a red bear', CFG)
+
+
+@pytest.fixture(scope='module')
+def classify():
+  return jax.jit(lambda classifier, images: templates.classify(classifier, images, CFG))
+
+
+def test_pictures_are_read_by_pose(tmp_path):
+  write(tmp_path, right=picture(0), front=picture(1), front_2=picture(2, 64), back=picture(3, 16))
+  names, pictures = templates.read(tmp_path)
+  assert names == ('front', 'back', 'right')
+  assert [len(x) for x in pictures] == [2, 1, 1] and pictures[0].shape[1:] == (32, 32, 3)
+  np.testing.assert_allclose(pictures[2][0], picture(0), atol=1 / 255)
+
+
+def test_what_is_transparent_is_white(tmp_path):
+  clear = np.concatenate([picture(), np.zeros((32, 32, 1))], -1)
+  write(tmp_path, front=clear, back=picture())
+  np.testing.assert_allclose(templates.read(tmp_path)[1][0], 1.0)
+
+
+@pytest.mark.parametrize('pictures, words', [
+    ({}, 'holds no pose templates'),
+    ({'front': picture()}, 'one pose alone'),
+    ({'front': picture(), 'behind': picture()}, 'behind.png is called after no pose'),
+    ({'front': picture(), 'back': picture(width=40)}, '40 x 32'),
+    ({'front': picture(), 'back': picture(size=15)}, '15 x 15'),
+])
+def test_folders_that_cannot_be_used(tmp_path, pictures, words):
+  write(tmp_path, **pictures)
+  with pytest.raises(ConfigError, match=words) as error:
+    templates.read(tmp_path)
+  assert '\n' not in str(error.value)
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+  write(tmp_path, front=picture(), back=picture())
+  whole = (tmp_path / 'back.png').read_bytes()
+  for rest in (whole[:len(whole) // 2], b'', b'no picture'):
+    (tmp_path / 'back.png').write_bytes(rest)
+    with pytest.raises(ConfigError, match='back.png is no whole PNG'):
+      templates.read(tmp_path)
+
+
+def test_prompts_choose_the_shipped_pictures(tmp_path):
+  assert templates.chosen('a Bunny with a hat', '') == templates.folder() / 'rabbit'
+  assert templates.chosen('a car', 'sketches') == templates.folder() / 'sketches' / 'car'
+  assert templates.chosen('a cat', str(tmp_path)) == tmp_path
+  with pytest.raises(ConfigError, match='bear, car, penguin, rabbit, robot, rocket'):
+    templates.chosen('a red cat', '')
+  with pytest.raises(ConfigError, match='more than one'):
+    templates.chosen('a bear in a car', '')
+  with pytest.raises(ConfigError, match='nowhere'):
+    templates.chosen('a bear', str(tmp_path / 'nowhere'))
+
+
+@pytest.mark.parametrize('kind', figurines.KINDS)
+def test_the_shipped_pictures_are_those_of_their_command(kind):
+  if kind == 'bear':  # one kind is drawn anew, the others need only be there
+    for name, drawn in pose_pictures.draw(kind).items():
+      shipped = np.asarray(Image.open(templates.folder() / name), np.float32) / 255
+      np.testing.assert_allclose(shipped, drawn, atol=1.01 / 255)
+  for folder in (templates.folder(), templates.folder() / 'sketches'):
+    assert templates.read(folder / kind)[0] == templates.POSES
+
+
+def test_a_template_is_itself(bear, classify):
+  _, pictures = templates.read(templates.folder() / 'bear')
+  p = classify(bear, jnp.asarray(np.concatenate(pictures)))
+  np.testing.assert_allclose(p.sum(-1), 1.0, rtol=1e-5)
+  np.testing.assert_array_equal(p.argmax(-1), range(4))
+
+
+def test_the_figurine_is_told_from_the_ground(bear):
+  _, pictures = templates.read(templates.folder() / 'bear')
+  ink = 1 - np.concatenate(pictures).mean(-1).reshape(4, 8, 4, 8, 4)
+  covered = (ink.reshape(4, 8, 4, 8, 4) > 0.1).mean((2, 4))
+  masks = np.asarray(bear.templates.masks)
+  assert masks[covered > 0.7].mean() > 0.9 and masks[covered == 0].mean() < 0.1
+
+
+def test_a_mirror_swaps_left_and_right():
+  """Oracle 14: the right template is the mirrored left one; front and back are symmetric."""
+  _, (front, left, back, _) = templates.read(templates.folder() / 'car')
+  mirror = lambda x: x[:, :, ::-1]
+  both = lambda x: np.concatenate([x, mirror(x)])
+  made = templates.build(jax.random.key(0), features.load(),
+                         [both(front), left, both(back), mirror(left)])
+  cars = templates.Classifier(features.load(), made)
+  car = figurines.Figurine(*(jnp.full(2, i, jnp.int32) for i in (3, 0, 0)))
+  camera = cameras.orbit(np.deg2rad([75.0, 110.0]), 0.2, 2.9, np.deg2rad(40.0))
+  image = figurines.render(car, camera, 32).rgb
+  of = jax.jit(lambda x: templates.classify(cars, x, SimpleNamespace(**vars(CFG) | {
+      'temperature': 0.02})))
+  p, q = of(image), of(image[:, :, ::-1])
+  np.testing.assert_array_equal(p.argmax(-1), [1, 1])
+  np.testing.assert_array_equal(q.argmax(-1), [3, 3])
+
+
+def views(count, spoilt=None):
+  """(bears seen from everywhere [count, 32, 32, 3], which pose they show [count])."""
+  u = np.random.default_rng(5).random((4, count))
+  bears = figurines.Figurine(kind=jnp.zeros(count, jnp.int32),
+                             color=jnp.asarray(np.int32(6 * u[0])),
+                             hat=jnp.asarray(np.int32(1.3 * u[1])))
+  camera = cameras.orbit(2 * np.pi * u[2], np.deg2rad(-10 + 50 * u[3]), 2.9, np.deg2rad(40.0))
+  return figurines.render(bears, camera, 32).rgb, np.int32(np.floor(4 * u[2] + 0.5)) % 4
+
+
+def test_held_out_views_are_told(bear, classify):
+  images, side = views(200)
+  assert (np.asarray(classify(bear, images)).argmax(-1) == side).mean() > FLOOR
+  noisy = jnp.clip(images + 0.05 * jax.random.normal(jax.random.key(0), images.shape), 0, 1)
+  assert (np.asarray(classify(bear, noisy)).argmax(-1) == side).mean() > FLOOR
+
+
+def test_the_gradient_raises_the_pose_it_is_of(bear):
+  images, side = views(8)
+  log_p = jax.jit(lambda x, k: jnp.log(templates.classify(bear, x, CFG)[
+      jnp.arange(8), k] + 1e-9).sum())
+  other = (side + 2) % 4
+  slope = jax.jit(jax.grad(log_p))(images, other)
+  assert np.isfinite(slope).all()
+  step = 0.02 * slope / jnp.abs(slope).max((1, 2, 3), keepdims=True)
+  assert log_p(images + step, other) > log_p(images, other)
+
+
+def test_unknown_parts_are_refused(bear):
+  with pytest.raises(ConfigError, match='parts'):
+    templates.classify(bear, jnp.ones((1, 32, 32, 3)),
+                       SimpleNamespace(temperature=0.05, parts='half'))
+  assert 'both' in pose.PARTS

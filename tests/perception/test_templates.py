@@ -34,7 +34,7 @@ def bear():
 
 @pytest.fixture(scope='module')
 def classify():
-  return jax.jit(lambda classifier, images: templates.classify(classifier, images, CFG))
+  return jax.jit(lambda classifier, images: templates.classify(classifier, images, None, CFG))
 
 
 def test_pictures_are_read_by_pose(tmp_path):
@@ -122,7 +122,7 @@ def test_a_mirror_swaps_left_and_right():
   car = figurines.Figurine(*(jnp.full(2, i, jnp.int32) for i in (3, 0, 0)))
   camera = cameras.orbit(np.deg2rad([75.0, 110.0]), 0.2, 2.9, np.deg2rad(40.0))
   image = figurines.render(car, camera, 32).rgb
-  of = jax.jit(lambda x: templates.classify(cars, x, SimpleNamespace(**vars(CFG) | {
+  of = jax.jit(lambda x: templates.classify(cars, x, None, SimpleNamespace(**vars(CFG) | {
       'temperature': 0.02})))
   p, q = of(image), of(image[:, :, ::-1])
   np.testing.assert_array_equal(p.argmax(-1), [1, 1])
@@ -148,7 +148,7 @@ def test_held_out_views_are_told(bear, classify):
 
 def test_the_gradient_raises_the_pose_it_is_of(bear):
   images, side = views(8)
-  log_p = jax.jit(lambda x, k: jnp.log(templates.classify(bear, x, CFG)[
+  log_p = jax.jit(lambda x, k: jnp.log(templates.classify(bear, x, None, CFG)[
       jnp.arange(8), k] + 1e-9).sum())
   other = (side + 2) % 4
   slope = jax.jit(jax.grad(log_p))(images, other)
@@ -159,6 +159,6 @@ def test_the_gradient_raises_the_pose_it_is_of(bear):
 
 def test_unknown_parts_are_refused(bear):
   with pytest.raises(ConfigError, match='parts'):
-    templates.classify(bear, jnp.ones((1, 32, 32, 3)),
+    templates.classify(bear, jnp.ones((1, 32, 32, 3)), None,
                        SimpleNamespace(temperature=0.05, parts='half'))
   assert 'both' in pose.PARTS

@@ -129,7 +129,8 @@ def _apart(image, mask, across, template, template_mask, template_across):
   Matched: each patch of the image looks for its likes in the template. Printed: all pairs, weighed
   by one minus that likeness.
   """
-  square = jnp.sum((image[:, None] - template[None])**2, -1)
+  dot = jnp.matmul(image, template.T, precision='highest')
+  square = jnp.sum(image**2, -1)[:, None] + jnp.sum(template**2, -1)[None] - 2 * dot
   distance = jnp.sqrt(jnp.maximum(square, 1e-12))
   likeness = jax.nn.softmax(jnp.where(template_mask[None], -distance / SHARP, -jnp.inf), -1)
   apart = jnp.abs(across[:, None] - template_across[None])

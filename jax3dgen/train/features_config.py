@@ -53,7 +53,7 @@ def default_config():
   c.optim.ema = 0.995  # decay of the averaged weights that are shipped
 
   c.train = ConfigDict()
-  c.train.steps = 2600  # optimisation steps; the learning rate is scheduled over them
+  c.train.steps = 1800  # optimisation steps; the learning rate is scheduled over them
   c.train.batch = 64  # pictures per step, two crops of each, over all devices together
   c.train.figurines = 4  # figurines that a step's pictures show, each from as many sides
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row

@@ -42,7 +42,7 @@ def default_config():
   c.loss.temperature = 0.1  # of the softmax over class tokens
   c.loss.patch_temperature = 0.2  # of the softmax over patches
   c.loss.patches = 12  # patches of each picture that are compared
-  c.loss.patch_weight = 0.5  # of the losses of patches; that of class tokens has 1
+  c.loss.patch_weight = 0.5  # of the loss of patches; that of class tokens has 1
 
   c.optim = ConfigDict()
   c.optim.rate = 1.5e-3  # AdamW's largest learning rate
@@ -54,7 +54,7 @@ def default_config():
 
   c.train = ConfigDict()
   c.train.steps = 1800  # optimisation steps; the learning rate is scheduled over them
-  c.train.batch = 64  # pictures per step, two crops of each, over all devices together
+  c.train.batch = 96  # pictures per step, two crops of each, over all devices together
   c.train.figurines = 4  # figurines that a step's pictures show, each from as many sides
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
 

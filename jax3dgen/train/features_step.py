@@ -30,7 +30,6 @@ from jax3dgen.train import optim
 
 SIZE = features.SIZE
 INK = 0.06  # a patch whose mean distance from white exceeds this shows something
-BARE = 0.01  # one with less than this shows nothing
 
 
 @struct.dataclass
@@ -99,19 +98,17 @@ def crops(key, images, cfg):
       jax.random.normal(k_grain, (batch, SIZE, SIZE, 4)), out, strength), crop
 
 
-def inked(images, crop, per_side):
-  """Mean distance from white [B, N] of each patch of the crops of images [B, 32, 32, 3]."""
-  side = SIZE // per_side
-  ink = (1.0 - augment.cropped(images, crop)).mean(-1)
-  return ink.reshape(-1, per_side, side, per_side, side).mean((2, 4)).reshape(len(images), -1)
+def chosen(key, images, crop, count, per_side):
+  """Places (x, y) [B, S] in the first crop, the centres of `count` patches of the picture.
 
-
-def chosen(key, ink, count, per_side):
-  """Places (x, y) [B, S] in a crop, the centres of `count` patches, by their `ink` [B, N].
-
-  Patches that show something come first: those of the white ground cannot be told apart.
+  Patches that show something, in images [B, 32, 32, 3] as the crop shows them, come first: those of
+  the white ground cannot be told apart.
   """
-  index = jax.lax.top_k(jax.random.uniform(key, ink.shape) + (ink > INK), count)[1]
+  shown = augment.cropped(images, crop)
+  side = SIZE // per_side
+  ink = (1.0 - shown).mean(-1).reshape(-1, per_side, side, per_side, side).mean((2, 4))
+  order = jax.random.uniform(key, (len(images), per_side**2)) + (ink.reshape(len(ink), -1) > INK)
+  index = jax.lax.top_k(order, count)[1]
   centre = jnp.asarray(augment.places(per_side))
   return centre[index % per_side], centre[index // per_side]
 
@@ -126,16 +123,6 @@ def looked_up(patches, x, y):
 def unit(x):
   """x [..., C] divided by its length."""
   return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, -1, keepdims=True), 1e-12))
-
-
-def ground_of(patches, ink):
-  """(mean direction [C] of the patches [B, h, w, C] of the bare ground, one minus their mean
-  cosine with it []): bare is where ink [B, N] is none."""
-  bare = (ink < BARE)[..., None].astype(jnp.float32)
-  each = unit(patches).reshape(len(ink), -1, patches.shape[-1])
-  direction = unit(jnp.sum(bare * each, (0, 1)))
-  alike = jnp.sum(bare * each * direction[None, None], (0, 1)).sum()
-  return direction, 1.0 - alike / jnp.maximum(bare.sum(), 1.0)
 
 
 def info_nce(anchors, others, first, temperature, weight=None):
@@ -153,11 +140,7 @@ def info_nce(anchors, others, first, temperature, weight=None):
 
 
 def objective(net, params, key, images, cfg, axis_name=None):
-  """(loss [], its terms): InfoNCE of class tokens, both ways, and of patches at the same places.
-
-  Patches of the bare ground shall all be alike, and unlike those that show something: by that the
-  pose classifier tells an object from its ground.
-  """
+  """(loss [], its terms): InfoNCE of class tokens, both ways, and of patches at the same places."""
   batch = len(images)
   k_one, k_two, k_places = jax.random.split(key, 3)
   (one, crop_one), (two, crop_two) = (crops(k, images, cfg.augment) for k in (k_one, k_two))
@@ -171,18 +154,14 @@ def objective(net, params, key, images, cfg, axis_name=None):
   forth, hit = info_nce(a, spread(b), first, cfg.loss.temperature)
   back, _ = info_nce(b, spread(a), first, cfg.loss.temperature)
   p, q = jnp.split(patches, 2)
-  ink = inked(images, crop_one, p.shape[1])
-  ground, uneven = ground_of(p, ink)
-  x, y = chosen(k_places, ink, cfg.loss.patches, p.shape[1])
+  x, y = chosen(k_places, images, crop_one, cfg.loss.patches, p.shape[1])
   u, v = augment.target(crop_two, *augment.source(crop_one, x, y))
   seen = (jnp.abs(u) < 1) & (jnp.abs(v) < 1)
   flat = lambda z: unit(z).reshape(-1, z.shape[-1])
-  others = jnp.concatenate([flat(looked_up(q, u, v)), ground[None]])
-  local, local_hit = info_nce(flat(looked_up(p, x, y)), others, 0, cfg.loss.patch_temperature,
-                              seen.reshape(-1).astype(jnp.float32))
-  terms = {'token': 0.5 * (forth + back), 'patch': local, 'ground': uneven, 'token_hit': hit,
-           'patch_hit': local_hit}
-  return terms['token'] + cfg.loss.patch_weight * (local + uneven), terms
+  local, local_hit = info_nce(flat(looked_up(p, x, y)), flat(looked_up(q, u, v)), 0,
+                              cfg.loss.patch_temperature, seen.reshape(-1).astype(jnp.float32))
+  terms = {'token': 0.5 * (forth + back), 'patch': local, 'token_hit': hit, 'patch_hit': local_hit}
+  return terms['token'] + cfg.loss.patch_weight * local, terms
 
 
 def make_step(net, tx, cfg, count, axis_name=None):

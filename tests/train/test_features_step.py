@@ -54,8 +54,7 @@ def test_compared_patches_show_something_and_lie_in_their_crop():
   images = np.ones((2, 32, 32, 3), np.float32)
   images[:, 8:24, 12:20] = 0.2  # rows 2 to 5, columns 3 and 4 of the patches
   whole = augment.Crop(jnp.zeros((2, 2)), jnp.ones((2, 2)), jnp.zeros(2))
-  x, y = features_step.chosen(
-      jax.random.key(0), features_step.inked(jnp.asarray(images), whole, 8), 8, 8)
+  x, y = features_step.chosen(jax.random.key(0), jnp.asarray(images), whole, 8, 8)
   for i in range(2):
     found = {(round(float(4 * b + 3.5)), round(float(4 * a + 3.5))) for a, b in zip(x[i], y[i])}
     assert found == {(r, c) for r in range(2, 6) for c in (3, 4)}

@@ -146,10 +146,10 @@ def load(prompt, cfg):
   return Classifier(extractor, build(jax.random.key(0), extractor, pictures))
 
 
-def classify(classifier, images, cfg):
+def classify(classifier, images, t, cfg):
   """p(pose | image) [B, K] of images [B, H, W, 3] in [0, 1], poses in the order of `read`.
 
-  cfg.temperature and cfg.parts are those of `pose.probabilities`.
+  cfg.temperature and cfg.parts are those of `pose.probabilities`; the noise level t is not asked.
   """
   token, patches = features.features(classifier.extractor, images)
   return pose.probabilities(classifier.templates, token, patches, cfg.temperature, cfg.parts)

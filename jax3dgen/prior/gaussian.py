@@ -2,7 +2,8 @@
 
 x_0 is drawn from component k with probability weights[k] and then from N(means[k], stds[k]^2 I), so
 x_t is a mixture, too, and the best noise prediction is -sigma(t) grad log p_t(x_t). Samples are
-shaped [B, 1, 1, D]; the condition is an int32 [B]: a component, or -1 for the whole mixture.
+shaped [B, 1, 1, D]; the condition is an int32 [B], a component or -1 for the whole mixture, or
+float weights [B, K] of its own, which sum to 1.
 """
 
 import jax
@@ -18,11 +19,9 @@ def mixture(means, stds, weights, noise=schedule.COSINE):
             'log_weights': jnp.log(weights / weights.sum())}
 
   def predict(params, x_t, t, cond):
-    alpha, sigma = noise.alpha(t), noise.sigma(t)
-    variance = alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2  # [B, K]
-    away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+    away, variance = _spread(params, noise, x_t, t)
     share = jax.nn.softmax(_log_terms(params, noise, x_t, t, cond), -1)
-    eps = sigma[:, None] * jnp.sum((share / variance)[..., None] * away, 1)
+    eps = noise.sigma(t)[:, None] * jnp.sum((share / variance)[..., None] * away, 1)
     return eps.reshape(x_t.shape)
 
   prior = base.Prior(
@@ -43,22 +42,31 @@ def posterior(prior, params, x_t, t):
 
 
 def sample(key, params, cond):
-  """Clean samples [B, 1, 1, D] for conditions [B]."""
+  """Clean samples [B, 1, 1, D] for conditions [B] or [B, K]."""
   which, noise = jax.random.split(key)
-  drawn = jax.random.categorical(which, params['log_weights'], shape=cond.shape)
-  k = jnp.where(cond < 0, drawn, cond)
-  eps = jax.random.normal(noise, cond.shape + params['means'].shape[1:])
+  k = jax.random.categorical(which, _log_weights(params, cond))
+  eps = jax.random.normal(noise, k.shape + params['means'].shape[1:])
   return (params['means'][k] + params['stds'][k][:, None] * eps)[:, None, None, :]
+
+
+def _spread(params, noise, x_t, t):
+  """(x_t less the mean [B, K, D], variance [B, K]) of every component at t [B]."""
+  alpha, sigma = noise.alpha(t), noise.sigma(t)
+  away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+  return away, alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2
 
 
 def _log_terms(params, noise, x_t, t, cond):
   """log of weight times density of every component [B, K]; -inf for those that cond excludes."""
-  alpha, sigma = noise.alpha(t), noise.sigma(t)
-  variance = alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2
-  away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+  away, variance = _spread(params, noise, x_t, t)
   size = params['means'].shape[1]
   log_normal = -0.5 * (jnp.sum(away**2, -1) / variance + size * jnp.log(2 * jnp.pi * variance))
+  return _log_weights(params, cond) + log_normal
+
+
+def _log_weights(params, cond):
+  """Log weights [B, K] of the components under conditions [B] or [B, K]."""
+  if cond.ndim == 2:
+    return jnp.log(cond)
   own = jnp.arange(len(params['stds']))[None] == cond[:, None]
-  log_prior = jnp.where(cond[:, None] < 0, params['log_weights'][None],
-                        jnp.where(own, 0.0, -jnp.inf))
-  return log_prior + log_normal
+  return jnp.where(cond[:, None] < 0, params['log_weights'][None], jnp.where(own, 0.0, -jnp.inf))

@@ -1,5 +1,8 @@
 """One step of score distillation: cameras -> render -> encode -> direction -> vjp -> optimiser.
 
+What is looked at is a function of its own (`scene` renders a field), so that the step is the same
+for whatever has parameters and a picture.
+
 The step is one function of arrays. It runs under jit, vmap(axis_name) and pmap alike; the only
 collectives are the means of gradients, buffers and metrics below. What is captured when the step is
 built is static, what is passed to it is traced.
@@ -29,7 +32,7 @@ def cameras_of(cfg, key_shared, key, batch, index, count):
   c = cfg.camera
   radians = lambda pair: (pair[0] * DEGREE, pair[1] * DEGREE)
   return cameras.sample_orbit(key_shared, key, batch, index, count, radians(c.elevation_deg),
-                              c.distance, radians(c.fovy_deg))
+                              c.distance, radians(c.fovy_deg), c.sectors)
 
 
 def noise_levels(cfg, key, batch, step):
@@ -38,6 +41,12 @@ def noise_levels(cfg, key, batch, step):
   low, high = optim.noise_range(cfg.timestep.rule, low, high, step, cfg.train.steps,
                                 cfg.timestep.phases)
   return low + (high - low) * jax.random.uniform(key, (batch,))
+
+
+def size_at(cfg, step):
+  """Pixels per side of the training views of a step; config.render.size may be a list of stages."""
+  size = cfg.render.size
+  return size if isinstance(size, int) else [n for first, n in size if first <= step][-1]
 
 
 def render_options(cfg):
@@ -94,12 +103,55 @@ def penalties(weights, out, rays, step):
   return total, values
 
 
-def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
+def particle(cfg, tree, k):
+  """Particle k of `TrainState.field` or `field_opt`."""
+  return jax.tree.map(lambda x: x[k], tree) if cfg.train.particles > 1 else tree
+
+
+def with_particle(cfg, tree, k, own):
+  """`tree` with particle k replaced by `own`."""
+  return jax.tree.map(lambda x, y: x.at[k].set(y), tree, own) if cfg.train.particles > 1 else own
+
+
+def scene(field, prior, cfg, count, size):
+  """look(params, shared, local, index, step) -> (cameras, show) of a field on the orbit.
+
+  show(field parameters) -> ((x_0 [B, h, w, c], penalty []), (image, points, figures)) renders and
+  encodes this device's views of `size` pixels per side; `shared` and `local` are the step's keys,
+  `index` the device.
+  """
+  batch = cfg.train.batch // count
+
+  def look(params, shared, local, index, step):
+    camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
+                        count)
+    frac = optim.scalar(cfg.field.bands, step)
+    rays = cameras.rays(camera, size, size)
+
+    def show(field_params):
+      picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac, step)
+      penalty, values = penalties(cfg.regularizers, out, rays, step)
+      x0 = prior.encode(params, picture)
+      points = image.resize(expected_points(rays, out), x0.shape[1:3])
+      return (x0, penalty), (picture, points, values | {'opacity': mean_opacity(out)})
+    return camera, show
+  return look
+
+
+def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None, size=None):
   """step(state, params, prompt, key) -> (state, metrics) for one of `count` devices.
 
   `cfg` is the whole frozen config; `params` are the prior's parameters, `prompt` a types.Prompt,
-  `key` the run's root key. Each device renders train.batch / count views.
+  `key` the run's root key. With several particles, a step moves one of them, drawn by chance. Each
+  device renders train.batch / count views of `size` pixels per side (None: of the config's first
+  stage).
   """
+  look = scene(field, prior, cfg, count, size or size_at(cfg, 0))
+  return step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name)
+
+
+def step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
+  """`make_step` for whatever `look` (see `scene`) looks at."""
   batch = cfg.train.batch // count
   guide = guidance.choose(cfg.guide.name, cfg.guide.rescale)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
@@ -108,22 +160,11 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     shared = jax.random.fold_in(key, state.step)
     local = rng.on_device(shared, axis_name)
     index = jax.lax.axis_index(axis_name) if axis_name else 0
-    camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
-                        count)
+    camera, show = look(params, shared, local, index, state.step)
+    k = jax.random.randint(rng.stream(shared, 'particle'), (), 0, cfg.train.particles)
+    own, own_opt = (particle(cfg, tree, k) for tree in (state.field, state.field_opt))
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
-    frac = optim.scalar(cfg.field.bands, state.step)
-
-    rays = cameras.rays(camera, cfg.render.size, cfg.render.size)
-
-    def render_and_encode(field_params):
-      picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac,
-                                  state.step)
-      penalty, values = penalties(cfg.regularizers, out, rays, state.step)
-      return (prior.encode(params, picture), penalty), (picture, out, values)
-
-    (x0, penalty), pull, (picture, out, values) = jax.vjp(render_and_encode, state.field,
-                                                         has_aux=True)
-    points = image.resize(expected_points(rays, out), x0.shape[1:3])
+    (x0, penalty), pull, (picture, points, figures) = jax.vjp(show, own, has_aux=True)
     view = jax.lax.stop_gradient(
         View(x0, picture, points, t, prompt, camera, state.step, guide))
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
@@ -134,7 +175,7 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
       g = jnp.clip(g, -bound, bound)
     (grads,) = pull((g / batch, jnp.ones_like(penalty)))
     grads = mean(grads)
-    new_field, field_opt, finite = optim.update(tx, grads, state.field_opt, state.field)
+    own, own_opt, finite = optim.update(tx, grads, own_opt, own)
 
     trainable, fit_opt = distill.trainable, state.fit_opt
     if distillation.fit is not None:
@@ -147,10 +188,11 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     distill = distill.replace(buffers=buffers, trainable=trainable)
     bad = 1 - finite.astype(jnp.int32)
     state = state.replace(
-        step=state.step + 1, field=new_field, field_opt=field_opt, distill=distill,
+        step=state.step + 1, field=with_particle(cfg, state.field, k, own),
+        field_opt=with_particle(cfg, state.field_opt, k, own_opt), distill=distill,
         fit_opt=fit_opt, skipped=(state.skipped + 1) * bad,
         skipped_total=state.skipped_total + bad)
-    metrics = mean(metrics | values | {'opacity': mean_opacity(out), 't': t.mean()})
+    metrics = mean(metrics | figures | {'t': t.mean()})
     return state, metrics | {
         'grad_norm': optax.tree.norm(grads), 'nonfinite': bad.astype(jnp.float32),
         'skipped': state.skipped.astype(jnp.float32)}

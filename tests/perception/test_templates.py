@@ -36,7 +36,7 @@ def bear():
 @pytest.fixture(scope='module')
 def classify():
   """templates.classify, ten images at a time: compiled once."""
-  ten = jax.jit(lambda classifier, images: templates.classify(classifier, images, CFG))
+  ten = jax.jit(lambda classifier, images: templates.classify(classifier, images, None, CFG))
 
   def call(classifier, images):
     fill = np.concatenate([images, np.ones((-len(images) % 10, 32, 32, 3), np.float32)])
@@ -155,7 +155,7 @@ def test_held_out_views_are_told(bear, classify):
 def test_the_gradient_raises_the_pose_it_is_of(bear):
   images, side = views(8)
   log_p = jax.jit(jax.value_and_grad(lambda x, k: jnp.log(
-      templates.classify(bear, x, CFG)[jnp.arange(8), k] + 1e-9).sum()))
+      templates.classify(bear, x, None, CFG)[jnp.arange(8), k] + 1e-9).sum()))
   other = (side + 2) % 4
   before, slope = log_p(images, other)
   assert np.isfinite(slope).all()
@@ -165,5 +165,5 @@ def test_the_gradient_raises_the_pose_it_is_of(bear):
 
 def test_unknown_parts_are_refused(bear):
   with pytest.raises(ConfigError, match='parts'):
-    jax.eval_shape(lambda x: templates.classify(bear, x, SimpleNamespace(
+    jax.eval_shape(lambda x: templates.classify(bear, x, None, SimpleNamespace(
         temperature=0.05, parts='half')), jnp.ones((1, 32, 32, 3)))

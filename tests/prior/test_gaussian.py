@@ -64,6 +64,17 @@ def test_samples_have_the_moments_of_the_mixture():
   np.testing.assert_allclose((one.mean(), one.std()), (1.5, 0.2), atol=0.02)
 
 
+def test_weights_as_a_condition_are_those_of_another_mixture():
+  prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
+  other, its = gaussian.mixture(MEANS, STDS, [0.5, 0.0, 0.5])
+  x, t, whole = rows(np.linspace(-3, 3, 11), 0.4)
+  mine = jnp.tile(jnp.array([[0.5, 0.0, 0.5]]), (11, 1))
+  np.testing.assert_allclose(prior.predict(params, x, t, mine), other.predict(its, x, t, whole),
+                             rtol=1e-6)
+  drawn = gaussian.sample(jax.random.key(0), params, jnp.tile(mine[:1], (2000, 1))).ravel()
+  assert jnp.abs((drawn > 0).mean() - 0.5) < 0.05 and not (jnp.abs(drawn) < 0.3).any()
+
+
 def test_ddim_on_the_exact_score_returns_the_mixture():
   prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
   cond = jnp.full(4000, WHOLE, jnp.int32)

@@ -1,0 +1,20 @@
+"""Objectives on priors whose score is exact: docs/results/toy.md.
+
+`:tiny` runs every study in seconds, for tests.
+"""
+
+from jax3dgen.train import toy
+
+
+def get_config(variant=''):
+  config = toy.default_config()
+  if variant == 'tiny':
+    config.network.update({'steps': 5, 'batch': 16, 'width': 8, 'particles': 4})
+    config.jsd.update({'particles': 12, 'steps': 40, 'guidance': (1.0,)})
+    config.poses.update({'particles': 8, 'seeds': 2, 'steps': 10, 'scales': (1.0,)})
+    config.esd.update({'steps': 20, 'batch': 16, 'seeds': 2, 'entropies': (0.5,)})
+    config.modes.update({'particles': 10, 'steps': 10})
+    config.bounds.points = 5
+  elif variant:
+    raise ValueError(f'configs/toy.py has no variant {variant!r}; it has tiny.')
+  return config

@@ -1,0 +1,160 @@
+"""Points that an objective moves: the particle flow that every toy study runs, and its statistics.
+
+Axes: S steps, N particles, D coordinates, K components of a mixture. A study is one jitted scan per
+case, on priors of `prior/gaussian` (samples [N, 1, 1, D]) or of `toy_prior`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core.types import Array, Prompt, View
+from jax3dgen.distill import base, sds
+from jax3dgen.prior import gaussian
+
+
+class Track(NamedTuple):
+  """What `descend` saw: particles x [S, N, D] before each step, directions g [S, N, D] and, of the
+  last guided predictions that the objective asked for, `asked` arrays [S, N, D]; then the particles
+  [N, D] and the objective's buffers at the end."""
+  x: Array
+  g: Array
+  asked: tuple
+  end: Array
+  buffers: Any
+
+
+def prompt(main, null, negative=None, source=None):
+  """A Prompt all of whose views have the row `main`; negative and source are `null` and `main`
+  where they are not given."""
+  return Prompt(*[main] * 5, null=null, negative=null if negative is None else negative,
+                source=main if source is None else source)
+
+
+def look(x, t, rows, step, guide):
+  """The View of particles x [N, 1, 1, D], which all face the front, at noise levels t [N]."""
+  still = jnp.zeros(len(x))
+  camera = cameras.orbit(still, still, still + 3.0, still + 0.7)
+  return jax.lax.stop_gradient(View(x, x, x, t, rows, camera, step, guide))
+
+
+def descend(key, objective, prior, params, rows, cfg, start, levels, rate, asked=0):
+  """The Track of particles [N, D] from `start` under an objective, by Adam at `rate`.
+
+  levels [S, 2] are the ranges from which the noise levels of a step are drawn, particle by
+  particle. `asked` is how many of the objective's last calls of the guidance to keep; none of them
+  may lie within a loop of its own.
+  """
+  tx = optax.adam(rate, 0.9, 0.99)
+  x = start[:, None, None, :]
+  state = objective.init(key, params, cfg)
+
+  def step(carry, now):
+    x, opt, buffers = carry
+    i, (low, high) = now
+    k_level, k_step = jax.random.split(jax.random.fold_in(key, i))
+    t = jax.random.uniform(k_level, (len(x),), minval=low, maxval=high)
+    calls = []
+
+    def guide(*arguments):
+      calls.append(base.classifier_free(*arguments))
+      return calls[-1]
+    g, after, _ = objective.direction(k_step, look(x, t, rows, i, guide), prior, params,
+                                      state.replace(buffers=buffers), cfg)
+    update, opt = tx.update(g, opt)
+    seen = (x, g, *calls[len(calls) - asked:])
+    return (optax.apply_updates(x, update), opt, after.buffers), [v[:, 0, 0] for v in seen]
+
+  carry = (x, tx.init(x), state.buffers)
+  (x, _, buffers), seen = jax.lax.scan(step, carry, (jnp.arange(len(levels)), levels))
+  return Track(seen[0], seen[1], tuple(seen[2:]), x[:, 0, 0], buffers)
+
+
+def falling(steps, high, low):
+  """Levels [S, 2] that fall evenly from high to low, one level at each step."""
+  return jnp.tile(jnp.linspace(high, low, steps)[:, None], (1, 2))
+
+
+def variational(critic, entropy):
+  """VSD and its kin with a critic that is known: g = w (guided - (1 - l) eps - l critic).
+
+  critic(view, x_t) -> eps [N, 1, 1, D] is the score of all renders together, l is `entropy`. With 0
+  this is SDS, with 1 VSD without a camera, in between ESD, whose critic with a camera sees one
+  render and predicts the noise that was drawn.
+  """
+  def direction(key, view, prior, params, state, cfg):
+    x_t, eps = base.noised(key, view, prior)
+    eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
+    w = sds.weight(cfg.weighting, prior, view.t, x_t)
+    g = w * (eps_hat - (1 - entropy) * eps - entropy * critic(view, x_t))
+    return g, state, base.residual(g)
+  return base.stateless(direction)
+
+
+def cloud(prior):
+  """The critic of finitely many particles: the exact score of all of them, each noised, together.
+  """
+  def critic(view, x_t):
+    count = len(x_t)
+    centers = {'means': view.x0[:, 0, 0], 'stds': jnp.zeros(count),
+               'log_weights': jnp.full(count, -jnp.log(count))}
+    whole, _ = gaussian.mixture(jnp.zeros((1, x_t.shape[-1])), [1.0], [1.0], prior.schedule)
+    return whole.predict(centers, x_t, view.t, jnp.full(count, -1))
+  return critic
+
+
+def basins(x, means):
+  """(index [...] of the nearest of the means [K, D] to x [..., D], its distance), on the host."""
+  apart = np.linalg.norm(np.asarray(x)[..., None, :] - np.asarray(means), axis=-1)
+  return apart.argmin(-1), apart.min(-1)
+
+
+def shares(index, count):
+  """Share [..., count] of each index in the last axis of `index` [..., N]."""
+  return np.stack([(np.asarray(index) == k).mean(-1) for k in range(count)], -1)
+
+
+def entropy(p):
+  """-sum p log p [...] of probabilities p [..., K], in nats."""
+  p = np.asarray(p, np.float64)
+  return -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1)
+
+
+def bootstrap(rows, figure=lambda mean: mean[..., 0], count=2000, seed=0):
+  """(figure of the mean row, low, high): a 95 % percentile interval over independent rows [N, M].
+
+  `figure` takes means [..., M] to [...], so that it may be a correlation of moments as well.
+  """
+  rows = np.asarray(rows, np.float64)
+  rows = rows.reshape(len(rows), -1)
+  n = len(rows)
+  drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), count)
+  low, high = np.percentile(figure(drawn @ rows / n), (2.5, 97.5))
+  return float(figure(rows.mean(0))), float(low), float(high)
+
+
+def moments(a, b):
+  """Rows [N, 5] for `bootstrap` of tracks a and b [S, N, D]: means of a, b, a^2, b^2, a b."""
+  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  return np.stack([x.mean((0, 2)) for x in (a, b, a * a, b * b, a * b)], -1)
+
+
+def correlation(m):
+  """Pearson's correlation [...] of moments [..., 5]; 0 where one side does not vary."""
+  spread = (m[..., 2] - m[..., 0]**2) * (m[..., 3] - m[..., 1]**2)
+  own = m[..., 4] - m[..., 0] * m[..., 1]
+  return np.where(spread > 1e-20, own / np.sqrt(np.maximum(spread, 1e-20)), 0.0)
+
+
+def spread_of_difference(m):
+  """The variance [...] of a - b, of moments [..., 5]."""
+  return m[..., 2] + m[..., 3] - 2 * m[..., 4] - (m[..., 0] - m[..., 1])**2
+
+
+def written(value):
+  """(figure, low, high) as '0.12 (0.10 to 0.14)'."""
+  return '{:.3g} ({:.3g} to {:.3g})'.format(*value)

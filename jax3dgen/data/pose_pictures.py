@@ -15,14 +15,15 @@ FINE = 4  # sketches are drawn this many times larger
 EDGE = 0.1  # change of colour from one fine pixel to the next that makes a line
 
 
-def renders(kind, size=SIZE):
-  """The figurine of a kind (a name) from the front, left, back and right: [4, size, size, 3]."""
+def renders(kind, size=SIZE, samples=4):
+  """The figurine of a kind (a name) from the front, left, back and right: [4, size, size, 3], by
+  samples x samples rays a pixel."""
   camera = cameras.ring(len(templates.POSES), np.deg2rad(ELEVATION_DEG), DISTANCE,
                         np.deg2rad(FOVY_DEG))
   full = lambda i: jnp.full((len(templates.POSES),), i, jnp.int32)
   figurine = figurines.Figurine(kind=full(figurines.KINDS.index(kind)),
                                 color=full(figurines.COLORS.index(COLOR)), hat=full(0))
-  return np.asarray(figurines.render(figurine, camera, size, 4).rgb)
+  return np.asarray(figurines.render(figurine, camera, size, samples).rgb)
 
 
 def sketch(pictures, size=SIZE):
@@ -38,7 +39,7 @@ def sketch(pictures, size=SIZE):
 def draw(kind):
   """{path below the folder of templates: picture [SIZE, SIZE, 3]} of a kind: renders, sketches."""
   out = {}
-  drawn = sketch(renders(kind, FINE * SIZE))
+  drawn = sketch(renders(kind, FINE * SIZE, 1))
   for name, picture, lines in zip(templates.POSES, renders(kind), drawn, strict=True):
     out[f'{kind}/{name}.png'] = picture
     out[f'{templates.SKETCHES}/{kind}/{name}.png'] = lines

@@ -45,25 +45,24 @@ def target(crop, x, y):
 def hats(place, size, width=1.0):
   """Weights [..., size] of linear interpolation at `place` [...] between `size` pixels.
 
-  `width` >= 1 [...] widens the kernel, in pixels; weights sum to 1 inside the picture, to 0 far
-  outside of it.
+  `width` >= 1, which broadcasts with the weights, widens the kernel, in pixels; they sum to 1
+  inside the picture, to 0 far outside of it.
   """
-  gap = 0.5 * size * (place[..., None] - places(size))
-  width = jnp.asarray(width)[..., None]
+  gap = 0.5 * size * (place[..., None] - places(size).reshape((1,) * place.ndim + (size,)))
   return jnp.maximum(1.0 - jnp.abs(gap) / width, 0.0) / width
 
 
 def cropped(images, crop):
   """images [B, H, W, C] through crops: the same size, white where the crop reaches beyond."""
   height, width = images.shape[1:3]
-  wide = jnp.maximum(jnp.abs(crop.scale), 1.0)[:, None]  # smoothed where it shrinks
+  wide = jnp.maximum(jnp.abs(crop.scale), 1.0)[:, :, None, None]  # smoothed where it shrinks
   row, column = places(height), places(width)
   empty = jnp.zeros((len(images), height))
   _, y = source(crop, empty, empty + row[None])
-  out = jnp.einsum('bij,bjkc->bikc', hats(y, height, wide[..., 1]), images - 1.0)
+  out = jnp.einsum('bij,bjkc->bikc', hats(y, height, wide[:, 1]), images - 1.0)
   x, _ = source(crop, jnp.tile(column, (len(images), height)),
                 jnp.tile(jnp.repeat(row, width), (len(images), 1)))
-  weight = hats(x, width, wide[..., 0]).reshape(len(images), height, width, width)
+  weight = hats(x, width, wide[:, 0]).reshape(len(images), height, width, width)
   return 1.0 + jnp.einsum('bikl,bilc->bikc', weight, out)
 
 

@@ -105,14 +105,16 @@ def copies_of(key, pictures):
 def build(key, extractor, pictures, copies=COPIES):
   """The pose.Templates of the pictures of each pose (a sequence of [n, 32, 32, 3]), averaged over
   `copies` augmented copies of each pose."""
-  of = jax.jit(lambda key, x: _features_of(extractor, *copies_of(key, x)))
   cycle = lambda x: jnp.asarray(x)[np.arange(copies) % len(x)]
-  made = [of(rng.stream(key, str(i)), cycle(x)) for i, x in enumerate(pictures)]
+  made = [_features_of(extractor, rng.stream(key, str(i)), cycle(x))
+          for i, x in enumerate(pictures)]
   return pose.build(*(np.stack(x) for x in zip(*made, strict=True)))
 
 
-def _features_of(extractor, for_token, for_patches):
-  """(class tokens of the first pictures, patches of the second)."""
+@jax.jit
+def _features_of(extractor, key, pictures):
+  """(class tokens [A, C], patches [A, h, w, C]) of augmented copies of pictures [A, 32, 32, 3]."""
+  for_token, for_patches = copies_of(key, pictures)
   token, patches = features.features(extractor, jnp.concatenate([for_token, for_patches]))
   return token[:len(for_token)], patches[len(for_token):]
 

@@ -11,9 +11,10 @@ import pytest
 from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines, pose_pictures
-from jax3dgen.perception import features, pose, templates
+from jax3dgen.perception import features, templates
 
 CFG = SimpleNamespace(templates='', temperature=0.05, parts='both')
+FLOOR = 0.7  # share of held-out bears told right; measured: see docs/results/pose_classifier.md
 
 
 def write(folder, **pictures):
@@ -34,7 +35,14 @@ def bear():
 
 @pytest.fixture(scope='module')
 def classify():
-  return jax.jit(lambda classifier, images: templates.classify(classifier, images, None, CFG))
+  """templates.classify, ten images at a time: compiled once."""
+  ten = jax.jit(lambda classifier, images: templates.classify(classifier, images, None, CFG))
+
+  def call(classifier, images):
+    fill = np.concatenate([images, np.ones((-len(images) % 10, 32, 32, 3), np.float32)])
+    return np.concatenate([ten(classifier, fill[i:i + 10])
+                           for i in range(0, len(fill), 10)])[:len(images)]
+  return call
 
 
 def test_pictures_are_read_by_pose(tmp_path):
@@ -98,7 +106,7 @@ def test_the_shipped_pictures_are_those_of_their_command(kind):
 
 def test_a_template_is_itself(bear, classify):
   _, pictures = templates.read(templates.folder() / 'bear')
-  p = classify(bear, jnp.asarray(np.concatenate(pictures)))
+  p = classify(bear, np.concatenate(pictures))
   np.testing.assert_allclose(p.sum(-1), 1.0, rtol=1e-5)
   np.testing.assert_array_equal(p.argmax(-1), range(4))
 
@@ -111,7 +119,7 @@ def test_the_figurine_is_told_from_the_ground(bear):
   assert masks[covered > 0.7].mean() > 0.9 and masks[covered == 0].mean() < 0.1
 
 
-def test_a_mirror_swaps_left_and_right():
+def test_a_mirror_swaps_left_and_right(classify):
   """Oracle 14: the right template is the mirrored left one; front and back are symmetric."""
   _, (front, left, back, _) = templates.read(templates.folder() / 'car')
   mirror = lambda x: x[:, :, ::-1]
@@ -122,14 +130,12 @@ def test_a_mirror_swaps_left_and_right():
   car = figurines.Figurine(*(jnp.full(2, i, jnp.int32) for i in (3, 0, 0)))
   camera = cameras.orbit(np.deg2rad([75.0, 110.0]), 0.2, 2.9, np.deg2rad(40.0))
   image = figurines.render(car, camera, 32).rgb
-  of = jax.jit(lambda x: templates.classify(cars, x, None, SimpleNamespace(**vars(CFG) | {
-      'temperature': 0.02})))
-  p, q = of(image), of(image[:, :, ::-1])
+  p, q = classify(cars, image), classify(cars, image[:, :, ::-1])
   np.testing.assert_array_equal(p.argmax(-1), [1, 1])
   np.testing.assert_array_equal(q.argmax(-1), [3, 3])
 
 
-def views(count, spoilt=None):
+def views(count):
   """(bears seen from everywhere [count, 32, 32, 3], which pose they show [count])."""
   u = np.random.default_rng(5).random((4, count))
   bears = figurines.Figurine(kind=jnp.zeros(count, jnp.int32),
@@ -141,24 +147,23 @@ def views(count, spoilt=None):
 
 def test_held_out_views_are_told(bear, classify):
   images, side = views(200)
-  assert (np.asarray(classify(bear, images)).argmax(-1) == side).mean() > FLOOR
+  assert (classify(bear, images).argmax(-1) == side).mean() > FLOOR
   noisy = jnp.clip(images + 0.05 * jax.random.normal(jax.random.key(0), images.shape), 0, 1)
-  assert (np.asarray(classify(bear, noisy)).argmax(-1) == side).mean() > FLOOR
+  assert (classify(bear, noisy).argmax(-1) == side).mean() > FLOOR
 
 
 def test_the_gradient_raises_the_pose_it_is_of(bear):
   images, side = views(8)
-  log_p = jax.jit(lambda x, k: jnp.log(templates.classify(bear, x, None, CFG)[
-      jnp.arange(8), k] + 1e-9).sum())
+  log_p = jax.jit(jax.value_and_grad(lambda x, k: jnp.log(
+      templates.classify(bear, x, None, CFG)[jnp.arange(8), k] + 1e-9).sum()))
   other = (side + 2) % 4
-  slope = jax.jit(jax.grad(log_p))(images, other)
+  before, slope = log_p(images, other)
   assert np.isfinite(slope).all()
   step = 0.02 * slope / jnp.abs(slope).max((1, 2, 3), keepdims=True)
-  assert log_p(images + step, other) > log_p(images, other)
+  assert log_p(images + step, other)[0] > before
 
 
 def test_unknown_parts_are_refused(bear):
   with pytest.raises(ConfigError, match='parts'):
-    templates.classify(bear, jnp.ones((1, 32, 32, 3)), None,
-                       SimpleNamespace(temperature=0.05, parts='half'))
-  assert 'both' in pose.PARTS
+    jax.eval_shape(lambda x: templates.classify(bear, x, None, SimpleNamespace(
+        temperature=0.05, parts='half')), jnp.ones((1, 32, 32, 3)))

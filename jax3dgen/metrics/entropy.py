@@ -32,16 +32,18 @@ def zero_shot(image, text, scale):
   return logits / logits.sum(-1, keepdims=True)
 
 
-def cent(model, images, texts):
-  """cEnt of images [V, H, W, 3]: by the text-image `model` (`perception.text_image.Model`), between
-  the K `texts`, RecDreamer's being the prompt's front, side and back forms."""
-  return of_mean(zero_shot(model.images(images), model.texts(texts), model.scale))
+def cent(image, text, scale):
+  """cEnt of embeddings image [V, D] and text [K, D] of a text-image model with that `scale`.
 
-
-def text_distance(model, images, prompt):
-  """1 - cosine of images [V, H, W, 3] and prompt, mean over the views; lower is better.
-
-  RecDreamer calls it the negative cosine, but its figures (0.68 to 0.73) are 1 - cosine.
+  RecDreamer's texts are the prompt's front, side and back forms.
   """
-  image, text = (np.asarray(x, np.float64) for x in (model.images(images), model.texts([prompt])))
-  return float(1.0 - (image @ text[0]).mean())
+  return of_mean(zero_shot(image, text, scale))
+
+
+def text_distance(image, text):
+  """1 - cosine of image [V, D] and text [D], mean over the views; lower is better.
+
+  Embeddings have unit length. RecDreamer calls it the negative cosine, but its figures (0.68 to
+  0.73) are 1 - cosine.
+  """
+  return float(1.0 - (np.asarray(image, np.float64) @ np.asarray(text, np.float64)).mean())

@@ -80,14 +80,16 @@ def distance(a, b):
   """|mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of two Moments (Heusel et al. 2017).
 
   The trace of the root is the sum of the roots of the eigenvalues of C_a^(1/2) C_b C_a^(1/2), which
-  is symmetric and positive: unlike a root of C_a C_b it exists for singular covariances too.
+  is symmetric and positive: unlike a root of C_a C_b it exists for singular covariances too. Those
+  that are 0 but for rounding count as 0, for a root would make much of them.
   """
   first, second = covariance(a), covariance(b)
   values, vectors = np.linalg.eigh(first)
   root = (vectors * np.sqrt(np.maximum(values, 0.0))[None]) @ vectors.T
   cross = np.linalg.eigvalsh(root @ second @ root)
+  cross = cross[cross > len(cross) * np.finfo(float).eps * np.abs(cross).max()]
   gap = a.mean - b.mean
-  trace = np.trace(first) + np.trace(second) - 2.0 * np.sqrt(np.maximum(cross, 0.0)).sum()
+  trace = np.trace(first) + np.trace(second) - 2.0 * np.sqrt(cross).sum()
   return float(gap @ gap + trace)
 
 

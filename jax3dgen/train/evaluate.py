@@ -141,27 +141,29 @@ def row(seen, views, asked, labels):
       **{name: item.figures.get(name) for name in ('seconds', 'peak_memory_gib', 'seed', 'steps')}}
 
 
-def against_reference(all_seen, views, asked, pictures):
-  """{'fid', 'ufid', and what they rest on} of the objects against batches of `pictures`."""
-  generated = frechet.stream(lambda x: x, [renders.pick(seen.features, views.fid)
-                                           for seen in all_seen])
+def reference(asked, pictures):
+  """(Moments of all `pictures`, batches [B, S, S, 3]; of as many of each pose; poses [4])."""
   features, poses = [], []
   for batch in pictures:
     features.append(asked.features.ask(batch))
     poses.append(asked.poses.ask(batch).argmax(-1))
-  features, poses = np.concatenate(features), np.concatenate(poses)
-  if features.shape[1] != len(generated.mean):
-    raise ConfigError('The features of the reference are not those of the objects.')
-  even, counts = frechet.equal_poses(poses, POSES)
-  return {'fid': frechet.distance(generated, frechet.moments(features)),
-          'ufid': frechet.distance(generated, frechet.moments(features[even])),
-          'generated': generated.count, 'reference': len(features),
-          'reference_poses': counts.tolist()}
+  features = np.concatenate(features)
+  even, counts = frechet.equal_poses(np.concatenate(poses), POSES)
+  return frechet.moments(features), frechet.moments(features[even]), counts.tolist()
+
+
+def group_figures(all_seen, rows, views, target):
+  """The figures of several objects together: FID and uFID against `reference`, and means."""
+  generated = frechet.stream(lambda x: x, [renders.pick(seen.features, views.fid)
+                                           for seen in all_seen])
+  plain, even, _ = target
+  return {'fid': frechet.distance(generated, plain), 'ufid': frechet.distance(generated, even),
+          'generated': generated.count, **evaluate_page.means(rows)}
 
 
 def by_prompt(all_seen, views):
-  """{prompt: IV, IQ and cosine of its objects}, for each prompt that two objects or more share."""
-  table = {}
+  """[IV, IQ and cosine of the objects of one prompt], where two or more share it."""
+  table = []
   for prompt in dict.fromkeys(seen.item.prompt for seen in all_seen):
     mine = [seen for seen in all_seen if seen.item.prompt == prompt]
     if len(mine) < 2:
@@ -170,10 +172,10 @@ def by_prompt(all_seen, views):
     stack = lambda name, mine=mine, number=number: np.stack(
         [renders.pick(getattr(seen, name), number) for seen in mine])
     p = stack('classes')
-    table[prompt] = {
-        'objects': len(mine), 'views': number, 'iv': diversity.variation(p),
+    table.append({
+        'prompt': prompt, 'objects': len(mine), 'views': number, 'iv': diversity.variation(p),
         'iv_by_view': diversity.variation_by_view(p), 'iq': diversity.quality(p),
-        'bound': float(np.log(p.shape[-1])), 'cosine': diversity.cosine(stack('features'))}
+        'bound': float(np.log(p.shape[-1])), 'cosine': diversity.cosine(stack('features'))})
   return table
 
 
@@ -198,18 +200,22 @@ def run(config, workdir, command=''):
     raise ConfigError(f'No object can be judged; the first: {faults[0][1]}')
   for name, why in faults:
     print(f'{name} is left out: {why}', file=sys.stderr)
-  pictures = references.pictures(config.reference, texts, workdir)
+  target = reference(asked, references.pictures(config.reference, texts, workdir))
+  groups, prompts_of = {}, []
+  for name in dict.fromkeys(group_of(one['name']) for one in rows):
+    mine = [i for i, one in enumerate(rows) if group_of(one['name']) == name]
+    some = [all_seen[i] for i in mine]
+    groups[name] = group_figures(some, [rows[i] for i in mine], config.views, target)
+    prompts_of += [{'group': name} | one for one in by_prompt(some, config.views)]
   record = {
       'command': command,
       'judges': {'fid, ufid, cosine': asked.features.name, 'pent, poses of ufid': asked.poses.name,
                  'iv, iq': asked.classes.name, 'cent, text_distance': asked.text.name,
                  'face_count and the other figures of views': asked.referee.name},
-      'reference': config.reference.folder or
-                   f'{config.reference.count} samples of the prior {config.reference.prior} for '
-                   'each prompt, front, side and back forms alike',
-      'views': config.views.to_dict(),
-      'all': against_reference(all_seen, config.views, asked, pictures) | evaluate_page.means(rows),
-      'prompts': by_prompt(all_seen, config.views), 'runs': rows,
+      'reference': {'pictures': target[0].count, 'poses': target[2], 'source': (
+          config.reference.folder or f'samples of the prior {config.reference.prior}, '
+          f'{config.reference.count} for each prompt, front, side and back forms alike')},
+      'views': config.views.to_dict(), 'groups': groups, 'prompts': prompts_of, 'objects': rows,
       'left_out': [{'name': name, 'why': why} for name, why in faults]}
   sweep_tables.write(workdir / 'evaluate.csv', list(rows[0]), rows)
   with files.replacing(workdir / 'evaluate.md') as beside:
@@ -217,3 +223,8 @@ def run(config, workdir, command=''):
   with files.replacing(workdir / 'evaluate.json') as beside:
     beside.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
   return record
+
+
+def group_of(name):
+  """The folder in which an object lies, which is what is compared: a method, say."""
+  return name.rpartition('/')[0] or 'all'

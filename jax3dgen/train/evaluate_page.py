@@ -9,6 +9,10 @@ COLUMNS = {
     'cent': ('cEnt', '.3f'), 'text_distance': ('text distance', '.3f'),
     'kind_correct': ('kind', ''), 'color_correct': ('colour', ''), 'seconds': ('seconds', '.1f'),
     'peak_memory_gib': ('GiB', '.2f')}
+OF_GROUP = {'objects': ('objects', 'd'), 'one_face': ('one face', '.0%'), 'fid': ('FID', '.2f'),
+            'ufid': ('uFID', '.2f'), 'generated': ('views', 'd'),
+            **{name: (title, '.3f' if form in ('', 'd') else form)
+               for name, (title, form) in COLUMNS.items()}}
 OF_PROMPT = {'objects': ('objects', 'd'), 'views': ('views', 'd'), 'iv': ('IV', '.3f'),
              'iv_by_view': ('IV by view', '.3f'), 'iq': ('IQ', '.3f'), 'bound': ('ln K', '.3f'),
              'cosine': ('cosine', '.3f')}
@@ -45,25 +49,23 @@ def _plain(text):
 
 def markdown(record):
   """The whole page of a record (see `train.evaluate.run`)."""
-  whole = record['all']
+  source = record['reference']
+  poses = ', '.join(map(str, source['poses']))
   lines = ['# Evaluation', '']
   lines += [f'`{record["command"]}`', ''] if record['command'] else []
   lines += [
-      f'{whole["objects"]} objects; {whole["one_face"]:.0%} have one face. FID '
-      f'{whole["fid"]:.3f}, uFID {whole["ufid"]:.3f}: {whole["generated"]} views against '
-      f'{whole["reference"]} pictures ({_plain(record["reference"])}), whose poses front, back, '
-      f'left and right are {", ".join(map(str, whole["reference_poses"]))}.', '',
-      'Entropies are in nats and higher is better; of the distances, lower is.', '']
-  lines += ['Judged by:', '',
-            *(f'- {figures}: {name}' for figures, name in record['judges'].items()), '']
-  averages = {name: (title, '.3f' if form in ('', 'd') else form)
-              for name, (title, form) in COLUMNS.items()}
-  lines += table('mean', averages, [('all', whole)]) + ['']
-  lines += table('object', COLUMNS, [(f'{row["name"]}: {row["prompt"]}', row)
-                                     for row in record['runs']])
+      f'FID and uFID are against {source["pictures"]} pictures ({_plain(source["source"])}), whose '
+      f'poses front, back, left and right are {poses}. They depend on the number of views on '
+      'either side. Entropies are in nats and higher is better; of the distances, lower is.', '',
+      'Judged by:', '',
+      *(f'- {figures}: {name}' for figures, name in record['judges'].items()), '',
+      *table('group', OF_GROUP, record['groups'].items()), '',
+      *table('object', COLUMNS, [(f'{row["name"]}: {row["prompt"]}', row)
+                                 for row in record['objects']])]
   if record['prompts']:
-    lines += ['', '## Objects of one prompt', '',
-              *table('prompt', OF_PROMPT, record['prompts'].items())]
+    lines += ['', '## Objects of one group and prompt', '',
+              *table('prompt', OF_PROMPT, [(f'{row["group"]}: {row["prompt"]}', row)
+                                           for row in record['prompts']])]
   if record['left_out']:
     lines += ['', '## Left out', '',
               *(f'- {_plain(row["name"])}: {_plain(row["why"])}' for row in record['left_out'])]

@@ -204,8 +204,9 @@ def markdown(record):
   """The page of a record: a row for each group."""
   lines = ['# T3Bench protocol', '', f'`{record["command"]}`', '',
            f'Quality by {record["quality_by"]}: 20 r + 50 of the best of {record["places"]} places '
-           f'at {record["size"]} pixels. Alignment by {record["alignment_by"] or "nobody"}: '
-           '(level - 1) x 25.', '',
+           f'at {record["size"]} pixels.' + (
+               f' Alignment by {record["alignment_by"]}: (level - 1) x 25.'
+               if record['alignment_by'] else ''), '',
            '| group | prompts | without a mesh | quality | alignment | mean level |',
            '|---' * 6 + '|']
   shown = lambda value: '' if value is None else f'{value:.2f}'

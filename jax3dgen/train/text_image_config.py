@@ -35,7 +35,7 @@ def default_config():
   c.optim.ema = 0.998  # decay of the averaged weights that are shipped
 
   c.train = ConfigDict()
-  c.train.steps = 1200  # optimisation steps; the learning rate is scheduled over them
+  c.train.steps = 600  # optimisation steps; the learning rate is scheduled over them
   c.train.batch = 128  # pairs per step, over all devices together; each contrasts its own
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import tqdm
 
 from jax3dgen.core import files, plugins
-from jax3dgen.core.errors import ConfigError
+from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.data import prompts
 from jax3dgen.export import sweep_tables
 from jax3dgen.metrics import diversity, entropy, frechet, janus, referee
@@ -23,6 +24,7 @@ from jax3dgen.train import evaluate_config, evaluate_page, references, renders
 
 default_config = evaluate_config.default_config
 POSES = 4
+MOST_VIEWS = 1000  # of one object
 
 
 class Judge(NamedTuple):
@@ -62,6 +64,10 @@ def check(config):
   for name in ('count', 'steps', 'size'):
     if config.reference[name] < 1:
       raise ConfigError(f'config.reference.{name}={config.reference[name]} must be 1 or more.')
+  if renders.count(config.views) > MOST_VIEWS:
+    raise ConfigError('config.views: fid, entropy, janus and diversity are to be shares of one '
+                      f'ring of views; the smallest for these has {renders.count(config.views)}, '
+                      f'more than {MOST_VIEWS}.')
   if config.judge.batch < 1:
     raise ConfigError(f'config.judge.batch={config.judge.batch} must be 1 or more.')
 
@@ -187,12 +193,12 @@ def run(config, workdir, command=''):
   texts = list(dict.fromkeys(item.prompt for item in items))
   asked.text.texts(texts)  # words that it does not know are refused before anything is rendered
   all_seen, rows = [], []
-  for item in items:
+  for item in tqdm.tqdm(items, 'judging', disable=None):
     try:
       seen = look(item, asked)
       rows.append(row(seen, config.views, asked, labels))
       all_seen.append(seen)
-    except ConfigError as error:
+    except Jax3dgenError as error:
       if len(items) == 1:
         raise
       faults.append((item.name, str(error)))

@@ -44,6 +44,8 @@ def check(config):
   if '{slug}' not in config.meshes and '{name}' not in config.meshes:
     raise ConfigError(f'config.meshes={config.meshes!r} is to hold {{slug}} or {{name}}, which '
                       'stand for the prompt.')
+  if config.up not in ('auto', 'y', 'z'):
+    raise ConfigError(f"config.up={config.up!r} is none of 'auto', 'y' and 'z'.")
   for name, least in (('size', 1), ('samples', 1), ('batch', 1), ('subdivisions', 0)):
     if config[name] < least:
       raise ConfigError(f'config.{name}={config[name]} must be {least} or more.')

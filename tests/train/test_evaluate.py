@@ -127,6 +127,8 @@ def test_bad_inputs_are_one_sentence(tmp_path, reference, capsys):
   (tmp_path / 'text' / 'a.png').write_text('no picture')
   guard.check_config(tmp_path / 'begun', distill_config.default_config())
   good = finished_run(tmp_path / 'good', 'a red xyzzy')
+  broken = finished_run(tmp_path / 'broken')
+  (broken / 'mesh.glb').write_bytes(b'no mesh')
   prompt = '--config.prompt=a red bear'
   for args, word in [
       ([], 'is no folder'),
@@ -140,6 +142,8 @@ def test_bad_inputs_are_one_sentence(tmp_path, reference, capsys):
       ([f'--config.runs={good}', '--config.source=previews'], 'holds no previews'),
       ([f'--config.runs={good}', '--config.source=film'], 'none of auto'),
       ([f'--config.runs={good}', '--config.views.fid=0'], 'must be 1 or more'),
+      ([f'--config.runs={good}', '--config.views.fid=997'], 'shares of one ring'),
+      ([f'--config.runs={broken}'], 'GLB'),
       ([f'--config.runs={reference}', prompt, f'--config.reference.folder={tmp_path / "empty"}'],
        'holds no PNG file')]:
     assert call(*args, '--workdir', tmp_path / 'out') == 2, args

@@ -94,6 +94,7 @@ def test_bad_inputs_are_one_sentence(folder, capsys):
       ((f'--config.prompts=("{folder / "single.txt"}", "x/single.txt")',), 'two groups'),
       ((prompts, '--config.meshes=runs'), '{slug}'),
       ((prompts, '--config.size=0'), 'must be 1 or more'),
+      ((prompts, '--config.up=x'), 'none of'),
       ((prompts, '--config.alignment.judge=tests.fakes:level'), 'both a captioner and a judge'),
       ((prompts, '--config.quality.scorer=tests.fakes:nothing'), 'The scorer returned'),
       ((prompts, '--config.quality.scorer=tests.fakes:absent'), 'no function absent')]:

@@ -44,7 +44,7 @@ $(VENV)/runtime.stamp: requirements/runtime.txt setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-# torch, for tests and benchmarks only, by name: pip's own settings say where its CPU build lies.
+# torch and transformers, for tests and benchmarks only, by name: pip's own settings say where its CPU build lies.
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch.txt
 	$(RUN) -m pip install --quiet -r requirements/torch.txt
 	$(RUN) -m pip install --quiet -r requirements/dev.txt
@@ -55,12 +55,12 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 DEV := build pytest pytest-xdist ruff
-TORCH := torch==2.13.0
+TORCH := torch==2.13.0 transformers
 
 lock:
 	echo setuptools | $(LOCK) --upgrade setup.cfg - -o requirements/runtime.txt
 	printf '%s\n' $(DEV) | $(LOCK) --upgrade -c requirements/runtime.txt - -o requirements/dev.txt
-	echo $(TORCH) | $(LOCK) --upgrade -c requirements/runtime.txt - | \
+	printf '%s\n' $(TORCH) | $(LOCK) --upgrade -c requirements/runtime.txt - | \
 	    grep -vE '^(nvidia|cuda|triton)' > requirements/torch.txt
 
 clean:

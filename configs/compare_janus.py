@@ -1,6 +1,8 @@
 """The objectives on the embedded prior without view phrases: which of them leave how many faces.
 
-`:phrases` gives each view its phrase, as Perp-Neg needs it. `:tiny` runs in seconds, for tests.
+`:core` and `:others` are further methods with fewer seeds, for the same folder of cells. `:phrases`
+gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of four views.
+`:tiny` runs in seconds, for tests.
 """
 
 from ml_collections import ConfigDict
@@ -13,29 +15,46 @@ PROMPTS = ('a red bear', 'a blue penguin', 'a purple robot', 'a green rabbit')
 def get_config(variant=''):
   config = distill_config.default_config()
   config.view_prompts = False
+  # 800 steps on a small field: what many runs need on few cores. All methods have the same.
+  config.train.steps = 800
+  config.field.levels = 5
+  config.render.n_samples = 24
+  config.timestep.min = 0.06
+  config.timestep.max = (0, 0.96, 0.6, 616)
+  config.regularizers.opaque = (400, 0.0, 60.0, 667)
+  config.log.preview_every = 100
+  config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,
+                        'sole': 0.0})
   config.unlock()
   config.compare = ConfigDict()
-  config.compare.methods = ('sds', 'vsd', 'esd', 'sds_bridge', 'debiased_sds', 'jsd')  # by name
+  config.compare.methods = ('sds', 'sds_rectified', 'vsd', 'usd')  # by name
   config.compare.prompts = PROMPTS  # each is made by each method
-  config.compare.seeds = 5  # of each method and prompt
+  config.compare.seeds = 10  # of each method and prompt
   config.compare.first_seed = 0  # of them
-  config.compare.cells = ''  # folder of finished cells; empty: cells below the workdir
+  config.compare.cells = 'docs/results/cells/plain'  # folder of finished cells; '': in the workdir
   config.compare.keep_runs = False  # keep checkpoints, meshes and pages of the runs, too
-  if variant == 'phrases':
+  if variant == 'core':
+    config.compare.update({'methods': ('debiased_sds', 'esd', 'sds_bridge', 'jsd'), 'seeds': 5})
+  elif variant == 'others':
+    config.compare.update({'prompts': PROMPTS[:2], 'seeds': 3, 'methods': (
+        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa',
+        'hifa_annealing')})
+  elif variant == 'phrases':
     config.view_prompts = True
-    config.compare.methods = ('sds', 'perp_neg', 'vsd', 'esd', 'sds_bridge', 'debiased_sds', 'jsd')
+    config.auxiliary = 'front view'  # each view's phrase has this one beside it
+    config.compare.update({'cells': 'docs/results/cells/phrases', 'seeds': 5, 'methods': (
+        'sds', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge', 'jsd', 'usd')})
   elif variant == 'tiny':
-    config.compare.update({'methods': ('csd',), 'prompts': ('a red bear',), 'seeds': 1})
+    config.compare.update({'cells': '', 'methods': ('csd',), 'prompts': PROMPTS[:1], 'seeds': 1})
     config.train.steps = 10
     config.field.update({'levels': 4, 'table_log2': 12, 'finest': 32})
     config.render.n_samples = 16
     config.log.update({'every': 5, 'preview_every': 5, 'preview_size': 32})
     config.checkpoint.every = 5
-    config.result.update({'mesh_resolution': 32, 'turntable_size': 64, 'turntable_frames': 4,
-                          'drop_seconds': 0.5})
+    config.result.update({'mesh_resolution': 32, 'drop_seconds': 0.5})
   elif variant:
-    raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has phrases and '
-                     'tiny.')
+    raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has core, others, '
+                     'phrases and tiny.')
   config.lock()
   config.distill.unlock()  # each objective brings its own fields
   return config

@@ -15,19 +15,12 @@ import sys
 from experiments import _command
 
 
-def complete(config):
-  from jax3dgen.train import compare
-  compare.check(config)
-  return config
-
-
 def run(config, workdir, args):
   from jax3dgen.core import files, parallel
   from jax3dgen.export import turntable
   from jax3dgen.prior import words
   from jax3dgen.train import compare
   parallel.initialize()
-  compare.check(config)
   cells = pathlib.Path(config.compare.cells or workdir / 'cells')
   rows = compare.run(config, workdir, cells)
   page = compare.markdown(rows, shlex.join(['python', '-m', 'experiments.compare', *sys.argv[1:]]))
@@ -42,4 +35,4 @@ def run(config, workdir, args):
 
 
 if __name__ == '__main__':
-  _command.main(run, __doc__, config='configs/compare_janus.py', complete=complete)
+  _command.main(run, __doc__, config='configs/compare_janus.py')

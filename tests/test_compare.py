@@ -49,21 +49,22 @@ def call(workdir, *args):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(launch, 'reexecute', lambda: None)
     return _command.call(
-        compare.run, compare.__doc__, config='configs/compare_janus.py', complete=compare.complete,
+        compare.run, compare.__doc__, config='configs/compare_janus.py',
         argv=[f'--config={config}', f'--workdir={workdir}', *args])
 
 
 def test_cells_are_made_once_and_kept(tmp_path, monkeypatch, capsys):
   assert call(tmp_path) in (0, 3)
   assert '| csd |' in (tmp_path / 'compare.md').read_text()
-  assert len(list((tmp_path / 'cells').glob('*/*.json'))) == 1
+  assert len(list((tmp_path / 'cells').glob('*/a-red-bear*.json'))) == 1
   assert not list((tmp_path / 'runs').glob('*/*'))
   monkeypatch.setattr(distill, 'run', lambda *args: pytest.fail('a finished cell was run again'))
   cells = f'--config.compare.cells={tmp_path / "cells"}'
   assert call(tmp_path / 'again', cells) in (0, 3)
   assert '| csd |' in (tmp_path / 'again' / 'compare.md').read_text()
-  with pytest.raises(BaseException, match='run again'):  # other settings are other cells
-    call(tmp_path / 'other', cells, '--config.train.steps=11')
+  capsys.readouterr()
+  assert call(tmp_path / 'other', cells, '--config.train.steps=11') == 2
+  assert 'were made with config.train.steps=10, not 11' in capsys.readouterr().err
 
 
 def test_unknown_methods_are_refused(tmp_path, capsys):

@@ -6,6 +6,7 @@ at its left side (+y), elevation is positive above. Pose classes are centred: fr
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax3dgen.core.types import Camera, Rays
 
@@ -73,17 +74,23 @@ def view_class(azimuth):
   return jnp.array([0, 2, 1, 3], jnp.int32)[quarter]  # counter-clockwise: front, left, back, right
 
 
-def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy):
+def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy, sectors=()):
   """`batch` cameras of the `count * batch` that all devices draw together.
 
   Azimuths are stratified over the circle across all devices, with one common random rotation from
   `key_shared` (equal on all devices) and an own jitter from `key`; `index` is this device's place.
-  `elevation`, `distance` and `fovy` are (low, high) ranges, uniform (elevation in angle).
+  `elevation`, `distance` and `fovy` are (low, high) ranges, uniform (elevation in angle). With
+  `sectors`, the shares of K equal sectors of which the first is centred on azimuth 0, azimuths are
+  uniform only within each (RecDreamer's q-sampling).
   """
   k_az, k_el, k_d, k_f = jax.random.split(key, 4)
   stratum = index * batch + jnp.arange(batch)
   turn = jax.random.uniform(key_shared)
   azimuth = (stratum + jax.random.uniform(k_az, (batch,))) / (batch * count) + turn
+  if sectors:
+    edges = np.cumsum([0.0, *sectors]) / sum(sectors)
+    place = (np.arange(len(edges)) - 0.5) / len(sectors)
+    azimuth = jnp.interp(azimuth % 1.0, edges, place)
   uniform = lambda k, r: jax.random.uniform(k, (batch,), minval=r[0], maxval=r[1])
   return orbit(wrap(2 * jnp.pi * azimuth), uniform(k_el, elevation), uniform(k_d, distance),
                uniform(k_f, fovy))

@@ -12,12 +12,15 @@ DEGRADATIONS = ('', 'blurry', 'noisy', 'pixelated', 'oversaturated', 'foggy')
 NEGATIVE = ', '.join(DEGRADATIONS[1:])
 
 
-def view_prompts(prompt):
+def view_prompts(prompt, by_view=None):
   """The texts of `core.types.Prompt` by name: the prompt, its view-dependent forms, the empty
-  prompt of classifier-free guidance, the negative one, and the prompt with those flaws. Refuses a
-  prompt without words."""
+  prompt of classifier-free guidance, the negative one, and the prompt with those flaws. `by_view`
+  has another text for each view (see `data.debias`). Refuses a prompt without words."""
   if not words.split(prompt):
     raise ConfigError("The prompt is empty; say what to make, for example 'a red bear'.")
-  front, side, back, overhead = (f'{prompt}, {phrase}' for phrase in VIEW_PHRASES[1:])
-  return {'main': prompt, 'front': front, 'side': side, 'back': back, 'overhead': overhead,
-          'null': '', 'negative': NEGATIVE, 'source': f'{prompt}, {NEGATIVE}'}
+  own = lambda view: by_view[view] if by_view else prompt
+  views = {view: f'{own(view)}, {phrase}'
+           for view, phrase in zip(('front', 'side', 'back', 'overhead'), VIEW_PHRASES[1:],
+                                   strict=True)}
+  return {'main': prompt, **views, 'null': '', 'negative': NEGATIVE,
+          'source': f'{prompt}, {NEGATIVE}'}

@@ -104,14 +104,6 @@ def noised(key, view, prior):
   return noise_to(prior, view.x0, view.t, eps), eps
 
 
-def predict_rows(prior, params, x_t, t, *conditions):
-  """The noise predictions [B, h, w, c] at x_t under several conditions, in one call."""
-  count = len(conditions)
-  tile = lambda x: jnp.concatenate([x] * count)
-  stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *conditions)
-  return jnp.split(prior.predict(params, tile(x_t), tile(t), stacked), count)
-
-
 def residual(g):
   """The metrics that every objective reports of its direction g."""
   return {'residual': jnp.abs(g).mean()}

@@ -5,6 +5,7 @@ negative weight n; n = 0 is w p (eps_cond - eps_null). No noise is subtracted: t
 """
 
 from jax3dgen.distill import base, sds
+from jax3dgen.prior import base as priors
 
 DEFAULTS = {
     'positive': 4.0,  # weight of the prompt
@@ -18,7 +19,7 @@ def direction(key, view, prior, params, state, cfg):
   rows = [base.rows(view), base.repeat(view.prompt.null, len(x_t))]
   if cfg.negative:
     rows.append(base.repeat(view.prompt.negative, len(x_t)))
-  cond, null, *negative = base.predict_rows(prior, params, x_t, view.t, *rows)
+  cond, null, *negative = priors.predict_rows(prior, params, x_t, view.t, *rows)
   g = cfg.positive * (cond - null)
   if negative:
     g = g + cfg.negative * (null - negative[0])

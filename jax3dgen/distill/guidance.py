@@ -57,8 +57,8 @@ def perp_neg(prior, params, x_t, t, view, scale):
   other = _where(fore, rows.side, rows.front)
   weights = (jnp.where(fore, _fall(FRONT_SIDE, share), _fall(SIDE_BACK, share)),
              jnp.where(fore, _fall(FRONT_SIDE, 1 - share), _fall(FRONT_BACK, share)))
-  null, main, *against = base.predict_rows(prior, params, x_t, t, rows.null, positive,
-                                                first, other)
+  null, main, *against = priors.predict_rows(prior, params, x_t, t, rows.null, positive, first,
+                                             other)
   main = main - null
   total = main
   for weight, eps in zip(weights, against, strict=True):

@@ -1,4 +1,4 @@
-"""Jensen-Shannon score distillation (paper 003).
+"""Jensen-Shannon score distillation (Do & Hua 2025).
 
 The render is inverted to x_t under the prompt; a 'minority' sample is made of its clean estimate,
 xbar_0 = x0_hat(x_t), by noising it again, and the prediction there is the control variate.

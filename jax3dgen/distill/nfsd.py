@@ -19,7 +19,7 @@ DEFAULTS = {
 
 def direction(key, view, prior, params, state, cfg):
   x_t, _ = base.noised(key, view, prior)
-  cond, null, negative = base.predict_rows(
+  cond, null, negative = priors.predict_rows(
       prior, params, x_t, view.t, base.rows(view), base.repeat(view.prompt.null, len(x_t)),
       base.repeat(view.prompt.negative, len(x_t)))
   domain = jnp.where(priors.broadcast(view.t < LOW, null), null, null - negative)

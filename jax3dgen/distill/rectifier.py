@@ -17,21 +17,30 @@ objective's own direction; where x_0 is no image, in latents (the paper: in imag
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core import modules
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base, sds
 from jax3dgen.prior import base as priors
 
 DEFAULTS = {
-    'classes': 4,  # poses that the classifier tells apart
+    'classifier': 'templates',  # module of jax3dgen/perception, or on the path, that tells poses
+    'templates': '',  # folder of its pictures, one or more a pose; empty: those shipped
+    'temperature': 0.05,  # of the classifier's softmax; the paper's 0.05, its code 0.01
+    'parts': 'both',  # what it compares: both, texture or orientation
+    'classes': 4,  # poses that it tells apart
+    'sees': 'estimate',  # what it is shown of x_t: its clean estimate, or noisy, x_t itself
     'intervals': 10,  # ranges of the noise level with an average of their own
     'n_ema': 100,  # views that carry 90 percent of the weight of an average
+    'fixed': (),  # shares of the poses in place of averages (RecDreamer Fig. 4); (): averages
     'rect_scale': 100.0,  # times the rectifier's direction; 1: the paper's Eq. 14
     'clamp': 1.0,  # most of its norm, over that of the objective's direction, for each view
     'floor': 0.01,  # least probability that an average is taken for
     'feed': 'render',  # what the averages are of: render (the paper) or estimate
     'control': False,  # ask for the pose of the camera instead (RecDreamer C.5): no averages
     'detach_denoiser': False,  # leave the denoiser's Jacobian out: cheaper, another direction
+    'remat': False,  # compute the denoiser twice rather than hold its activations in memory
 }
+CHOICES = {'feed': ('render', 'estimate'), 'sees': ('estimate', 'noisy')}
 
 
 def decay(n_ema):
@@ -54,25 +63,44 @@ def averaged(table, rows, probabilities, rate):
 
 def clamped(change, g, most):
   """change [B, ...] scaled down, view by view, to at most `most` times the norm of g [B, ...]."""
-  norm = lambda x: jnp.sqrt(jnp.sum(x**2, tuple(range(1, x.ndim))))
-  own = norm(change)
-  share = jnp.minimum(most * norm(g) / jnp.where(own > 0, own, 1.0), 1.0)
+  own = norms(change)
+  share = jnp.minimum(most * norms(g) / jnp.where(own > 0, own, 1.0), 1.0)
   return priors.broadcast(share, change) * change
 
 
-def rectified(inner, classify):
+def norms(x):
+  """The norm [B] of each view of x [B, ...]."""
+  return jnp.sqrt(jnp.sum(x**2, tuple(range(1, x.ndim))))
+
+
+def named(params, image, t, cfg):
+  """The opinion [B, K] of the module `cfg.classifier`, whose arrays are params['classifier']."""
+  module = modules.find('jax3dgen.perception', cfg.classifier, 'config.distill.classifier',
+                        'classify')
+  return module.classify(params['classifier'], image, t, cfg)
+
+
+def rectified(inner, classify=named):
   """`inner`, a Distillation, with the rectifier.
 
-  classify(params, image [B, H, W, 3] in [0, 1]) -> probabilities [B, K], with the prior's `params`.
-  Buffers are those of `inner` and the averages [intervals, K] beside them. The noise is what
-  `inner` draws by `base.noised`, and `guidance`, `weighting` and `clip` are its settings; a module
-  that fills in `classify` has DEFAULTS = sds.DEFAULTS | rectifier.DEFAULTS, say.
+  classify(params, image [B, H, W, 3] in [0, 1], t [B], cfg) -> probabilities [B, K], with the
+  prior's `params`; t is the noise level of the image, 0 for renders and clean estimates. Buffers
+  are those of `inner` and the averages [intervals, K] beside them. The noise is what `inner` draws
+  by `base.noised`, and `guidance`, `weighting` and `clip` are its settings.
   """
   def init(key, params, cfg):
-    if cfg.feed not in ('render', 'estimate'):
-      raise ConfigError(f'config.distill.feed={cfg.feed!r} is none of render, estimate.')
+    for name, known in CHOICES.items():
+      if cfg[name] not in known:
+        raise ConfigError(f'config.distill.{name}={cfg[name]!r} is none of {", ".join(known)}.')
+    if cfg.fixed and (len(cfg.fixed) != cfg.classes or min(cfg.fixed) < 0 or not sum(cfg.fixed)):
+      raise ConfigError(f'config.distill.fixed={cfg.fixed!r} are not the shares of {cfg.classes} '
+                        'poses.')
+    for name in ('intervals', 'n_ema', 'classes'):
+      if cfg[name] < 1:
+        raise ConfigError(f'config.distill.{name}={cfg[name]!r} is not 1 or more.')
     state = inner.init(key, params, cfg)
-    table = jnp.full((cfg.intervals, cfg.classes), 1.0 / cfg.classes)
+    row = jnp.array(cfg.fixed or (1.0,) * cfg.classes)
+    table = jnp.tile(row / row.sum(), (cfg.intervals, 1))
     return state.replace(buffers={'inner': state.buffers, 'poses': table})
 
   def direction(key, view, prior, params, state, cfg):
@@ -83,27 +111,41 @@ def rectified(inner, classify):
     marginal = jnp.maximum(state.buffers['poses'], cfg.floor)[row]
 
     def log_r(x_t):
-      eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
-      if cfg.detach_denoiser:
-        eps_hat = jax.lax.stop_gradient(eps_hat)
-      clean = priors.x0_from_eps(prior.schedule, x_t, view.t, eps_hat)
-      if cfg.get('clip', False):
-        clean = jnp.clip(clean, -1.0, 1.0)
-      p = classify(params, prior.decode(params, clean))
+      p = opinion(x_t)
+      if p.shape[-1] != cfg.classes:
+        raise ConfigError(f'The classifier tells {p.shape[-1]} poses apart, not '
+                          f'config.distill.classes={cfg.classes}.')
       if cfg.control:
         r = (jax.nn.one_hot(base.sector(view, cfg.classes), cfg.classes) * p).sum(-1)
       else:  # exactly 1, and without a gradient, where the averages are uniform
         r = 1.0 + ((1.0 / cfg.classes / marginal - 1.0) * p).sum(-1)
       return jnp.log(jnp.maximum(r, 1e-20)).sum(), p
 
+    def opinion(x_t):
+      if cfg.sees == 'noisy':
+        return classify(params, prior.decode(params, x_t), view.t, cfg)
+      predict = lambda x: base.guided(prior, params, x, view.t, view, cfg.guidance)
+      eps_hat = (jax.checkpoint(predict) if cfg.remat else predict)(x_t)
+      if cfg.detach_denoiser:
+        eps_hat = jax.lax.stop_gradient(eps_hat)
+      clean = priors.x0_from_eps(prior.schedule, x_t, view.t, eps_hat)
+      if cfg.get('clip', False):
+        clean = jnp.clip(clean, -1.0, 1.0)
+      return classify(params, prior.decode(params, clean), 0 * view.t, cfg)
+
     pull, estimated = jax.grad(log_r, has_aux=True)(x_t)
     _, sigma = priors.coefficients(prior.schedule, view.t, x_t)
     change = -cfg.rect_scale * sds.weight(cfg.weighting, prior, view.t, x_t) * sigma * pull
-    p = classify(params, view.image) if cfg.feed == 'render' else estimated
-    table = averaged(state.buffers['poses'], row, p, decay(cfg.n_ema))
-    norm = lambda x: jnp.sqrt(jnp.sum(x**2, (1, 2, 3)))
+    table = state.buffers['poses']
+    if not cfg.fixed:
+      p = estimated
+      if cfg.feed == 'render':
+        p = classify(params, view.image, 0 * view.t, cfg)
+      table = averaged(table, row, p, decay(cfg.n_ema))
     metrics = metrics | {
-        'rectifier': (norm(change) / jnp.maximum(norm(g), 1e-12)).mean(),
+        'rectifier': (norms(change) / jnp.maximum(norms(g), 1e-12)).mean(),
+        'clamped': (norms(change) > cfg.clamp * norms(g)).mean(),
+        'rarest_pose': table.min(),
         'pose_entropy': -(table * jnp.log(jnp.maximum(table, 1e-12))).sum(-1).mean()}
     state = own.replace(buffers={'inner': own.buffers, 'poses': table})
     return g + clamped(change, g, cfg.clamp), state, metrics

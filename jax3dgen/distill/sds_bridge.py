@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jax3dgen.distill import base, sds
+from jax3dgen.prior import base as priors
 
 DEFAULTS = {
     'guidance': 4.0,  # classifier-free guidance scale of stage 1
@@ -26,8 +27,8 @@ def direction(key, view, prior, params, state, cfg):
   # Both stages need two rows: the prompt and, in one the empty prompt, in the other the source.
   other = jax.tree.map(lambda a, b: jnp.where(late, a, b), source,
                        base.repeat(view.prompt.null, len(x_t)))
-  target, beside = base.predict_rows(prior, params, x_t, view.t, base.rows(view), other)
-  first = beside + cfg.guidance * (target - beside) - eps
+  target, beside = priors.predict_rows(prior, params, x_t, view.t, base.rows(view), other)
+  first = priors.guide(beside, target, cfg.guidance) - eps
   g = jnp.where(late, cfg.bridge_weight * (target - beside), first)
   g = sds.weight(cfg.weighting, prior, view.t, x_t) * g
   return g, state, base.residual(g) | {'stage': 1.0 + late}

@@ -6,6 +6,8 @@ enormous meshes. Frames: +z up; pictures are orthographic.
 
 import numpy as np
 
+from jax3dgen.scene import mesh as meshes
+
 AZIMUTH, ELEVATION = np.deg2rad(30.0), np.deg2rad(20.0)
 LIGHT = np.array([0.45, 0.25, 0.86])
 FINE = 2  # picture elements per side of a pixel
@@ -17,16 +19,11 @@ def surface_points(mesh, count, seed=0):
   Each has an equal share of the area to itself, so that there are neither gaps nor heaps.
   """
   rng = np.random.default_rng(seed)
-  a, b, c = np.moveaxis(np.asarray(mesh.vertices, np.float64)[mesh.faces], 1, 0)
-  normals = np.cross(b - a, c - a)
-  area = np.linalg.norm(normals, axis=1)
-  normals /= np.maximum(area, np.finfo(float).tiny)[:, None]
-  upto = area.cumsum()
-  share = (np.arange(count) + rng.random(count)) / count * upto[-1]
-  face = np.searchsorted(upto, share).clip(max=len(area) - 1)
-  u, v = rng.random((2, count, 1))
-  u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))  # the half of the square that is the triangle
-  return a[face] + u * (b - a)[face] + v * (c - a)[face], normals[face], face
+  place = (np.arange(count) + rng.random(count)) / count
+  points, face, cross = meshes.scattered(np.asarray(mesh.vertices, np.float64), mesh.faces, place,
+                                         *rng.random((2, count)))
+  length = np.linalg.norm(cross, axis=1)
+  return points, (cross / np.maximum(length, np.finfo(float).tiny)[:, None])[face], face
 
 
 def picture(mesh, size=64):

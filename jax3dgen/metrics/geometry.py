@@ -88,16 +88,11 @@ def with_trees(found, true):
 
 def sample(key, mesh, count=POINTS):
   """`count` points [count, 3] (host, float64), evenly distributed on the surface of a Mesh."""
-  vertices, faces = meshes.checked(mesh)
-  a, b, c = np.moveaxis(vertices[faces], 1, 0)
-  area = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=-1))
-  if not 0 < area[-1] < np.inf:
-    raise MeshError('The surface of the mesh has no area.')
   bits = np.asarray(jax.random.bits(key, (3, count), np.uint32))
-  place, u, v = (bits + 0.5) / 2**32
-  face = np.searchsorted(area, place * area[-1], side='right')
-  u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))[..., None]
-  return a[face] + u * (b - a)[face] + v * (c - a)[face]
+  points, _, cross = meshes.scattered(*meshes.checked(mesh), *(bits + 0.5) / 2**32)
+  if not 0 < np.linalg.norm(cross, axis=-1).sum() < np.inf:
+    raise MeshError('The surface of the mesh has no area.')
+  return points
 
 
 def score(found, true):

@@ -49,9 +49,8 @@ def build(tokens, patches, objects=None):
   axis = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][0]
   mean = patches.mean(1)
   if objects is None:
-    objects = np.ones(mean.shape[:3], bool)
-    objects[:, 1:-1, 1:-1] = False
-    objects = ~objects
+    objects = np.zeros(mean.shape[:3], bool)
+    objects[:, 1:-1, 1:-1] = True
   along = mean @ axis
   if along[objects].mean() < along[~objects].mean():
     axis = -axis

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 
 from jax3dgen.core.types import Array
 from jax3dgen.physics import outcome, quaternion
+from jax3dgen.physics.native import GRAVITY
 
-GRAVITY = 9.81
 TOUCH = 1e-4  # of the size: vertices this close to the plane touch it
 EVEN = 1e-6  # of the size: a foot this close to an edge is over the support
 

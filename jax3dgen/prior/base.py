@@ -107,8 +107,13 @@ def guide(eps_null, eps_cond, scale):
   return eps_null + scale * (eps_cond - eps_null)
 
 
+def predict_rows(prior, params, x_t, t, *conditions):
+  """The noise predictions, each [B, ...], at x_t under K conditions: one call on K B rows."""
+  tile = lambda x: jnp.concatenate([x] * len(conditions))
+  stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *conditions)
+  return jnp.split(prior.predict(params, tile(x_t), tile(t), stacked), len(conditions))
+
+
 def predict_guided(prior, params, x_t, t, cond, null, scale):
   """eps [B, ...] under guidance `scale`: one call of the denoiser on 2 B rows."""
-  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), (x_t, t, null), (x_t, t, cond))
-  eps = prior.predict(params, *both)
-  return guide(*jnp.split(eps, 2), scale)
+  return guide(*predict_rows(prior, params, x_t, t, null, cond), scale)

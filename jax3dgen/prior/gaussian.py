@@ -18,11 +18,9 @@ def mixture(means, stds, weights, noise=schedule.COSINE):
             'log_weights': jnp.log(weights / weights.sum())}
 
   def predict(params, x_t, t, cond):
-    alpha, sigma = noise.alpha(t), noise.sigma(t)
-    variance = alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2  # [B, K]
-    away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+    away, variance = _spread(params, noise, x_t, t)
     share = jax.nn.softmax(_log_terms(params, noise, x_t, t, cond), -1)
-    eps = sigma[:, None] * jnp.sum((share / variance)[..., None] * away, 1)
+    eps = noise.sigma(t)[:, None] * jnp.sum((share / variance)[..., None] * away, 1)
     return eps.reshape(x_t.shape)
 
   prior = base.Prior(
@@ -51,11 +49,16 @@ def sample(key, params, cond):
   return (params['means'][k] + params['stds'][k][:, None] * eps)[:, None, None, :]
 
 
+def _spread(params, noise, x_t, t):
+  """(x_t less the mean [B, K, D], variance [B, K]) of every component at t [B]."""
+  alpha, sigma = noise.alpha(t), noise.sigma(t)
+  away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+  return away, alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2
+
+
 def _log_terms(params, noise, x_t, t, cond):
   """log of weight times density of every component [B, K]; -inf for those that cond excludes."""
-  alpha, sigma = noise.alpha(t), noise.sigma(t)
-  variance = alpha[:, None]**2 * params['stds'][None]**2 + sigma[:, None]**2
-  away = x_t.reshape(x_t.shape[0], 1, -1) - alpha[:, None, None] * params['means'][None]
+  away, variance = _spread(params, noise, x_t, t)
   size = params['means'].shape[1]
   log_normal = -0.5 * (jnp.sum(away**2, -1) / variance + size * jnp.log(2 * jnp.pi * variance))
   own = jnp.arange(len(params['stds']))[None] == cond[:, None]

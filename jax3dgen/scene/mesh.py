@@ -216,6 +216,21 @@ def normals(vertices, faces):
   return jnp.where(square > 0, total * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
+def scattered(vertices, faces, place, u, v):
+  """Points of a surface with equal chances for equal areas, from uniform numbers in [0, 1), on the
+  host.
+
+  vertices [V, 3], faces [F, 3]; place, u and v [N] -> (points [N, 3], the face of each [N], and
+  the cross product of the sides of every face [F, 3]).
+  """
+  a, b, c = np.moveaxis(vertices[faces], 1, 0)
+  cross = np.cross(b - a, c - a)
+  upto = np.linalg.norm(cross, axis=-1).cumsum()
+  face = np.searchsorted(upto, place * upto[-1], side='right').clip(max=len(faces) - 1)
+  u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))[..., None]  # the triangle half of the square
+  return a[face] + u * (b - a)[face] + v * (c - a)[face], face, cross
+
+
 def _surface(density, level, spacing):
   """Marching cubes (Lewiner) on log density, with a layer of emptiness round the box.
 

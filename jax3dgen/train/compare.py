@@ -1,33 +1,39 @@
 """Objectives side by side: every method on every prompt from every seed, as a table and pictures.
 
 A cell is one distillation run. What it leaves, its figures and its last strip of views, goes to
-`cells`, a folder that may outlive the runs and be kept with the docs: a cell that is there for the
-same settings is not run again.
+cells/METHOD/, a folder that may outlive the runs and be kept with the docs; config.json in it holds
+the settings of all its cells. A cell that is there is not run again.
 """
 
 import json
 import shutil
 import sys
 
-from matplotlib import image as png
+import jax.numpy as jnp
 import numpy as np
+from PIL import Image, ImageDraw
 
 from jax3dgen.core import files
 from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
 from jax3dgen.export import turntable
+from jax3dgen.metrics import janus, referee
 from jax3dgen.prior import words
 from jax3dgen.train import distill, results
 
 # What each method changes in the config; all else is equal.
 METHODS = {
     'sds': {},
-    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 1200)},
+    'sds_rectified': {'distill.name': 'sds_rectified'},
+    'vsd': {'distill.name': 'vsd'},
+    'usd': {'distill.name': 'usd'},
+    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800), 'debias.prompt': 'words'},
     'perp_neg': {'guide.name': 'perp_neg'},
-    'hifa_annealing': {'timestep.rule': 'sqrt'},
     **{name: {'distill.name': name} for name in (
-        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'hifa', 'sds_bridge', 'jsd', 'vsd', 'esd')}}
+        'esd', 'sds_bridge', 'jsd', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
+    'hifa_annealing': {'timestep.rule': 'sqrt'}}
 UNIFORM = 0.05  # most divergence of the views' poses from a uniform one, in nats
 TURN = 0.9  # least winding of a turn whose sides follow each other as they should
+MARGIN = 96  # pixels for the names of methods beside their pictures
 
 
 def check(config):
@@ -50,41 +56,89 @@ def cell_config(config, method, prompt, seed):
   return distill.complete(one)
 
 
+def settings(one):
+  """What a cell's outcome depends on but its prompt and seed: {dotted field: value}."""
+  def flat(section, prefix):
+    for name, value in section.items():
+      if isinstance(value, dict):
+        yield from flat(value, f'{prefix}{name}.')
+      else:
+        yield prefix + name, value
+  plain = json.loads(json.dumps(one.to_dict()))
+  for name in ('prompt', 'seed', 'log', 'checkpoint'):
+    del plain[name]
+  return dict(flat(plain, ''))
+
+
+def same_settings(folder, one):
+  """Notes the settings of a method beside its cells; ConfigError where older cells had others.
+
+  A field that did not exist when the cells were made is not compared.
+  """
+  mine, path = settings(one), folder / 'config.json'
+  if path.exists():
+    for name, value in json.loads(path.read_text()).items():
+      if mine.get(name) != value:
+        raise ConfigError(f'The cells in {folder} were made with config.{name}={value!r}, not '
+                          f'{mine.get(name)!r}: set it so, or name another folder with '
+                          'config.compare.cells.')
+  else:
+    with files.replacing(path) as beside:
+      beside.write_text(json.dumps(mine, indent=1) + '\n', encoding='utf-8')
+
+
 def run(config, workdir, cells):
-  """Runs what is missing; returns the rows, one dict for each cell."""
+  """Runs what is missing; returns the rows of all cells in the folder, one dict each."""
   check(config)
   c = config.compare
-  rows = []
+  for method in c.methods:
+    same_settings(cells / method, cell_config(config, method, c.prompts[0], c.first_seed))
   for seed in range(c.first_seed, c.first_seed + c.seeds):  # seeds outside: whole tables grow
     for prompt in c.prompts:
       for method in c.methods:
-        rows.append(cell(config, method, prompt, seed, workdir, cells))
-  return rows
+        cell(config, method, prompt, seed, workdir, cells)
+  return read(cells)
+
+
+def read(cells):
+  """The rows of all cells in a folder, method by method."""
+  return [json.loads(path.read_text()) for method in METHODS
+          for path in sorted((cells / method).glob('*.json')) if path.name != 'config.json']
 
 
 def cell(config, method, prompt, seed, workdir, cells):
-  """One row: `method`, `prompt`, `seed`, and the run's figures, or why it came to nothing."""
-  one, name = cell_config(config, method, prompt, seed), f'{words.slug(prompt)}-{seed:02d}'
-  kept = cells / method / f'{name}.json'
-  digest = results.config_digest(one)
+  """Makes one cell: `method`, `prompt`, `seed`, the figures of the run or why there are none."""
+  name = f'{words.slug(prompt)}-{seed:02d}'
+  kept, folder = cells / method / f'{name}.json', workdir / 'runs' / method / name
   if kept.exists():
-    row = json.loads(kept.read_text())
-    if row['config_digest'] == digest:
-      return row
-  folder = workdir / 'runs' / method / name
-  row = {'method': method, 'prompt': prompt, 'seed': seed, 'config_digest': digest}
+    return
+  row = {'method': method, 'prompt': prompt, 'seed': seed}
   try:
-    row = distill.run(one, folder).figures | row | {'failed': ''}
-    strip = results.previews(folder)[-1][1]
-    turntable.write_png(kept.with_suffix('.png'), strip)
+    row |= distill.run(cell_config(config, method, prompt, seed), folder).figures
+    strips = results.previews(folder)
+    row |= {'failed': '', 'history': history(strips, row['kind_seen'])}
+    turntable.write_png(kept.with_suffix('.png'), strips[-1][1])
   except (DivergenceError, MeshError) as e:
     print(f'{method}, {prompt!r}, seed {seed} came to nothing: {e}', file=sys.stderr)
     row |= {'failed': str(e)}
   with files.replacing(kept) as beside:
-    beside.write_text(json.dumps(row, indent=2) + '\n', encoding='utf-8')
+    beside.write_text(json.dumps(row, indent=1) + '\n', encoding='utf-8')
   if not config.compare.keep_runs:
     shutil.rmtree(folder, ignore_errors=True)
-  return row
+
+
+def history(strips, kind):
+  """What the referee says of the previews [(step, strip)]: eight views each, so coarser than the
+  final figures. Equal numbers of denoiser calls are compared by them."""
+  labels, params = referee.labels(), referee.load()
+  found = []
+  for step, strip in strips:
+    side = strip.shape[1] // results.PREVIEW_VIEWS
+    views = jnp.stack(jnp.split(jnp.asarray(strip[:side]), results.PREVIEW_VIEWS, 1))
+    report = janus.judge(params, views, labels, kind if kind in labels.kinds else None)
+    found.append({'step': step} | {
+        name: report[name] for name in ('face_count', 'winding', 'view_kl', 'reject_rate')})
+  return found
 
 
 def janus_free(row):
@@ -136,13 +190,19 @@ def markdown(rows, command):
 
 
 def picture(rows, cells, prompt, seed):
-  """The strips [H, W, 3] of all methods for one prompt and seed, one below the other; None without
-  any. A failed cell is white."""
+  """The strips uint8 [H, W, 3] of all methods for one prompt and seed, one below the other with
+  their names; None without any. A failed cell is white."""
   mine = [row for row in rows if (row['prompt'], row['seed']) == (prompt, seed)]
   name = f'{words.slug(prompt)}-{seed:02d}.png'
-  strips = [png.imread(cells / row['method'] / name)[..., :3] if not row['failed'] else None
-            for row in mine]
-  found = [strip for strip in strips if strip is not None]
-  if not found:
+  strips = {row['method']: cells / row['method'] / name for row in mine if not row['failed']}
+  if not strips:
     return None
-  return np.concatenate([np.ones_like(found[0]) if s is None else s for s in strips])
+  opened = {method: Image.open(path) for method, path in strips.items()}
+  width, height = next(iter(opened.values())).size
+  page = Image.new('RGB', (width + MARGIN, height * len(mine)), 'white')
+  draw = ImageDraw.Draw(page)
+  for i, row in enumerate(mine):
+    draw.text((4, (i + 0.5) * height), row['method'], 'black', anchor='lm')
+    if row['method'] in opened:
+      page.paste(opened[row['method']].convert('RGB'), (MARGIN, i * height))
+  return np.asarray(page)

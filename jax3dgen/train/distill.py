@@ -6,7 +6,6 @@ its result and does nothing.
 """
 
 import contextlib
-import importlib
 import json
 import pathlib
 import sys
@@ -17,9 +16,10 @@ import jax
 from ml_collections import FrozenConfigDict
 import optax
 
-from jax3dgen.core import parallel
+from jax3dgen.core import modules, parallel
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.core.types import Prompt
+from jax3dgen.data import debias
 from jax3dgen.data import prompts as phrases
 from jax3dgen.distill import base
 from jax3dgen.metrics import referee
@@ -61,31 +61,32 @@ class Parts(NamedTuple):
   state: state.TrainState
 
 
-def load_module(package, name, field):
-  """The module `name` of `package`, or of that name on the path; ConfigError names the field."""
-  for target in (f'{package}.{name}', name):
-    try:
-      module = importlib.import_module(target)
-    except ModuleNotFoundError as e:
-      if e.name not in (target, target.split('.')[0]):
-        raise
-      continue
-    except ValueError:  # an empty name
-      break
-    if hasattr(module, 'load'):
-      return module
-    raise ConfigError(f'{field}={name!r}: that module has no load().')
-  raise ConfigError(f'{field}={name!r}: there is no such module in {package} or on the path.')
+def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
+  """The text's Prompt: one condition row for each use, embedded in one call.
 
-
-def embed_prompt(prior, params, tokenize, text, view_prompts):
-  """The text's Prompt: one condition row for each use, embedded in one call."""
-  texts = phrases.view_prompts(text)
+  `score` is that of `data.debias`, where prompts are debiased.
+  """
+  texts = phrases.view_prompts(text, score and debias.debiased(text, score))
   if not view_prompts:
     texts = texts | {view: texts['main'] for view in ('front', 'side', 'back', 'overhead')}
   rows = prior.embed(params, tokenize(list(texts.values())))
   return Prompt(**{name: jax.tree.map(lambda leaf, i=i: leaf[i], rows)
                    for i, name in enumerate(texts)})
+
+
+def load_prior(cfg):
+  """(prior, params, Prompt) of a run: the prior's parameters, and those of the classifier that the
+  objective asks for beside them."""
+  prior, params, tokenize = modules.find(
+      'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
+  text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
+  prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
+                        debias.scorer(cfg.debias.prompt))
+  if 'classifier' in cfg.distill:
+    classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
+                              'config.distill.classifier')
+    params = params | {'classifier': classifier.load(cfg.prompt, cfg.distill)}
+  return prior, params, prompt
 
 
 def build_field(cfg):
@@ -120,32 +121,41 @@ def build(config):
   distill_config.check(config)
   guard.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
-  prior, params, tokenize = load_module(
-      'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
-  prompt = embed_prompt(prior, params, tokenize, cfg.prompt, cfg.view_prompts)
+  prior, params, prompt = load_prior(cfg)
   referee.labels(), referee.load()  # a damaged referee is found before the run, not after it
   field = build_field(cfg)
   key = jax.random.key(cfg.seed)
+  field_key = key if cfg.init_seed is None else jax.random.key(cfg.init_seed)
   shapes = jax.eval_shape(field.init, key)
   tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)
-  start = state.init(key, field, params, distillation, tx, fit_tx, cfg.distill)
+  start = state.init(key, field_key, field, params, distillation, tx, fit_tx, cfg.distill,
+                     cfg.train.particles)
   parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
   # What an objective or a regulariser refuses while it is traced is refused before files appear.
   jax.eval_shape(step_of(parts, None), start, params, prompt, key)
   return parts
 
 
-def step_of(parts, axis_name):
+def step_of(parts, axis_name, size=None):
   """The training step of `Parts` (see `scene_step.make_step`) for all devices of the run."""
   return scene_step.make_step(parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
-                              parts.cfg, parallel.device_count(), axis_name)
+                              parts.cfg, parallel.device_count(), axis_name, size)
 
 
 def watchdog(cfg):
-  """(step, metrics) -> why the run must stop, or None: an empty field, or fog in every view."""
+  """(step, metrics) -> why the run must stop, or None: an empty field, or fog in every view.
+
+  Says once that a rectifier no longer finds one of its poses.
+  """
+  floor, warned = cfg.distill.get('floor', 0.0), []
+
   def reason(step, metrics):
+    if metrics.get('rarest_pose', 1.0) < floor and not warned:
+      warned.append(step)
+      print(f'Step {step}: at some noise level one pose has all but vanished from the views; it '
+            f'counts as config.distill.floor={floor}.', file=sys.stderr)
     if step < cfg.watch.after:
       return None
     opacity = metrics['opacity']
@@ -218,17 +228,20 @@ def run_one(config, workdir, allow_change, command):
 def optimise(parts, workdir, start, train_state, checkpoints):
   """Runs the steps from `start` to the end; returns the final host state."""
   cfg = parts.cfg
-  mapped = parallel.map(step_of(parts, parallel.AXIS), 3)
+  sizes = [scene_step.size_at(cfg, i) for i in range(start, cfg.train.steps)]
+  programs = {size: parallel.map(step_of(parts, parallel.AXIS, size), 3)
+              for size in dict.fromkeys(sizes)}
   fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
   replicated = parallel.replicate(train_state)
   began = time.monotonic()
-  needed = parallel.memory(mapped, replicated, *fixed)
+  needed = max(parallel.memory(program, replicated, *fixed) for program in programs.values())
   if parallel.is_main():
     print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
   guard.check_memory(needed)
+  turns = (programs[size] for size in sizes)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(
-        lambda train_state: mapped(train_state, *fixed), replicated, start=start,
+        lambda train_state: next(turns)(train_state, *fixed), replicated, start=start,
         steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
         checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
         hooks=[(cfg.log.preview_every, results.previewer(parts, workdir))],

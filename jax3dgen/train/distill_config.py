@@ -24,7 +24,9 @@ def default_config():
   """A locked ConfigDict; an unknown field raises."""
   c = ConfigDict()
   c.prompt = 'a red bear'  # what to make, in the words that the prior knows
+  c.auxiliary = ''  # words for the prior after the prompt's, as RecDreamer's of views; '': none
   c.seed = 0  # seeds the initial field and the noise of every step
+  c.init_seed = placeholder(int)  # seeds the initial field alone; None: as seed does
   c.view_prompts = True  # give each view the prompt with its view phrase; False: the plain prompt
 
   c.prior = ConfigDict()
@@ -40,6 +42,7 @@ def default_config():
   c.guide.rescale = 0.0  # share in which guidance gets back the spread of the plain prediction
 
   c.debias = ConfigDict()
+  c.debias.prompt = ''  # what finds words that contradict a view: words, a model's folder or ''
   c.debias.clamp = schedule(0.0)  # bound of each entry of the direction (Debiased-SDS); 0: none
 
   c.field = ConfigDict()
@@ -58,6 +61,7 @@ def default_config():
   c.camera.elevation_deg = (-5.0, 35.0)  # range of elevations above the horizon
   c.camera.distance = (2.9, 2.9)  # range of distances; the object fits the unit ball
   c.camera.fovy_deg = (40.0, 40.0)  # range of vertical fields of view
+  c.camera.sectors = ()  # shares of views from front, left, back, right; (): even
 
   c.timestep = ConfigDict()
   c.timestep.min = schedule((100, 0.6, 0.06, 900))  # smallest noise level, or a schedule
@@ -66,7 +70,7 @@ def default_config():
   c.timestep.phases = 2  # of back_and_forth, each way
 
   c.render = ConfigDict()
-  c.render.size = 32  # pixels per side of a training view
+  c.render.size = schedule(32)  # pixels per side of training views, or ((first step, pixels), ...)
   c.render.n_samples = 32  # stratified samples along a ray
   c.render.n_importance = 0  # further samples where the first ones found density
   c.render.normals = ''  # analytic or finite, where a regulariser or shading needs them
@@ -96,6 +100,7 @@ def default_config():
   c.train = ConfigDict()
   c.train.steps = 1200  # optimisation steps
   c.train.batch = 4  # views per step, over all devices together
+  c.train.particles = 1  # fields that share an objective's state; a step moves one of them
   c.train.accumulate = 1  # steps whose mean gradient makes one update
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
 
@@ -127,8 +132,9 @@ def default_config():
 
 
 AT_LEAST = {
-    'timestep.phases': 1, 'train.steps': 1, 'train.batch': 1, 'train.accumulate': 1,
-    'train.max_skipped': 1, 'render.size': 1, 'render.n_samples': 1, 'render.n_importance': 0,
+    'timestep.phases': 1, 'train.steps': 1, 'train.batch': 1, 'train.particles': 1,
+    'train.accumulate': 1,
+    'train.max_skipped': 1, 'render.n_samples': 1, 'render.n_importance': 0,
     'log.preview_size': 1, 'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0,
     'checkpoint.keep': 1, 'result.mesh_resolution': 8, 'result.turntable_size': 2,
     'result.turntable_frames': 1, 'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
@@ -161,6 +167,15 @@ def check(config):
   demand(min(at('camera.distance')) > 0, 'camera.distance', 'positive')
   demand(0 < min(at('camera.fovy_deg')) and max(at('camera.fovy_deg')) < 180, 'camera.fovy_deg',
          'between 0 and 180')
+  shares = at('camera.sectors')
+  demand(not shares or numbers(shares, len(shares)) and min(shares) >= 0 < sum(shares),
+         'camera.sectors', 'a tuple of shares, or ()')
+  size = at('render.size')
+  stages = size if isinstance(size, (tuple, list)) else ((0, size),)
+  pair = lambda stage: numbers(stage, 2) and all(type(x) is int for x in stage) and stage[1] > 0
+  demand(stages and all(map(pair, stages)) and stages[0][0] == 0
+         and all(a[0] < b[0] for a, b in zip(stages, stages[1:], strict=False)),
+         'render.size', 'a number of pixels or a list of (first step, pixels) from step 0 on')
   demand(numbers(at('render.background'), 3), 'render.background', 'a colour of three numbers')
   for name, known in CHOICES.items():
     demand(at(name) in known, name, f'one of {", ".join(map(repr, known))}')

@@ -54,12 +54,16 @@ def renderer(parts, size):
 
 
 def previewer(parts, workdir):
-  """(step, replicated state) -> None: writes previews/STEP.png, a strip of 8 azimuths."""
+  """(step, replicated state) -> None: writes previews/STEP.png, a strip of 8 azimuths (of each
+  particle)."""
   draw = renderer(parts, parts.cfg.log.preview_size)
   camera = ring(parts.cfg, PREVIEW_VIEWS)
 
   def write(step, state):
-    strip = image.grid(draw(parallel.unreplicate(state.field), camera), PREVIEW_VIEWS)
+    fields = parallel.unreplicate(state.field)
+    strip = np.concatenate([
+        image.grid(draw(scene_step.particle(parts.cfg, fields, k), camera), PREVIEW_VIEWS)
+        for k in range(parts.cfg.train.particles)])
     turntable.write_png(workdir / 'previews' / f'{step:06d}.png', strip)
   return write
 
@@ -73,7 +77,8 @@ def previews(workdir):
 def judge(parts, field):
   """The referee's figures of the field seen from 24 azimuths (a dict, see `metrics/janus`)."""
   labels, params = referee.labels(), referee.load()
-  images = renderer(parts, parts.cfg.render.size)(field, janus.ring(*lens(parts.cfg)))
+  size = scene_step.size_at(parts.cfg, parts.cfg.train.steps)
+  images = renderer(parts, size)(field, janus.ring(*lens(parts.cfg)))
   said = words.meant(parts.cfg.prompt)
   asked = lambda names: next((name for name in names if name in said), None)
   return janus.judge(params, images, labels, asked(labels.kinds), asked(labels.colors))
@@ -116,13 +121,28 @@ def config_digest(config):
   return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def write(parts, workdir, field, config, began, command):
+def others(parts, workdir, fields):
+  """Writes particles/K.glb of all particles but the first, and returns what the referee says of
+  them."""
+  found = []
+  for k in range(1, parts.cfg.train.particles):
+    field = scene_step.particle(parts.cfg, fields, k)
+    surface = mesh.extract(parts.field.query, field, parts.cfg.result.mesh_resolution)
+    mesh_io.write(workdir / 'particles' / f'{k}.glb', surface)
+    found.append(judge(parts, field))
+  return found
+
+
+def write(parts, workdir, fields, config, began, command):
   """Writes mesh.glb, turntable.mp4, report.html and result.json; returns the figures (a dict).
 
-  `field` are the final parameters, `began` is when this process began (time.monotonic()). Raises
-  MeshError, and writes no result, where the field has no surface.
+  `fields` are the final parameters, `began` is when this process began (time.monotonic()). Raises
+  MeshError, and writes no result, where a field has no surface. Of several particles the first has
+  all of this, `others` the rest.
   """
   cfg = parts.cfg
+  beside = others(parts, workdir, fields)
+  field = scene_step.particle(cfg, fields, 0)
   generated = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
   before = drop(cfg, generated)
   surface, sole, (fall, stability) = with_sole(cfg, generated, before)
@@ -141,12 +161,12 @@ def write(parts, workdir, field, config, began, command):
       **stability, 'sole': sole, 'stable_uncut': before[1]['stable'],
       'rotation_deg_uncut': before[1]['rotation_deg'],
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
-      'watertight': mesh.is_watertight(surface.faces)}
+      'watertight': mesh.is_watertight(surface.faces)} | ({'particles': beside} if beside else {})
   report.write(
       workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
       rest=native.path(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,
       film=workdir / 'turntable.mp4', glb=workdir / 'mesh.glb', previews=previews(workdir),
       curves=workdir / 'metrics.csv')
-  with files.replacing(workdir / 'result.json') as beside:
-    beside.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
+  with files.replacing(workdir / 'result.json') as path:
+    path.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
   return figures

@@ -29,7 +29,7 @@ def cameras_of(cfg, key_shared, key, batch, index, count):
   c = cfg.camera
   radians = lambda pair: (pair[0] * DEGREE, pair[1] * DEGREE)
   return cameras.sample_orbit(key_shared, key, batch, index, count, radians(c.elevation_deg),
-                              c.distance, radians(c.fovy_deg))
+                              c.distance, radians(c.fovy_deg), c.sectors)
 
 
 def noise_levels(cfg, key, batch, step):
@@ -38,6 +38,12 @@ def noise_levels(cfg, key, batch, step):
   low, high = optim.noise_range(cfg.timestep.rule, low, high, step, cfg.train.steps,
                                 cfg.timestep.phases)
   return low + (high - low) * jax.random.uniform(key, (batch,))
+
+
+def size_at(cfg, step):
+  """Pixels per side of the training views of a step; config.render.size may be a list of stages."""
+  size = cfg.render.size
+  return size if isinstance(size, int) else [n for first, n in size if first <= step][-1]
 
 
 def render_options(cfg):
@@ -94,12 +100,25 @@ def penalties(weights, out, rays, step):
   return total, values
 
 
-def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
+def particle(cfg, tree, k):
+  """Particle k of `TrainState.field` or `field_opt`."""
+  return jax.tree.map(lambda x: x[k], tree) if cfg.train.particles > 1 else tree
+
+
+def with_particle(cfg, tree, k, own):
+  """`tree` with particle k replaced by `own`."""
+  return jax.tree.map(lambda x, y: x.at[k].set(y), tree, own) if cfg.train.particles > 1 else own
+
+
+def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None, size=None):
   """step(state, params, prompt, key) -> (state, metrics) for one of `count` devices.
 
   `cfg` is the whole frozen config; `params` are the prior's parameters, `prompt` a types.Prompt,
-  `key` the run's root key. Each device renders train.batch / count views.
+  `key` the run's root key. With several particles, a step moves one of them, drawn by chance. Each
+  device renders train.batch / count views of `size` pixels per side (None: of the config's first
+  stage).
   """
+  size = size or size_at(cfg, 0)
   batch = cfg.train.batch // count
   guide = guidance.choose(cfg.guide.name, cfg.guide.rescale)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
@@ -110,10 +129,12 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     index = jax.lax.axis_index(axis_name) if axis_name else 0
     camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
                         count)
+    k = jax.random.randint(rng.stream(shared, 'particle'), (), 0, cfg.train.particles)
+    own, own_opt = (particle(cfg, tree, k) for tree in (state.field, state.field_opt))
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
     frac = optim.scalar(cfg.field.bands, state.step)
 
-    rays = cameras.rays(camera, cfg.render.size, cfg.render.size)
+    rays = cameras.rays(camera, size, size)
 
     def render_and_encode(field_params):
       picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac,
@@ -121,7 +142,7 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
       penalty, values = penalties(cfg.regularizers, out, rays, state.step)
       return (prior.encode(params, picture), penalty), (picture, out, values)
 
-    (x0, penalty), pull, (picture, out, values) = jax.vjp(render_and_encode, state.field,
+    (x0, penalty), pull, (picture, out, values) = jax.vjp(render_and_encode, own,
                                                          has_aux=True)
     points = image.resize(expected_points(rays, out), x0.shape[1:3])
     view = jax.lax.stop_gradient(
@@ -134,7 +155,7 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
       g = jnp.clip(g, -bound, bound)
     (grads,) = pull((g / batch, jnp.ones_like(penalty)))
     grads = mean(grads)
-    new_field, field_opt, finite = optim.update(tx, grads, state.field_opt, state.field)
+    own, own_opt, finite = optim.update(tx, grads, own_opt, own)
 
     trainable, fit_opt = distill.trainable, state.fit_opt
     if distillation.fit is not None:
@@ -147,7 +168,8 @@ def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None
     distill = distill.replace(buffers=buffers, trainable=trainable)
     bad = 1 - finite.astype(jnp.int32)
     state = state.replace(
-        step=state.step + 1, field=new_field, field_opt=field_opt, distill=distill,
+        step=state.step + 1, field=with_particle(cfg, state.field, k, own),
+        field_opt=with_particle(cfg, state.field_opt, k, own_opt), distill=distill,
         fit_opt=fit_opt, skipped=(state.skipped + 1) * bad,
         skipped_total=state.skipped_total + bad)
     metrics = mean(metrics | values | {'opacity': mean_opacity(out), 't': t.mean()})

@@ -25,6 +25,7 @@ CHOICES = {'up': ('auto', 'y', 'z'), 'normalize': normalize.MODES,
            'inertia': ('exact', 'mujoco_legacy'), 'engine': (*sweep.ENGINES, 'all')}
 POSITIVE = ('density', 'seconds', 'threshold_deg')
 READERS = 4  # files read at once, at most: one of two million faces may take 2 GB
+_margin = jax.jit(rest.margin)
 
 
 class Sweep(NamedTuple):
@@ -104,8 +105,8 @@ def read(config, paths):
 
 def _margins_deg(bodies):
   """The settled stability margin [M] in degrees of each body, released upright."""
-  margins, margin = np.zeros(len(bodies.items)), jax.jit(rest.margin)
+  margins = np.zeros(len(bodies.items))
   for index, packed in bodies.buckets:
     packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
-    margins[index] = np.rad2deg(margin(packed, np.zeros((1, 3), np.float32))[:, 0])
+    margins[index] = np.rad2deg(_margin(packed, np.zeros((1, 3), np.float32))[:, 0])
   return margins

@@ -13,7 +13,8 @@ from jax3dgen.distill.base import DistillState
 @struct.dataclass
 class TrainState:
   """step [] int32 counts every attempt; skipped [] int32 the updates skipped in a row because a
-  gradient was not finite, skipped_total [] int32 all of them."""
+  gradient was not finite, skipped_total [] int32 all of them. With several particles, `field` and
+  `field_opt` have a leading axis of particles."""
   step: jax.Array
   field: Any
   field_opt: Any
@@ -23,10 +24,17 @@ class TrainState:
   skipped_total: jax.Array
 
 
-def init(key, field, params, distillation, tx, fit_tx, cfg):
-  """The TrainState before the first step. `cfg` is config.distill, `params` the prior's."""
-  field_params = field.init(rng.stream(key, 'field'))
+def init(key, field_key, field, params, distillation, tx, fit_tx, cfg, particles=1):
+  """The TrainState before the first step. `cfg` is config.distill, `params` the prior's; the fields
+  of all particles alone are drawn from `field_key`."""
+  drawn = rng.stream(field_key, 'field')
+  if particles == 1:
+    field_params = field.init(drawn)
+    field_opt = tx.init(field_params)
+  else:
+    field_params = jax.vmap(field.init)(jax.random.split(drawn, particles))
+    field_opt = jax.vmap(tx.init)(field_params)
   distill = distillation.init(rng.stream(key, 'distill'), params, cfg)
   zero = jnp.zeros((), jnp.int32)
-  return TrainState(zero, field_params, tx.init(field_params), distill,
-                    fit_tx.init(distill.trainable), zero, zero)
+  return TrainState(zero, field_params, field_opt, distill, fit_tx.init(distill.trainable), zero,
+                    zero)

@@ -1,10 +1,12 @@
 """What holds for every objective of jax3dgen/distill, the ones yet to come included."""
 
+import contextlib
 import importlib
 import pathlib
 
 import jax
 import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ from experiments import _config
 from jax3dgen.core import parallel
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base
-from jax3dgen.train import distill
+from jax3dgen.train import checkpoint, distill
+from tests.distill import stand_in
 from tests.train.test_scene_step import COUNT, Setup, difference, small_config
 
 NAMES = sorted(p.stem for p in pathlib.Path(base.__file__).parent.glob('*.py')
@@ -23,8 +26,13 @@ def setup(name):
   config = small_config()
   config.distill.unlock()
   config.distill = {'name': name}
-  objective, _ = base.load(name)
+  objective, defaults = base.load(name)
+  classified = 'classifier' in defaults
+  if classified:
+    config.distill.classifier = 'tests.distill.stand_in'
   made = Setup(distill.complete(config), objective)
+  if classified:
+    made.params = dict(made.params) | {'classifier': stand_in.load('', made.cfg.distill)}
   # Guidance and flaws must have something to say, or the direction is rounding alone.
   row = lambda value: jnp.full((), value)
   made.prompt = Prompt(*[row(0.2)] * 5, null=row(0.0), negative=row(-0.2), source=row(-0.1))
@@ -49,7 +57,7 @@ def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
   assert seen['state'] == seen['after']
 
 
-STATEFUL = ('esd', 'vsd')  # the others go the way of sds
+STATEFUL = ('esd', 'usd', 'vsd')  # the others go the way of sds
 
 
 @pytest.mark.parametrize('name', [
@@ -68,6 +76,27 @@ def test_devices_agree_and_the_step_compiles_once(name):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(replicated.field))
   assert max(float(jnp.abs(x - x[:1]).max()) for x in jax.tree.leaves(replicated.field)) == 0
   assert difference((replicated.field, replicated.distill), (stacked.field, stacked.distill)) < 1e-6
+
+
+@pytest.mark.parametrize('name', ['cfd', 'sds_bridge', 'usd'])
+def test_a_resumed_run_repeats_an_unbroken_one(name, tmp_path):
+  """Also across the switch of stages, and with averages, a critic and its optimiser."""
+  s = setup(name)
+  if name == 'sds_bridge':
+    s.cfg = FrozenConfigDict(s.cfg.to_dict() | {'distill': s.cfg.distill.to_dict() | {'switch': 3}})
+  step, state = jax.jit(s.step(1)), s.state
+  with contextlib.closing(checkpoint.Checkpoints(tmp_path, 1, '{}')) as checkpoints:
+    for i in range(4):
+      state, _ = step(state, *s.fixed)
+      if i == 1:
+        checkpoints.save(2, jax.device_get(state))
+    checkpoints.wait()
+    done, again = checkpoints.restore(s.state)
+  assert done == 2
+  for _ in range(2):
+    again, metrics = step(again, *s.fixed)
+  assert difference(state, again) == 0
+  assert name != 'sds_bridge' or metrics['stage'] == 2
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -19,7 +19,7 @@ T = 0.35
 KEY = jax.random.key(0)
 
 
-def noisy_posterior(params, x0):
+def noisy_posterior(params, x0, t=None, cfg=None):
   """p_t(k | x_t) from the clean estimate of x_t, which grows with x_t here: by a table."""
   grid = jnp.linspace(-6.0, 6.0, 4001)
   x_t, t = grid[:, None, None, None], jnp.full(len(grid), T)
@@ -121,7 +121,7 @@ def test_clamp_is_per_view_and_keeps_directions():
 
 def test_what_feeds_the_averages():
   view, rate = view_of([-2.0, -2.0]), rectifier.decay(100)
-  classify = lambda params, image: jnp.where(image.reshape(-1, 1) == -2.0, jnp.eye(3)[:1],
+  classify = lambda params, image, t, cfg: jnp.where(image.reshape(-1, 1) == -2.0, jnp.eye(3)[:1],
                                              jnp.eye(3)[2:])
   for feed, k in (('render', 0), ('estimate', 2)):
     _, state, _ = directed(config(feed=feed), view, classify=classify)

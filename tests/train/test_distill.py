@@ -9,12 +9,6 @@ from jax3dgen.prior import embedded
 from jax3dgen.train import distill, results
 
 
-def test_load_module_prefers_own_modules_and_names_the_field():
-  assert distill.load_module('jax3dgen.prior', 'embedded', 'config.prior.name') is embedded
-  with pytest.raises(ConfigError, match='config.prior.name=.nothing.'):
-    distill.load_module('jax3dgen.prior', 'nothing', 'config.prior.name')
-
-
 def test_embed_prompt_gives_each_view_its_words():
   prior = embedded.make({'size': 16, 'text': {'words': 9, 'length': 4, 'width': 8, 'depth': 1,
                                               'heads': 2},
@@ -62,6 +56,16 @@ def test_complete_adds_what_the_objective_declares(tmp_path, monkeypatch):
 def test_watchdog_names_empty_and_fog(step, opacity, word):
   said = distill.watchdog(distill.default_config())(step, {'opacity': opacity})
   assert said is None if word is None else word in said
+
+
+def test_a_pose_that_vanishes_is_told_once(capsys):
+  config = distill.default_config()
+  config.distill.update({'name': 'usd', 'floor': 0.01})
+  watch = distill.watchdog(config)
+  for step, rarest in ((1, 0.02), (2, 0.005), (3, 0.004)):
+    assert watch(step, {'opacity': 0.3, 'rarest_pose': rarest}) is None
+  assert capsys.readouterr().err.startswith('Step 2: ')
+  assert capsys.readouterr().err == ''
 
 
 def test_a_run_is_finished_when_all_its_steps_are_told(tmp_path):

@@ -38,8 +38,9 @@ class Setup:
     shapes = jax.eval_shape(self.field.init, jax.random.key(0))
     self.tx = optim.adam(self.cfg.optim.rates, shapes, accumulate=self.cfg.train.accumulate)
     self.fit_tx = optax.adam(1e-3)
-    self.state = state.init(jax.random.key(0), self.field, self.params, distillation, self.tx,
-                            self.fit_tx, self.cfg.distill)
+    key = jax.random.key(0)
+    self.state = state.init(key, key, self.field, self.params, distillation, self.tx, self.fit_tx,
+                            self.cfg.distill, self.cfg.train.particles)
     self.fixed = (self.params, self.prompt, jax.random.key(self.cfg.seed))
 
   def step(self, count=COUNT, axis_name=None):
@@ -65,6 +66,24 @@ def test_pmap_equals_the_vmap_reference_and_replicas_are_equal():
     stacked, _ = reference(stacked, *setup.fixed)
   assert max(float(jnp.abs(x - x[:1]).max()) for x in jax.tree.leaves(replicated.field)) == 0
   assert difference(replicated.field, stacked.field) < 1e-6
+
+
+def test_a_step_moves_one_of_several_particles():
+  config = small_config()
+  config.train.particles = 3
+  setup = Setup(config)
+  step = jax.jit(setup.step(1))
+  before, moved = setup.state, set()
+  for _ in range(6):
+    after, _ = step(before, *setup.fixed)
+    change = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)).reshape(3, -1).max(1),
+                          after.field, before.field)
+    which = np.flatnonzero(sum(jax.tree.leaves(change)))
+    assert len(which) == 1
+    count = after.field_opt.inner_states['0'].inner_state[0].count
+    moved |= {*which}
+    before = after
+  assert len(moved) > 1 and int(np.sum(count)) == 6
 
 
 def test_steps_compile_once():

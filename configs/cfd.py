@@ -1,0 +1,16 @@
+"""Consistent flow distillation; the cell of noise is a latent pixel of the middle of a view.
+
+`cfd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+"""
+
+from jax3dgen.train import papers
+
+
+def get_config(variant=''):
+  config = papers.start('cfd', variant)
+  if not variant:
+    papers.prolific(config)
+    config.distill.update({'guidance': 75.0, 'weighting': 'sds', 'clip': False, 'cell': 0.02})
+  config.lock()
+  config.distill.unlock()  # the objective brings further fields
+  return config

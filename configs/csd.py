@@ -1,0 +1,16 @@
+"""Classifier score distillation; the paper lets the negative prompt's weight grow.
+
+`csd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+"""
+
+from jax3dgen.train import papers
+
+
+def get_config(variant=''):
+  config = papers.start('csd', variant)
+  if not variant:
+    papers.lit(config)
+    config.distill.update({'positive': 1.0, 'weighting': 'sds'})
+  config.lock()
+  config.distill.unlock()  # the objective brings further fields
+  return config

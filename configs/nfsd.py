@@ -1,0 +1,16 @@
+"""Noise-free score distillation at the guidance of its paper.
+
+`nfsd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+"""
+
+from jax3dgen.train import papers
+
+
+def get_config(variant=''):
+  config = papers.start('nfsd', variant)
+  if not variant:
+    papers.prolific(config)
+    config.distill.guidance = 7.5
+  config.lock()
+  config.distill.unlock()  # the objective brings further fields
+  return config

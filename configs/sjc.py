@@ -1,0 +1,15 @@
+"""Score Jacobian chaining with threestudio's settings.
+
+`sjc.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+"""
+
+from jax3dgen.train import papers
+
+
+def get_config(variant=''):
+  config = papers.start('sjc', variant)
+  if not variant:
+    config.distill.guidance = 100.0
+  config.lock()
+  config.distill.unlock()  # the objective brings further fields
+  return config

@@ -1,0 +1,23 @@
+"""Uniform score distillation, the first stage of RecDreamer.
+
+`usd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+"""
+
+from jax3dgen.train import papers
+
+
+def get_config(variant=''):
+  config = papers.start('usd', variant)
+  if not variant:
+    papers.prolific(config)
+    config.auxiliary = 'from side view, from back view'
+    config.timestep.update({'max': 0.98, 'rule': 'back_and_forth', 'phases': 2})
+    config.render.size = 256
+    config.field.update({'finest': 2048, 'interpolation': 'smoothstep'})
+    config.regularizers.update({'opaque': 0.0, 'sparsity': 0.0, 'entropy': 100.0})
+    config.train.steps = 15_000
+    config.distill.update({'guidance': 7.5, 'weighting': 'sds', 'clip': False, 'rect_scale': 1.0,
+                           'clamp': 1.0})
+  config.lock()
+  config.distill.unlock()  # the objective brings further fields
+  return config

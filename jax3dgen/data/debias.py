@@ -1,0 +1,98 @@
+"""Prompt debiasing (Hong et al. 2023): words that contradict a view leave the prompt of that view.
+
+'a smiling bear, back view' asks for a face at the back. A word stays in the prompt of a view if the
+view is about as likely with it as without it: p_with / ((p_with + p_without) / 2) >= THRESHOLD. How
+likely the views of a prompt are, is said by a word list here, or by a masked language model
+(`masked`).
+"""
+
+import re
+
+from jax3dgen.core.errors import ConfigError
+
+THRESHOLD = 0.95
+VIEWS = ('front', 'side', 'back', 'overhead')
+
+# Words and phrases that belong to one view. What is seen from everywhere is not here.
+LISTED = {
+    'front': ('front view', 'from the front', 'frontal', 'face', 'facing', 'portrait', 'headshot',
+              'selfie', 'smile', 'smiling', 'grin', 'grinning', 'frowning', 'laughing', 'winking',
+              'eye', 'eyes', 'nose', 'mouth', 'lips', 'beak', 'snout', 'looking at the camera',
+              'looking at you', 'staring', 'bust'),
+    'side': ('side view', 'from the side', 'profile', 'sideways'),
+    'back': ('back view', 'rear view', 'from behind', 'from the back', 'facing away', 'backside',
+             'tail', 'backpack'),
+    'overhead': ('overhead view', 'top view', 'from above', 'top down', "bird's eye view"),
+}
+
+
+def listed(texts):
+  """How likely each text has which of VIEWS, [len(texts), 4], by the number of words listed."""
+  found = [[1.0 + sum(_has(text, phrase) for phrase in LISTED[view]) for view in VIEWS]
+           for text in texts]
+  return [[count / sum(row) for count in row] for row in found]
+
+
+def candidates(text):
+  """The phrases of LISTED in the text, and its other words."""
+  phrases = [p for some in LISTED.values() for p in some if ' ' in p and _has(text, p)]
+  rest = without(text, phrases)
+  return [*phrases, *dict.fromkeys(re.findall(r"[\w'-]+", rest))]
+
+
+def debiased(text, score=listed):
+  """{view: the text without the words that speak against the view}; the whole text where none would
+  be left. `score(texts)` -> probabilities [len(texts), 4] of VIEWS."""
+  words = candidates(text)
+  whole, *others = score([text, *(without(text, [word]) for word in words)])
+  kept = {}
+  for i, view in enumerate(VIEWS):
+    against = [word for word, other in zip(words, others, strict=True)
+               if whole[i] < THRESHOLD * 0.5 * (whole[i] + other[i])]
+    kept[view] = without(text, against) or text
+  return kept
+
+
+def without(text, phrases):
+  """The text less some words or phrases, without commas that stand for nothing."""
+  for phrase in phrases:
+    text = re.sub(_pattern(phrase), '', text, flags=re.IGNORECASE)
+  parts = (' '.join(part.split()) for part in text.split(','))
+  return ', '.join(part for part in parts if part)
+
+
+def _pattern(phrase):
+  return rf"(?<![\w'-]){re.escape(phrase)}(?![\w'-])"
+
+
+def _has(text, phrase):
+  return bool(re.search(_pattern(phrase), text, re.IGNORECASE))
+
+
+def scorer(name):
+  """What `debiased` asks: None for '', `listed` for 'words', else the masked language model in the
+  folder `name`. ConfigError where that cannot be had."""
+  return {'': None, 'words': listed}[name] if name in ('', 'words') else masked(name)
+
+
+def masked(folder):
+  """A scorer that lets a masked language model (BERT, in safetensors) fill in the view's word."""
+  try:
+    import transformers
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True).eval()
+  except ImportError as e:  # of transformers, or of the torch that it runs on
+    raise ConfigError('config.debias.prompt: a masked language model needs the extras pretrained '
+                      "and convert: pip install 'jax3dgen[pretrained,convert]'.") from e
+  except (OSError, ValueError) as e:
+    raise ConfigError(f"config.debias.prompt={folder!r} is neither '', 'words' nor a folder with a "
+                      'masked language model in safetensors.') from e
+  views = tokenizer.convert_tokens_to_ids(list(VIEWS))
+
+  def score(texts):
+    asked = [f'{text}, seen in a {tokenizer.mask_token} view.' for text in texts]
+    batch = tokenizer(asked, return_tensors='pt', padding=True)
+    found = model(**batch).logits.detach()[batch['input_ids'] == tokenizer.mask_token_id]
+    return found[:, views].softmax(-1).tolist()
+  return score

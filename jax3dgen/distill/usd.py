@@ -1,0 +1,13 @@
+"""Uniform score distillation (RecDreamer Eq. 13): VSD of the rectified density.
+
+g = w(t) (eps_guided(x_t) - eps_critic(x_t, camera)) - rect_scale w(t) sigma grad_{x_t} log r(x_t):
+see `distill.vsd` and `distill.rectifier`. The published code draws fresh noise for the second term;
+here both use one x_t, as in the paper. Text rows are the plain prompt's where `view_prompts` is
+off, as RecDreamer has it; the paper's auxiliary prompts are words of the prompt.
+"""
+
+from jax3dgen.distill import rectifier, vsd
+
+DEFAULTS = vsd.DEFAULTS | rectifier.DEFAULTS
+
+DISTILLATION = rectifier.rectified(vsd.DISTILLATION)

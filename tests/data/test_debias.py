@@ -1,0 +1,64 @@
+"""Prompt debiasing: by the word list, and by a masked language model with random weights."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import debias, prompts
+
+
+def test_words_of_a_view_leave_the_other_views():
+  kept = debias.debiased('a smiling bear, front view')
+  assert kept['front'] == 'a smiling bear, front view'
+  assert kept['side'] == kept['back'] == kept['overhead'] == 'a bear'
+  assert debias.debiased('a bear with a backpack')['front'] == 'a bear with a'
+  assert debias.debiased('a bear with a backpack')['back'] == 'a bear with a backpack'
+  assert set(debias.debiased('a red bear').values()) == {'a red bear'}
+  assert debias.debiased('smile')['back'] == 'smile'  # nothing would be left
+
+
+def test_a_word_goes_where_the_ratio_is_below_the_threshold():
+  # By hand: p(back) 0.2 with 'x' and 0.25 without, so 0.2 / 0.225 = 0.889; with 'y' 0.2 and 0.21.
+  table = {'x y': 0.2, 'y': 0.25, 'x': 0.21}
+  score = lambda texts: [[0.3, 0.3, table[text], 0.2] for text in texts]
+  assert debias.debiased('x y', score)['back'] == 'y'
+  assert debias.debiased('x y', score)['front'] == 'x y'
+
+
+def test_words_are_whole_words():
+  assert debias.without('a faceless face, facet', ['face']) == 'a faceless, facet'
+  assert debias.candidates('front view of eyes') == ['front view', 'of', 'eyes']
+
+
+def test_view_prompts_take_the_text_of_their_view():
+  made = prompts.view_prompts('a bear, front view', debias.debiased('a bear, front view'))
+  assert made['back'] == 'a bear, back view' and made['main'] == 'a bear, front view'
+  assert made['front'] == 'a bear, front view, front view'
+
+
+def test_masked_language_model_fills_in_the_view(tmp_path):
+  words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'front', 'side', 'back', 'overhead',
+           'bear', 'face', 'seen', 'in', 'a', 'view', ',', '.']
+  (tmp_path / 'vocab.txt').write_text('\n'.join(words))
+  torch.manual_seed(0)
+  model = transformers.BertForMaskedLM(transformers.BertConfig(
+      vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+      intermediate_size=16, max_position_embeddings=32,
+      initializer_range=1.0)).eval()
+  model.save_pretrained(tmp_path)
+  transformers.BertTokenizer(vocab={w: i for i, w in enumerate(words)}).save_pretrained(tmp_path)
+  found = np.array(debias.scorer(str(tmp_path))(['a bear', 'a face']))
+  np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+  ids = torch.tensor([[2, 13, 9, 15, 11, 12, 13, 4, 14, 16, 3]])  # a bear , seen in a [MASK] view .
+  with torch.no_grad():
+    expected = model(ids).logits[0, 7, 5:9].softmax(-1)
+  np.testing.assert_allclose(found[0], expected, rtol=1e-4)
+  assert np.abs(found[0] - found[1]).max() > 1e-5
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+  assert debias.scorer('') is None
+  with pytest.raises(ConfigError, match='config.debias.prompt'):
+    debias.scorer(str(tmp_path / 'nothing'))

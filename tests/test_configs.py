@@ -1,0 +1,40 @@
+"""The configs of single objectives: there is one for each, and its settings mean something."""
+
+import pathlib
+
+from ml_collections import FrozenConfigDict
+import pytest
+
+from experiments import _config
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.distill import base
+from jax3dgen.train import distill, distill_config, scene_step
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NAMES = sorted(p.stem for p in pathlib.Path(base.__file__).parent.glob('*.py')
+               if p.stem not in (*base.HELPERS, 'sds_rectified'))  # of no paper
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_settings_of_the_paper_and_of_the_embedded_prior_pass_the_checks(name):
+  path = ROOT / 'configs' / f'{name}.py'
+  for variant in ('', ':embedded', ':tiny'):
+    config = distill.complete(_config.load(f'{path}{variant}')[1])
+    distill_config.check(config)
+    assert config.distill.name == name
+    assert config.prior.name == ('embedded' if variant else 'stable_diffusion')
+
+
+def test_unknown_variant_is_refused():
+  with pytest.raises(ConfigError, match='embedded and tiny'):
+    _config.load(str(ROOT / 'configs' / 'usd.py:huge'))
+
+
+def test_sizes_of_views_follow_their_stages():
+  config = _config.load(str(ROOT / 'configs' / 'vsd.py'))[1]
+  cfg = FrozenConfigDict(config)
+  assert [scene_step.size_at(cfg, i) for i in (0, 4999, 5000, 25_000)] == [64, 64, 512, 512]
+  for bad in (0, (), ((5, 64),), ((0, 64), (0, 32)), ((0, 64, 3),), (64, 32), ((0, 6.5),)):
+    config.render.size = bad
+    with pytest.raises(ConfigError, match='config.render.size'):
+      distill_config.check(distill.complete(config))

@@ -4,8 +4,9 @@
   python -m experiments.evaluate --config.runs=pictures --config.prompt='a red bear' \\
       --workdir runs/figures
 
-config.runs is a workdir of experiments.distill, a folder of them, or a folder of PNG pictures of
-one size: strips of views, one for each object, or single views of one object. The workdir receives
+config.runs is a workdir of experiments.distill (each of its particles is an object), a folder of
+such workdirs (those that lie in one folder are a group), or a folder of PNG pictures of one size:
+strips of views, one for each object, or single views of one object. The workdir receives
 evaluate.json, evaluate.md, evaluate.csv (a row for each object) and reference/, the samples of the
 prior that they are compared with. Every figure names its judge. Exit status: 0 all were judged, 3
 some were left out.

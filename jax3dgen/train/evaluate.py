@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import tqdm
 
-from jax3dgen.core import files, plugins
+from jax3dgen.core import files, modules
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.data import prompts
 from jax3dgen.export import sweep_tables
@@ -86,7 +86,7 @@ def batched(function, size):
 def text_image_model(text):
   """The text-image Model that config.judge.text_image names."""
   if ':' in text:
-    return plugins.function(text, 'config.judge.text_image')()
+    return modules.function(text, 'config.judge.text_image')()
   return text_image.load(text)
 
 
@@ -108,7 +108,7 @@ def judges(config):
          'poses': Judge('poses of the embedded referee', poses)}
   for name in own:
     if config[name]:
-      given = plugins.function(config[name], f'config.judge.{name}')
+      given = modules.function(config[name], f'config.judge.{name}')
       own[name] = Judge(config[name], given)
   own = {name: judge._replace(ask=batched(judge.ask, size)) for name, judge in own.items()}
   model = text_image_model(config.text_image)

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import image, rng
+from jax3dgen.core import image, modules, rng
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import prompts
 from jax3dgen.export import turntable
 from jax3dgen.prior import sampler, words
-from jax3dgen.train import distill, renders
+from jax3dgen.train import renders
 
 SIDES = ('front', 'side', 'back')
 COLUMNS = 12  # pictures in a row of a kept grid
@@ -47,7 +47,7 @@ def samples(config, texts, workdir):
   """
   missing = [text for text in texts if not kept(config, text, workdir).exists()]
   if missing:
-    prior, params, tokenize = distill.load_module(
+    prior, params, tokenize = modules.find(
         'jax3dgen.prior', config.prior, 'config.reference.prior').load(config.weights or None)
     draw = sampled(config, prior, params, tokenize)
     for text in missing:

@@ -18,7 +18,7 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.export import mesh_io
 from jax3dgen.scene import raster
-from jax3dgen.train import checkpoint, distill, distill_config, results
+from jax3dgen.train import checkpoint, distill, distill_config, results, scene_step
 
 SOURCES = ('auto', 'mesh', 'field', 'previews')
 SAMPLES = 3  # rays per side of a pixel of a mesh
@@ -56,7 +56,7 @@ def find(config):
     raise ConfigError(f'config.runs={config.runs!r} is no folder; name a workdir of '
                       'experiments.distill, a folder of them, or a folder of pictures.')
   if _settings(root):
-    return [of_run(root, root.name, config)], []
+    return of_run(root, root.name, config), []
   folders = sorted(p.parent for p in root.rglob('config.json') if _settings(p.parent))
   if not folders:
     return of_pictures(root, config), []
@@ -64,7 +64,7 @@ def find(config):
   for folder in folders:
     name = str(folder.relative_to(root))
     try:
-      items.append(of_run(folder, name, config))
+      items += of_run(folder, name, config)
     except Jax3dgenError as error:
       faults.append((name, str(error)))
   if not items:
@@ -79,12 +79,13 @@ def _settings(folder):
     plain = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
   except (OSError, ValueError):
     return None
-  distilled = isinstance(plain, dict) and {'distill', 'camera', 'prompt'} <= set(plain)
+  distilled = isinstance(plain, dict) and {'distill', 'camera', 'prompt', 'train'} <= set(plain)
   return plain if distilled else None
 
 
 def of_run(folder, name, config):
-  """The Item of the workdir `folder` of experiments.distill; ConfigError where it is unfinished."""
+  """[Item], one for each particle, of the workdir `folder` of experiments.distill; ConfigError
+  where the run is not finished."""
   plain = _settings(folder)
   try:
     figures = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
@@ -97,24 +98,23 @@ def of_run(folder, name, config):
   if source is None or not there[source]:
     raise ConfigError(f'{folder} holds no {"mesh, field or previews" if source is None else source}'
                       ' to look at.')
-  number = count(config.views)
-  views = {'mesh': lambda: _of_mesh(folder, plain, config.views, number),
-           'field': lambda: _of_field(folder, plain, config.views, number),
-           'previews': lambda: split(results.previews(folder)[-1][1], folder)}[source]
-  return Item(name, plain['prompt'], figures, source, views)
+  look = {'mesh': _of_mesh, 'field': _of_field, 'previews': _of_previews}[source]
+  return [Item(f'{name}:{k}' if k else name, plain['prompt'], figures, source,
+               lambda k=k: look(folder, plain, config.views, k))
+          for k in range(plain['train'].get('particles', 1))]
 
 
-def _ring(cfg, views, number):
-  return cameras.ring(number, np.deg2rad(views.elevation_deg), *results.lens(cfg))
+def _ring(cfg, views):
+  return cameras.ring(count(views), np.deg2rad(views.elevation_deg), *results.lens(cfg))
 
 
-def _of_mesh(folder, plain, views, number):
+def _of_mesh(folder, plain, views, particle):
   cfg = ConfigDict(plain)
-  return raster.render(mesh_io.read(folder / 'mesh.glb'), _ring(cfg, views, number), views.size,
-                       cfg.render.background, SAMPLES)
+  mesh = mesh_io.read(folder / (f'particles/{particle}.glb' if particle else 'mesh.glb'))
+  return raster.render(mesh, _ring(cfg, views), views.size, cfg.render.background, SAMPLES)
 
 
-def _of_field(folder, plain, views, number):
+def _of_field(folder, plain, views, particle):
   config = run_config(plain)
   parts = distill.build(config)
   with contextlib.closing(checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep,
@@ -122,8 +122,13 @@ def _of_field(folder, plain, views, number):
     found = checkpoints.restore(parts.state)
   if found is None:
     raise ConfigError(f'{folder} holds no checkpoint to render.')
-  ring = _ring(config, views, number)
-  return np.asarray(results.renderer(parts, views.size)(found[1].field, ring))
+  field = scene_step.particle(config, found[1].field, particle)
+  return np.asarray(results.renderer(parts, views.size)(field, _ring(config, views)))
+
+
+def _of_previews(folder, plain, views, particle):
+  strips = np.split(results.previews(folder)[-1][1], plain['train'].get('particles', 1))
+  return split(strips[particle], folder)
 
 
 def run_config(plain):

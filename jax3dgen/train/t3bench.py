@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jax3dgen.core import files, parallel, plugins
+from jax3dgen.core import files, modules, parallel
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.export import mesh_io
 from jax3dgen.metrics import t3bench as metrics
@@ -68,7 +68,7 @@ def read(path):
 def judges(config, prompts):
   """The Judges of the config; words that the built-in scorer does not know are refused here."""
   if config.quality.scorer:
-    reward = plugins.function(config.quality.scorer, 'config.quality.scorer')
+    reward = modules.function(config.quality.scorer, 'config.quality.scorer')
     name = config.quality.scorer
   else:
     model = text_image.load(config.quality.text_image)
@@ -76,7 +76,7 @@ def judges(config, prompts):
     reward = lambda images, prompt: model.images(images) @ model.texts([prompt])[0]
     name = f'cosine of the {model.name}'
   a = config.alignment
-  of = lambda text, field: plugins.function(text, field) if text else None
+  of = lambda text, field: modules.function(text, field) if text else None
   return Judges(reward, name, of(a.captioner, 'config.alignment.captioner'),
                 of(a.judge, 'config.alignment.judge'),
                 f'{a.captioner}, {a.judge}' if a.judge else '')

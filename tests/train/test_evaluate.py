@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import pathlib
+import sys
 
 from ml_collections import FrozenConfigDict
 import numpy as np
@@ -163,6 +164,9 @@ def test_samples_of_the_prior_are_kept(tmp_path, monkeypatch):
   assert not np.array_equal(first, second)  # each prompt has its own noise
   assert not np.array_equal(first[0], first[20])  # and each batch
   assert first.mean() == pytest.approx(0.5, abs=0.05)
+  forms = [prompts.view_prompts(text) for text in texts]
+  assert sys.modules['fakes'].ASKED == [f[name] for f in forms
+                                        for name in ('front', 'side', 'back', 'null')]
   monkeypatch.setattr(references, 'sampled', lambda *_: pytest.fail('drawn again'))
   again = list(references.samples(config, texts, tmp_path))
   np.testing.assert_array_equal(again[0], first)
@@ -170,16 +174,26 @@ def test_samples_of_the_prior_are_kept(tmp_path, monkeypatch):
   assert references.kept(other, texts[0], tmp_path) != references.kept(config, texts[0], tmp_path)
 
 
-def test_references_are_asked_for_the_forms_of_the_prompt(monkeypatch):
-  seen = []
-  prior, params, tokenize = fakes.load('')
-  config = FrozenConfigDict(configs.get_config('tiny').reference.to_dict() | {
-      'size': 4, 'count': 2, 'clip': 0.0})
-  of = references.sampled(config, prior, params,
-                          lambda lines: seen.extend(lines) or tokenize(lines))
-  assert of('a red bear').shape == (2, 4, 4, 3)
-  forms = prompts.view_prompts('a red bear')
-  assert seen == [forms['front'], forms['side'], forms['back'], forms['null']]
+def test_each_particle_of_a_run_is_an_object(tmp_path):
+  folder = finished_run(tmp_path / 'run')
+  plain = json.loads((folder / 'config.json').read_text())
+  plain['train']['particles'] = 2
+  (folder / 'config.json').write_text(json.dumps(plain))
+  other = finished_run(tmp_path / 'other', color=(0.1, 0.8, 0.1))
+  (folder / 'particles').mkdir()
+  (other / 'mesh.glb').rename(folder / 'particles' / '1.glb')
+  turntable.write_png(folder / 'previews' / '9.png', np.concatenate(
+      [np.full((4, 32, 3), shade) for shade in (0.2, 0.6)]))
+  config = configs.get_config('tiny')
+  config.runs = str(folder)
+  (first, second), _ = renders.find(config)
+  assert (first.name, second.name) == ('run', 'run:1') and first.source == 'mesh'
+  red, green = (item.views().mean((0, 1, 2)) for item in (first, second))
+  assert red[0] > red[1] and green[1] > green[0]
+  config.source = 'previews'
+  views = [item.views() for item in renders.find(config)[0]]
+  assert views[0].shape == (8, 4, 4, 3)
+  assert [float(x.mean()) for x in views] == pytest.approx([0.2, 0.6], abs=0.01)
 
 
 def test_pick_is_even():

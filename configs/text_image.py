@@ -1,8 +1,8 @@
 """Two towers that put pictures of figurines and their captions on one sphere: a tiny CLIP.
 
-`text_image.py` trains the shipped weights in about 12 minutes of one core; `:tiny` runs every part
+`text_image.py` trains the shipped weights in about 4 minutes of one core; `:tiny` runs every part
 in seconds, for tests. The figures to expect are on the card beside the weights, in
-jax3dgen/assets/text_image.
+jax3dgen/assets/text_image: at least 99 % for the object, 98 % for the side.
 """
 
 from jax3dgen.train import text_image_config

@@ -67,6 +67,14 @@ def test_the_right_text_is_nearer(model, views):
     assert np.argmin(away) == k and 0 < away[k] < 1
 
 
+def test_recorded_accuracy_meets_the_aims():
+  folder = text_image.shipped()
+  measured = json.loads((folder / 'config.json').read_text())['measured']
+  for pictures in ('clean', 'spoilt'):
+    assert measured[pictures]['object'] >= 0.99 and measured[pictures]['side'] >= 0.97
+  assert (folder / 'weights.safetensors').stat().st_size <= 1_500_000
+
+
 def test_unknown_words_are_refused(model):
   with pytest.raises(ConfigError, match='unicorn'):
     model.texts(['a red unicorn'])

@@ -1,4 +1,4 @@
-"""Modules that a config names: those of the project, and a user's own on the path."""
+"""Modules and functions that a config names: the project's, and a user's own on the path."""
 
 import importlib
 
@@ -23,3 +23,19 @@ def find(package, name, field, needs='load'):
       return module
     raise ConfigError(f'{field}={name!r}: that module has no {needs}().')
   raise ConfigError(f'{field}={name!r}: there is no such module in {package} or on the path.')
+
+
+def function(text, field):
+  """The function that `text`, 'module:function', names; ConfigError names the config's `field`."""
+  module, _, name = text.partition(':')
+  if not (module and name):
+    raise ConfigError(f"{field}={text!r}: a function is named as 'module:function'.")
+  try:
+    found = getattr(importlib.import_module(module), name, None)
+  except ModuleNotFoundError as e:
+    if not f'{module}.'.startswith(f'{e.name}.'):
+      raise
+    raise ConfigError(f'{field}={text!r}: there is no module {module} on the path.') from e
+  if not callable(found):
+    raise ConfigError(f'{field}={text!r}: the module {module} has no function {name}.')
+  return found

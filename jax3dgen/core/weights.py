@@ -78,7 +78,7 @@ def save(path, tree, metadata=None, dtype=None):
   _refuse_nonfinite(path, flat)
   with files.replacing(path) as beside:
     beside.write_bytes(safetensors_numpy.save(
-        {n: np.ascontiguousarray(a) for n, a in flat.items()}, metadata))
+        {n: np.require(a, requirements='C') for n, a in flat.items()}, metadata))
 
 
 def load(path, target=None):

@@ -116,6 +116,8 @@ GROUPS = {
         'seed': Figure('Seed', '', plain),
         'seconds': Figure('Time taken', 'by the process that ended the run, pictures included',
                           duration),
+        'peak_memory_gib': Figure('Peak memory', 'of the process or of its fullest device',
+                                  _unit('GiB')),
         'params_digest': Figure('Digest of the parameters',
                                 'SHA-256 of the final field: equal runs have equal digests', plain),
         'config_digest': Figure('Digest of the configuration', 'SHA-256', plain),

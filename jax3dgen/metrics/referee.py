@@ -68,8 +68,17 @@ def load(path=None):
 
 def classify(params, images):
   """images [B, H, W, 3] in [0, 1], H = W -> Judgement; larger ones are resized to 32 px."""
-  chex.assert_shape(images, (None, images.shape[1], images.shape[1], 3))
-  images = image.resize(images, (net.SIZE, net.SIZE))
-  out = net.of(params).apply({'params': params}, jnp.clip(images, 0.0, 1.0))
+  out = _look(params, images)
   return Judgement(jax.nn.softmax(out.kind), jax.nn.softmax(out.color),
                    net.sector_probabilities(out.azimuth), jax.nn.sigmoid(out.face))
+
+
+def features(params, images):
+  """images [B, H, W, 3] as for `classify` -> what all its answers are read from, [B, D]."""
+  return _look(params, images).hidden
+
+
+def _look(params, images):
+  chex.assert_shape(images, (None, images.shape[1], images.shape[1], 3))
+  images = image.resize(images, (net.SIZE, net.SIZE))
+  return net.of(params).apply({'params': params}, jnp.clip(images, 0.0, 1.0))

@@ -21,11 +21,13 @@ BINS = SECTORS * BINS_PER_SECTOR
 
 @struct.dataclass
 class Logits:
-  """kind [B, K + 1] (the last is the reject class), color [B, C], azimuth [B, BINS], face [B]."""
+  """kind [B, K + 1] (the last is the reject class), color [B, C], azimuth [B, BINS], face [B]; and
+  hidden [B, H], what all four are read from."""
   kind: Array
   color: Array
   azimuth: Array
   face: Array
+  hidden: Array
 
 
 def sector(azimuth):
@@ -61,11 +63,26 @@ class Norm(nn.Module):
     return x * scale * gain[None, None, None, :]
 
 
-class Referee(nn.Module):
-  """images [B, SIZE, SIZE, 3] in [0, 1] -> Logits.
+def trunk(images, widths):
+  """images [B, S, S, 3] in [0, 1] -> features [B, N], to be called in a module's compact __call__.
 
-  Pixels are folded 2 x 2 into channels; then one residual block per resolution 16, 8 and 4.
+  Pixels are folded 2 x 2 into channels; then one residual block per resolution S / 2, S / 4, ...
   """
+  batch, height, width, channels = images.shape
+  x = (2.0 * images - 1.0).reshape(batch, height // 2, 2, width // 2, 2, channels)
+  x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, 4 * channels)
+  for i, features in enumerate(widths):
+    stride = 1 if i == 0 else 2
+    x = nn.Conv(features, (3, 3), (stride, stride), name=f'down_{i}')(x)
+    h = nn.silu(Norm(name=f'norm_{i}_a')(x))
+    h = nn.Conv(features, (3, 3), name=f'conv_{i}_a')(h)
+    h = nn.silu(Norm(name=f'norm_{i}_b')(h))
+    x = x + nn.Conv(features, (3, 3), name=f'conv_{i}_b')(h)
+  return nn.silu(Norm(name='norm_out')(x)).reshape(batch, -1)
+
+
+class Referee(nn.Module):
+  """images [B, SIZE, SIZE, 3] in [0, 1] -> Logits."""
   kinds: int
   colors: int
   widths: tuple = (32, 64, 96)
@@ -73,23 +90,13 @@ class Referee(nn.Module):
 
   @nn.compact
   def __call__(self, images):
-    batch, height, width, channels = images.shape
-    x = (2.0 * images - 1.0).reshape(batch, height // 2, 2, width // 2, 2, channels)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, 4 * channels)
-    for i, features in enumerate(self.widths):
-      stride = 1 if i == 0 else 2
-      x = nn.Conv(features, (3, 3), (stride, stride), name=f'down_{i}')(x)
-      h = nn.silu(Norm(name=f'norm_{i}_a')(x))
-      h = nn.Conv(features, (3, 3), name=f'conv_{i}_a')(h)
-      h = nn.silu(Norm(name=f'norm_{i}_b')(h))
-      x = x + nn.Conv(features, (3, 3), name=f'conv_{i}_b')(h)
-    x = nn.silu(Norm(name='norm_out')(x)).reshape(batch, -1)
-    x = nn.silu(nn.Dense(self.hidden, name='hidden')(x))
+    x = nn.silu(nn.Dense(self.hidden, name='hidden')(trunk(images, self.widths)))
     return Logits(
         kind=nn.Dense(self.kinds + 1, name='kind')(x),
         color=nn.Dense(self.colors, name='color')(x),
         azimuth=nn.Dense(BINS, name='azimuth')(x),
-        face=nn.Dense(1, name='face')(x)[:, 0])
+        face=nn.Dense(1, name='face')(x)[:, 0],
+        hidden=x)
 
 
 def of(params):

@@ -43,7 +43,11 @@ def optimiser(cfg):
 
 def init_state(key, net, tx):
   """The RefereeState before the first step."""
-  params = jax.jit(net.init)(key, jnp.zeros((2, nets.SIZE, nets.SIZE, 3)))['params']
+  return start(jax.jit(net.init)(key, jnp.zeros((2, nets.SIZE, nets.SIZE, 3)))['params'], tx)
+
+
+def start(params, tx):
+  """The RefereeState of initial parameters."""
   zero = lambda: jnp.zeros((), jnp.int32)  # buffers of their own: the state is donated
   return RefereeState(zero(), params, jax.tree.map(jnp.copy, params), tx.init(params), zero())
 
@@ -71,20 +75,26 @@ def objective(net, params, examples, spread_deg):
 def make_step(net, tx, cfg, count, axis_name=None):
   """step(state) -> (state, metrics) for one of `count` devices; each draws train.batch / count."""
   batch = cfg.train.batch // count
+
+  def loss(params, key):
+    examples = referee_views.draw(key, batch, cfg.views, cfg.data.strength, cfg.data.clean,
+                                  cfg.data.rejects)
+    return objective(net, params, examples, cfg.data.spread_deg)
+  return descend(loss, tx, cfg, axis_name)
+
+
+def descend(loss, tx, cfg, axis_name=None):
+  """The step that lowers `loss(params, key)` -> (loss [], its terms), which draws by its `key`."""
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
 
   def step(state):
     key = rng.on_device(rng.at_step(cfg.seed, state.step), axis_name)
-    examples = referee_views.draw(key, batch, cfg.views, cfg.data.strength, cfg.data.clean,
-                                  cfg.data.rejects)
-    (loss, terms), grads = jax.value_and_grad(
-        lambda params: objective(net, params, examples, cfg.data.spread_deg), has_aux=True)(
-            state.params)
+    (value, terms), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key)
     params, opt, finite = optim.update(tx, mean(grads), state.opt, state.params)
     decay = jnp.minimum(cfg.optim.ema, (1.0 + state.step) / (10.0 + state.step))
     bad = 1 - finite.astype(jnp.int32)
     state = RefereeState(state.step + 1, params, tree.ema(state.ema, params, decay), opt,
                          (state.skipped + 1) * bad)
-    return state, mean(terms | {'loss': loss}) | {
+    return state, mean(terms | {'loss': value}) | {
         'nonfinite': bad.astype(jnp.float32), 'skipped': state.skipped.astype(jnp.float32)}
   return step

@@ -22,7 +22,7 @@ from jax3dgen.metrics import janus, referee
 from jax3dgen.physics import body, native
 from jax3dgen.prior import words
 from jax3dgen.scene import mesh, render, shading
-from jax3dgen.train import guard, scene_step
+from jax3dgen.train import guard, loop, scene_step
 
 PREVIEW_VIEWS = 8
 CHUNK = 4096  # rays rendered together
@@ -155,8 +155,9 @@ def write(parts, workdir, fields, config, began, command):
   turntable.write(workdir / 'turntable.mp4', np.stack(frames))
   figures = {
       'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
-      'seconds': round(time.monotonic() - began, 1), 'params_digest': tree.digest(field),
-      'config_digest': config_digest(config), **judged,
+      'seconds': round(time.monotonic() - began, 1),
+      'peak_memory_gib': round(loop.peak_memory() / guard.GIB, 3),
+      'params_digest': tree.digest(field), 'config_digest': config_digest(config), **judged,
       **stability, 'sole': sole, 'stable_uncut': before[1]['stable'],
       'rotation_deg_uncut': before[1]['rotation_deg'],
       'vertices': len(surface.vertices), 'faces': len(surface.faces),

@@ -144,3 +144,11 @@ def test_half_precision_overflow_is_refused_on_saving(file):
   with pytest.raises(WeightError, match='big'):
     weights.save(file, {'big': np.array([1e6], np.float32)}, dtype=np.float16)
   assert file.read_bytes() == before
+
+
+def test_scalars_stay_scalars(tmp_path):
+  tree = {'scale': np.float32(2.5), 'turned': np.arange(6.0, dtype=np.float32).reshape(2, 3).T}
+  weights.save(tmp_path / 'a.safetensors', tree)
+  back = weights.load(tmp_path / 'a.safetensors', tree)
+  assert back['scale'].shape == () and float(back['scale']) == 2.5
+  np.testing.assert_array_equal(back['turned'], tree['turned'])

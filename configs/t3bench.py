@@ -1,0 +1,17 @@
+"""T3Bench's protocol on your own prompts, meshes and judges.
+
+Prompt lists are not shipped; T3Bench's are three files of 100 prompts. Published scores need
+ImageReward, a captioner and a language model, which are named as 'module:function'; the built-in
+scorer knows the embedded world only. `:tiny` takes seconds, for tests.
+"""
+
+from jax3dgen.train import t3bench_config
+
+
+def get_config(variant=''):
+  config = t3bench_config.default_config()
+  if variant == 'tiny':
+    config.size, config.subdivisions = 16, 0
+  elif variant:
+    raise ValueError(f'configs/t3bench.py has no variant {variant!r}; it has tiny.')
+  return config

@@ -1,0 +1,31 @@
+"""Scores meshes against their prompts as T3Bench does: quality and alignment.
+
+  python -m experiments.distill --config configs/embedded.py --prompts prompts.txt --workdir runs/t3
+  python -m experiments.t3bench --config.prompts="('prompts.txt',)" \\
+      --config.meshes='runs/t3/{slug}/mesh.glb' --config.size=64 --workdir runs/t3_scores
+
+The workdir receives t3bench.json, t3bench.md and prompts/, a file for each prompt; the same command
+again goes on where it was. With ImageReward as config.quality.scorer, and a captioner and a judge,
+the scores are those of the paper; without, quality is by the embedded text-image model, which knows
+figurines only. A prompt without a mesh is scored by black pictures, and counted.
+"""
+
+import shlex
+import sys
+
+from experiments import _command
+
+
+def run(config, workdir, args):
+  from jax3dgen.core import parallel
+  from jax3dgen.train import guard, t3bench
+  parallel.initialize()
+  command = shlex.join(['python', '-m', 'experiments.t3bench', *sys.argv[1:]])
+  with guard.lock(workdir):
+    t3bench.run(config, workdir, command)
+  if parallel.is_main():
+    print((workdir / 't3bench.md').read_text(encoding='utf-8'))
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/t3bench.py')

@@ -1,0 +1,110 @@
+"""The Frechet distance between two sets of pictures, FID, and RecDreamer's uFID.
+
+A set is kept as the first two moments of its features, in float64, which are merged exactly across
+batches and processes; it is never held as a whole. What the features are is the caller's choice: a
+function from images to [B, D]. A figure says nothing without the name of its features. With fewer
+pictures than features a covariance is singular, which the eigenvalues do not mind, and the distance
+between two samples of one distribution is then far above 0: compare only what has equal counts.
+
+Axes: B images of a batch, D features, N pictures, K pose classes.
+"""
+
+from typing import NamedTuple
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+from jax3dgen.core.errors import ConfigError
+
+
+class Moments(NamedTuple):
+  """count of pictures, mean [D], and scatter [D, D], the sum of outer products about the mean."""
+  count: int
+  mean: np.ndarray
+  scatter: np.ndarray
+
+
+def moments(features):
+  """Moments of features [N, D]."""
+  features = np.asarray(features, np.float64)
+  mean = features.mean(0)
+  centred = features - mean[None]
+  return Moments(len(features), mean, centred.T @ centred)
+
+
+def merged(a, b):
+  """The Moments of two disjoint sets together (Chan, Golub and LeVeque 1983)."""
+  count = a.count + b.count
+  if not a.count or not b.count:
+    return a if a.count else b
+  gap = b.mean - a.mean
+  return Moments(count, a.mean + gap * (b.count / count),
+                 a.scatter + b.scatter + np.outer(gap, gap) * (a.count * b.count / count))
+
+
+def stream(features, batches):
+  """Moments of `features` (images -> [B, D]) of all images of `batches` (arrays [B, H, W, 3])."""
+  total = None
+  for images in batches:
+    part = moments(features(images))
+    total = part if total is None else merged(total, part)
+  if total is None:
+    raise ConfigError('There are no pictures to take the features of.')
+  return total
+
+
+def across_processes(mine):
+  """The Moments of all processes together, from those that each of them holds."""
+  if jax.process_count() == 1:
+    return mine
+  # As bytes: the transfer itself knows float32 only, unless jax is told otherwise.
+  flat = np.concatenate([[mine.count], mine.mean, mine.scatter.ravel()]).view(np.uint8)
+  total, size = None, len(mine.mean)
+  for row in multihost_utils.process_allgather(flat):
+    row = np.ascontiguousarray(row).view(np.float64)
+    part = Moments(int(row[0]), row[1:1 + size], row[1 + size:].reshape(size, size))
+    total = part if total is None else merged(total, part)
+  return total
+
+
+def covariance(found):
+  """The unbiased covariance [D, D] of Moments; ConfigError for fewer than two pictures."""
+  if found.count < 2:
+    raise ConfigError('A Frechet distance needs two pictures or more on each side; there is '
+                      f'{found.count}.')
+  return found.scatter / (found.count - 1)
+
+
+def distance(a, b):
+  """|mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of two Moments (Heusel et al. 2017).
+
+  The trace of the root is the sum of the roots of the eigenvalues of C_a^(1/2) C_b C_a^(1/2), which
+  is symmetric and positive: unlike a root of C_a C_b it exists for singular covariances too. Those
+  that are 0 but for rounding count as 0, for a root would make much of them.
+  """
+  first, second = covariance(a), covariance(b)
+  values, vectors = np.linalg.eigh(first)
+  root = (vectors * np.sqrt(np.maximum(values, 0.0))[None]) @ vectors.T
+  cross = np.linalg.eigvalsh(root @ second @ root)
+  cross = cross[cross > len(cross) * np.finfo(float).eps * np.abs(cross).max()]
+  gap = a.mean - b.mean
+  trace = np.trace(first) + np.trace(second) - 2.0 * np.sqrt(cross).sum()
+  return float(gap @ gap + trace)
+
+
+def equal_poses(poses, classes, seed=0):
+  """Indices into a set with poses [N] (classes 0 to K - 1) that show every pose equally often.
+
+  RecDreamer's uFID resamples its target so: as many of each as there are in all divided by K, drawn
+  without repetition as long as there are enough, else every picture equally often but for one.
+  Returns (indices, how many of each class [K] there were); a class without any picture is left out.
+  """
+  rng, poses = np.random.default_rng(seed), np.asarray(poses)
+  counts = np.bincount(poses, minlength=classes)
+  share = max(len(poses) // classes, 1)
+  rows = []
+  for k in np.flatnonzero(counts):
+    own = rng.permutation(np.flatnonzero(poses == k))
+    rows.append(np.resize(own, share))  # begins again where there are too few
+  return np.concatenate(rows) if rows else np.zeros(0, int), counts

@@ -1,0 +1,94 @@
+"""Which text an image shows: a small contrastive model of the embedded world, in the place of CLIP.
+
+Measures that ask CLIP take a `Model`, so that another one (CLIP itself, once its weights are there)
+can be given instead. The embedded one, like the referee, is for measuring only: no objective may be
+trained against it. Axes: B images, N texts, D embedding.
+"""
+
+from collections.abc import Callable
+import importlib.resources
+import json
+import pathlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax3dgen.core import image as pictures
+from jax3dgen.core import rng
+from jax3dgen.core import weights as weight_files
+from jax3dgen.core.errors import WeightError
+from jax3dgen.nn import text_image as nets
+from jax3dgen.prior import words as vocabulary
+
+BESIDE = ('config.json', 'words.json')
+NAME = 'embedded text-image model'
+
+
+class Model(NamedTuple):
+  """A text-image model: `name` for the reader; images(array [B, H, W, 3] in [0, 1]) -> [B, D] and
+  texts(list of N strings) -> [N, D] of unit length; `scale`, by which cosines become logits."""
+  name: str
+  images: Callable
+  texts: Callable
+  scale: float
+
+
+def network(config):
+  """(init, images, texts) of the towers whose sizes `config` (a dict, see config.json) names.
+
+  init(key) -> params; images(params, [B, S, S, 3]) and texts(params, ids [N, L]) -> unit vectors.
+  """
+  image = nets.ImageTower(tuple(config['widths']), config['embedding'])
+  text = nets.TextTower(**config['text'], embedding=config['embedding'])
+
+  def init(key):
+    pixels = jnp.zeros((2, nets.SIZE, nets.SIZE, 3))
+    ids = jnp.zeros((2, config['text']['length']), jnp.int32)
+    return {'image': image.init(rng.stream(key, 'image'), pixels)['params'],
+            'text': text.init(rng.stream(key, 'text'), ids)['params'],
+            'log_scale': jnp.asarray(np.log(10.0), jnp.float32)}
+
+  return (init, lambda params, x: image.apply({'params': params['image']}, x),
+          lambda params, ids: text.apply({'params': params['text']}, ids))
+
+
+def shipped():
+  """The folder of the weights that come with the package."""
+  return pathlib.Path(str(importlib.resources.files('jax3dgen') / 'assets' / 'text_image'))
+
+
+def load(folder=None):
+  """The Model of a folder of weights; None or '' is the shipped one.
+
+  Its `texts` raises ConfigError where a word is unknown. WeightError where the folder is
+  incomplete, damaged or of another network.
+  """
+  path = pathlib.Path(folder) if folder else shipped()
+  weight_files.check_seal(path, ('weights.safetensors', *BESIDE))
+  try:
+    config, words = (json.loads((path / name).read_text()) for name in BESIDE)
+    if len(words) != config['net']['text']['words']:
+      raise ValueError('words.json is of another vocabulary')
+    target = jax.eval_shape(network(config['net'])[0], jax.random.key(0))
+  except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    raise WeightError(f'{path / "config.json"} does not describe this network '
+                      f'({str(error).splitlines()[0]}).') from error
+  return model(config['net'], words, weight_files.load(path / 'weights.safetensors', target))
+
+
+def model(config, words, params):
+  """The Model of the towers of `config` with `params`; `words` is their vocabulary."""
+  _, images, texts = network(config)
+
+  @jax.jit
+  def look(x):
+    small = pictures.resize(x, (nets.SIZE, nets.SIZE))
+    return images(params, jnp.clip(small, 0.0, 1.0))
+
+  read = jax.jit(lambda ids: texts(params, ids))
+  length = config['text']['length']
+  return Model(NAME, lambda x: look(jnp.asarray(x, jnp.float32)),
+               lambda lines: read(vocabulary.tokenize(lines, words, length)),
+               float(np.exp(params['log_scale'])))

@@ -1,0 +1,87 @@
+"""Pictures of a triangle mesh as it is coloured, without light: a z-buffer on the host.
+
+Numpy alone, so that it runs wherever the project does, GPU and OpenGL or not. Triangles of about
+the same size on the screen are tested together against the pixels of squares that hold them. A
+picture takes about 0.1 s for 40,000 faces at 512 pixels. Axes: V vertices, F faces, H and W pixels.
+"""
+
+import numpy as np
+
+NEAR = 1e-3  # what is nearer to the camera is not drawn
+SPAN = 2**20  # pixels that are tested at once
+INK = (1.0, 1.0, 1.0)  # of a mesh without colours
+
+
+def render(mesh, camera, size, background=(0.0, 0.0, 0.0), samples=1):
+  """Images [B, size, size, 3] float32 of a Mesh, seen by B cameras, in its own vertex colours.
+
+  Each pixel is the mean of samples x samples rays. Triangles are seen from both sides; those that
+  reach behind a camera are left out.
+  """
+  vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
+  colors = np.ones_like(vertices) * INK if mesh.colors is None else np.asarray(mesh.colors)
+  poses, fovy = np.asarray(camera.c2w, np.float64), np.asarray(camera.fovy, np.float64)
+  distance = np.asarray(camera.distance, np.float64)
+  out = np.empty((len(poses), size, size, 3), np.float32)
+  for i, pose in enumerate(poses):
+    seen = (vertices - pose[None, :3, 3]) @ pose[:3, :3]
+    depth = -seen[:, 2]
+    flat = np.full_like(depth, distance[i]) if camera.orthographic else np.maximum(depth, NEAR)
+    scale = 0.5 * size * samples / np.tan(0.5 * fovy[i]) / flat
+    x = 0.5 * size * samples + scale * seen[:, 0]
+    y = 0.5 * size * samples - scale * seen[:, 1]
+    visible = faces[(depth[faces] > NEAR).all(1)]
+    fine = _draw(np.stack([x, y], -1), depth, not camera.orthographic, visible, colors,
+                 size * samples, background)
+    out[i] = fine.reshape(size, samples, size, samples, 3).mean((1, 3))
+  return out
+
+
+def _draw(places, depth, perspective, faces, colors, size, background):
+  """One picture [size, size, 3]: vertices at `places` [V, 2] in pixels, `depth` [V] away."""
+  picture = np.empty((size * size, 3), np.float32)
+  picture[:] = background
+  nearest = np.full(size * size, np.inf)
+  corners = places[faces]
+  low, high = np.floor(corners.min(1) - 0.5), np.ceil(corners.max(1) - 0.5)
+  inside = ((high >= 0) & (low < size)).all(1)
+  faces, corners = faces[inside], corners[inside]
+  low, high = np.clip(low[inside], 0, size - 1), np.clip(high[inside], 0, size - 1)
+  side = 2 ** np.ceil(np.log2((high - low).max(1, initial=0) + 1)).astype(int)
+  for width in np.unique(side):
+    group = np.flatnonzero(side == width)
+    for start in range(0, len(group), max(SPAN // width**2, 1)):
+      rows = group[start:start + max(SPAN // width**2, 1)]
+      _group(picture, nearest, faces[rows], corners[rows], low[rows].astype(int), int(width), depth,
+             perspective, colors, size)
+  return picture.reshape(size, size, 3)
+
+
+def _group(picture, nearest, faces, corners, low, width, depth, perspective, colors, size):
+  """Draws faces that lie within `width` pixels of `low` [F, 2]."""
+  step = np.arange(width)
+  column, row = low[:, :1] + step[None], low[:, 1:] + step[None]
+  px, py = column[:, None, :] + 0.5, row[:, :, None] + 0.5  # [F, 1, w], [F, w, 1]
+  (ax, ay), (bx, by), (cx, cy) = (corners[:, i].T[:, :, None, None] for i in range(3))
+  area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+  with np.errstate(divide='ignore', invalid='ignore'):  # a triangle seen edge-on covers nothing
+    first = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area
+    second = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area
+    third = 1.0 - first - second
+    hit = (first >= 0) & (second >= 0) & (third >= 0)
+  hit &= (column < size)[:, None, :] & (row < size)[:, :, None]
+  face, j, i = np.nonzero(hit)
+  weight = np.stack([w[face, j, i] for w in (first, second, third)], -1)
+  away = depth[faces[face]]
+  if perspective:  # screen weights are those of 1 / depth
+    weight = weight / away
+    weight = weight / weight.sum(1, keepdims=True)
+  here = (weight * away).sum(1)
+  pixel = row[face, j] * size + column[face, i]
+  order = np.lexsort((here, pixel))
+  pixel, first = np.unique(pixel[order], return_index=True)
+  best = order[first]
+  closer = here[best] < nearest[pixel]
+  pixel, best = pixel[closer], best[closer]
+  nearest[pixel] = here[best]
+  picture[pixel] = (weight[best][:, :, None] * colors[faces[face[best]]]).sum(1)

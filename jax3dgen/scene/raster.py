@@ -2,7 +2,8 @@
 
 Numpy alone, so that it runs wherever the project does, GPU and OpenGL or not. Triangles of about
 the same size on the screen are tested together against the pixels of squares that hold them. A
-picture takes about 0.1 s for 40,000 faces at 512 pixels. Axes: V vertices, F faces, H and W pixels.
+picture of 44,000 faces takes 0.22 s of one core at 512 pixels, 0.05 s at 128 or fewer.
+Axes: V vertices, F faces, H and W pixels.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 
 `run(config, workdir)` is what `python -m experiments.t3bench` calls. Each prompt leaves a file of
 its own, so a run that was broken off goes on where it was; several processes share the prompts out.
-Pictures are drawn on the CPU (`scene/raster`), about 0.2 s for 40,000 faces at 512 pixels: a mesh's
-810 pictures take minutes, and 1/16 of the pixels about a quarter of that.
+Pictures are drawn on the CPU (`scene/raster`): the 810 of a mesh of 44,000 faces take 3 minutes of
+one core at 512 pixels, and 40 s at 128.
 """
 
 import hashlib

@@ -19,8 +19,8 @@ def get_config(variant=''):
   config.train.steps = 800
   config.field.levels = 5
   config.render.n_samples = 24
-  config.timestep.min = 0.06
-  config.timestep.max = (0, 0.96, 0.6, 616)
+  config.timestep.min = (67, 0.6, 0.06, 600)
+  config.timestep.max = (0, 0.96, 0.6, 800)
   config.regularizers.opaque = (400, 0.0, 60.0, 667)
   config.log.preview_every = 100
   config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,

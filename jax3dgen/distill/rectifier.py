@@ -30,9 +30,9 @@ DEFAULTS = {
     'classes': 4,  # poses that it tells apart
     'sees': 'estimate',  # what it is shown of x_t: its clean estimate, or noisy, x_t itself
     'intervals': 10,  # ranges of the noise level with an average of their own
-    'n_ema': 100,  # views that carry 90 percent of the weight of an average
+    'n_ema': 25,  # views that carry 90 percent of the weight of an average
     'fixed': (),  # shares of the poses in place of averages (RecDreamer Fig. 4); (): averages
-    'rect_scale': 100.0,  # times the rectifier's direction; 1: the paper's Eq. 14
+    'rect_scale': 30.0,  # times the rectifier's direction; 1: the paper's Eq. 14
     'clamp': 1.0,  # most of its norm, over that of the objective's direction, for each view
     'floor': 0.01,  # least probability that an average is taken for
     'feed': 'render',  # what the averages are of: render (the paper) or estimate

@@ -120,7 +120,7 @@ def test_clamp_is_per_view_and_keeps_directions():
 
 
 def test_what_feeds_the_averages():
-  view, rate = view_of([-2.0, -2.0]), rectifier.decay(100)
+  view, rate = view_of([-2.0, -2.0]), rectifier.decay(rectifier.DEFAULTS['n_ema'])
   classify = lambda params, image, t, cfg: jnp.where(image.reshape(-1, 1) == -2.0, jnp.eye(3)[:1],
                                              jnp.eye(3)[2:])
   for feed, k in (('render', 0), ('estimate', 2)):

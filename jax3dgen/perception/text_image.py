@@ -1,8 +1,8 @@
 """Which text an image shows: a small contrastive model of the embedded world, in the place of CLIP.
 
 Measures that ask CLIP take a `Model`, so that another one (CLIP itself, once its weights are there)
-can be given instead. The embedded one, like the referee, is for measuring only: no objective may be
-trained against it. Axes: B images, N texts, D embedding.
+can be given instead. What was distilled with the help of the embedded one (`perception/phrases`) is
+not to be measured by it. Axes: B images, N texts, D embedding.
 """
 
 from collections.abc import Callable
@@ -60,10 +60,15 @@ def shipped():
 
 
 def load(folder=None):
-  """The Model of a folder of weights; None or '' is the shipped one.
+  """The Model of a folder of weights (see `read`). Its `texts` raises ConfigError where a word is
+  unknown."""
+  return model(*read(folder))
 
-  Its `texts` raises ConfigError where a word is unknown. WeightError where the folder is
-  incomplete, damaged or of another network.
+
+def read(folder=None):
+  """(network config, words, params) of a folder of weights; None or '' is the shipped one.
+
+  WeightError where the folder is incomplete, damaged or of another network.
   """
   path = pathlib.Path(folder) if folder else shipped()
   weight_files.check_seal(path, ('weights.safetensors', *BESIDE))
@@ -75,20 +80,20 @@ def load(folder=None):
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'{path / "config.json"} does not describe this network '
                       f'({str(error).splitlines()[0]}).') from error
-  return model(config['net'], words, weight_files.load(path / 'weights.safetensors', target))
+  return config['net'], words, weight_files.load(path / 'weights.safetensors', target)
+
+
+def look(config, params, x):
+  """Unit vectors [B, D] of images [B, H, W, 3] in [0, 1]; differentiable."""
+  small = pictures.resize(x, (nets.SIZE, nets.SIZE))
+  return network(config)[1](params, jnp.clip(small, 0.0, 1.0))
 
 
 def model(config, words, params):
   """The Model of the towers of `config` with `params`; `words` is their vocabulary."""
-  _, images, texts = network(config)
-
-  @jax.jit
-  def look(x):
-    small = pictures.resize(x, (nets.SIZE, nets.SIZE))
-    return images(params, jnp.clip(small, 0.0, 1.0))
-
-  read = jax.jit(lambda ids: texts(params, ids))
+  seen = jax.jit(lambda x: look(config, params, x))
+  said = jax.jit(lambda ids: network(config)[2](params, ids))
   length = config['text']['length']
-  return Model(NAME, lambda x: look(jnp.asarray(x, jnp.float32)),
-               lambda lines: read(vocabulary.tokenize(lines, words, length)),
+  return Model(NAME, lambda x: seen(jnp.asarray(x, jnp.float32)),
+               lambda lines: said(vocabulary.tokenize(lines, words, length)),
                float(np.exp(params['log_scale'])))

@@ -1,0 +1,46 @@
+"""A classifier by texts: any attribute that has words, in place of the pose (RecDreamer Fig. 15).
+
+An image is as likely to be of a class as a text-image model finds it near the text of the class.
+"""
+
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.core.types import Array
+from jax3dgen.perception import text_image
+
+SEPARATOR = '|'
+
+
+@struct.dataclass
+class Phrases:
+  """The text-image model's parameters, unit vectors [K, D] of the texts, and (static) its sizes."""
+  params: Any
+  texts: Array
+  net: FrozenConfigDict = struct.field(pytree_node=False)
+
+
+def load(prompt, cfg):
+  """The classifier of the texts in cfg.templates, as 'a bear with a hat|a bear'.
+
+  ConfigError where there are fewer than two, or a word that the model does not know.
+  """
+  lines = [line.strip() for line in cfg.templates.split(SEPARATOR) if line.strip()]
+  if len(lines) < 2:
+    raise ConfigError(f'config.distill.templates={cfg.templates!r} are not two or more texts with '
+                      f'{SEPARATOR} between them, as the classifier phrases needs.')
+  net, words, params = text_image.read()
+  texts = text_image.model(net, words, params).texts(lines)
+  return Phrases(params, jnp.asarray(texts), FrozenConfigDict(net))
+
+
+def classify(arrays, images, t, cfg):
+  """p(text | image) [B, K] of images [B, H, W, 3] in [0, 1]: a softmax of cosines over
+  cfg.temperature. The noise level t is not asked."""
+  seen = text_image.look(arrays.net, arrays.params, images)
+  return jax.nn.softmax(seen @ arrays.texts.T / cfg.temperature)

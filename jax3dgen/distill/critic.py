@@ -20,7 +20,7 @@ from jax3dgen.nn import lora
 from jax3dgen.prior import base as priors
 
 DEFAULTS = {
-    'critic_rank': 4,  # of the critic's adapters
+    'critic_rank': 4,  # of the critic's adapters; 0: kernels are free as a whole
     'critic_layers': '(self|cross|attn)',  # which kernels are adapted, by regular expression
     'critic_target': 'v',  # what the critic's loss compares: v or eps
     'camera_layer': 'pooled/kernel$',  # the kernel that reads the condition's extra; '': none does

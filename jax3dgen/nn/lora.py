@@ -1,7 +1,7 @@
 """Low-rank adapters (Hu et al. 2021) as changes of a parameter tree: no module knows of them.
 
 A kernel [..., in, out] of the tree gets `a` [rank, ... in] and `b` [out, rank], and becomes
-kernel + scale (b a)^T. Adapters are a flat dict by the '/'-joined path of the kernel.
+kernel + scale (b a)^T. With rank 0 it gets `whole`, a change of its own shape. Adapters are a flat dict by the '/'-joined path of the kernel.
 """
 
 import re
@@ -21,6 +21,9 @@ def init(key, params, rank, pattern=''):
     name = tree.name(path)
     if not name.endswith('kernel') or not re.search(pattern, name):
       continue
+    if rank == 0:
+      adapters[name] = {'whole': jnp.zeros(leaf.shape)}
+      continue
     fan_in = leaf.size // leaf.shape[-1]
     bound = fan_in**-0.5
     a = jax.random.uniform(jax.random.fold_in(key, len(adapters)), (rank, fan_in), jnp.float32,
@@ -35,6 +38,8 @@ def merge(params, adapters, scale=1.0):
     found = adapters.get(tree.name(path))
     if found is None:
       return leaf
+    if 'whole' in found:
+      return leaf + scale * found['whole'].astype(leaf.dtype)
     change = scale * jnp.einsum('ri,or->io', found['a'], found['b'])
     return leaf + change.reshape(leaf.shape).astype(leaf.dtype)
   return jax.tree_util.tree_map_with_path(adapted, params)

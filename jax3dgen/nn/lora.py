@@ -1,7 +1,8 @@
 """Low-rank adapters (Hu et al. 2021) as changes of a parameter tree: no module knows of them.
 
 A kernel [..., in, out] of the tree gets `a` [rank, ... in] and `b` [out, rank], and becomes
-kernel + scale (b a)^T. With rank 0 it gets `whole`, a change of its own shape. Adapters are a flat dict by the '/'-joined path of the kernel.
+kernel + scale (b a)^T. With rank 0 it gets `whole`, a change of its own shape. Adapters are a flat
+dict by the '/'-joined path of the kernel.
 """
 
 import re

@@ -28,6 +28,14 @@ def test_kernels_are_found_by_path_and_counted():
   assert 0.9 * 45**-0.5 < jnp.abs(every['conv/kernel']['a']).max() <= 45**-0.5
 
 
+def test_rank_0_frees_whole_kernels():
+  fresh = lora.init(KEY, PARAMS, 0, 'conv')
+  assert {n: a['whole'].shape for n, a in fresh.items()} == {'conv/kernel': (3, 3, 5, 7)}
+  jax.tree.map(np.testing.assert_array_equal, lora.merge(PARAMS, fresh), PARAMS)
+  moved = lora.merge(PARAMS, {'conv/kernel': {'whole': jnp.ones((3, 3, 5, 7))}}, scale=0.5)
+  np.testing.assert_allclose(moved['conv']['kernel'], PARAMS['conv']['kernel'] + 0.5)
+
+
 def test_merged_equals_a_path_beside_the_layer():
   adapters = lora.init(KEY, PARAMS, 2)
   adapters = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), adapters)

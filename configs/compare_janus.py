@@ -22,6 +22,7 @@ def get_config(variant=''):
   config.timestep.min = (67, 0.6, 0.06, 600)
   config.timestep.max = (0, 0.96, 0.6, 800)
   config.regularizers.opaque = (400, 0.0, 60.0, 667)
+  config.regularizers.sparsity = (200, 0.0, 60.0, 667)  # sooner, it shrinks what is undecided
   config.log.preview_every = 100
   config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,
                         'sole': 0.0})

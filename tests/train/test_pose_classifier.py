@@ -62,7 +62,8 @@ def test_the_page_says_what_was_counted():
   rows = [{'templates': 'renders', 'kind': 'bear', 'views': 'clean', **row}
           for row in pose_classifier.judged(made, templates.POSES, seen, 1)]
   page = pose_classifier_page.markdown(
-      {'count': 60, 'kinds': ['bear'], 'elevations_deg': (-10, 10, 30, 60), 'rows': rows}, 'command')
+      {'count': 60, 'kinds': ['bear'], 'elevations_deg': (-10, 10, 30, 60), 'rows': rows},
+      'command')
   assert '`command`' in page
   assert '| renders | full | 100.0% (88.6 to 100.0) | 1.000 | 1.000 | 1.000 |' in page
   assert pose_classifier_page.share(np.array([[8, 2], [0, 0]])).startswith('80.0% (49.0 to 94.3')
@@ -73,7 +74,8 @@ def test_run_writes_its_files(tmp_path):
   assert json.loads((tmp_path / 'pose_classifier.json').read_text())['kinds'] == ['bear']
   assert (tmp_path / 'confusion.png').read_bytes().startswith(b'\x89PNG')
   assert 'sketches, spoilt' in (tmp_path / 'pose_classifier.md').read_text()
-  matrix = pose_classifier_page.total(found['rows'], templates='renders', views='clean', form='full')
+  matrix = pose_classifier_page.total(found['rows'], templates='renders', views='clean',
+                                      form='full')
   assert matrix.sum() == 40  # a sixth of the views shows bears
 
 

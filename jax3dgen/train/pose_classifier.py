@@ -9,8 +9,10 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict, FrozenConfigDict
 import numpy as np
+from scipy import special
 
 from jax3dgen.core import files, rng
 from jax3dgen.core.errors import ConfigError
@@ -21,6 +23,7 @@ from jax3dgen.prior import words
 from jax3dgen.train import features_config, features_step, pose_classifier_page
 
 CHUNK = 240  # views looked at together
+PART = CHUNK // len(figurines.KINDS)  # those of them that are of one kind
 FORMS = {'full': ('both', 'matched'), 'full, printed': ('both', 'printed'),
          'orientation': ('orientation', 'matched'),
          'orientation, printed': ('orientation', 'printed'), 'texture': ('texture', 'matched')}
@@ -37,7 +40,7 @@ def default_config():
   c.strength = 1.0  # how much spoilt views are spoilt as radiance fields do
   c.views = features_config.default_config().views
   c.test = ConfigDict()
-  c.test.count = 6000  # views of all kinds, clean and again spoilt
+  c.test.count = 3000  # views of all kinds, clean and again spoilt
   return c.lock()
 
 
@@ -90,7 +93,11 @@ def held_out(extractor, cfg, strength):
   return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
-_probabilities = jax.jit(pose.probabilities, static_argnames=('parts', 'form'))
+@jax.jit
+def _log_probabilities(made, token, patches):
+  """{name of FORMS: log p [B, K]} at temperature 1, in one program: they share the costly parts."""
+  return {name: jnp.log(pose.probabilities(made, token, patches, 1.0, *form))
+          for name, form in FORMS.items()}
 
 
 def judged(made, poses, seen, kind):
@@ -107,15 +114,17 @@ def judged(made, poses, seen, kind):
   height = np.rad2deg(seen['elevation'][mine][kept])
   low = np.digitize(height, ELEVATIONS_DEG[1:-1])
   rows = []
-  for name, (parts, form) in FORMS.items():
-    p = {t: np.asarray(_probabilities(made, token, patches, t, parts, form))[kept]
-         for t in TEMPERATURES}
-    said = p[TEMPERATURES[0]].argmax(-1)
+  parts = [_log_probabilities(made, token[i:i + PART], patches[i:i + PART])
+           for i in range(0, len(token), PART)]
+  for name in FORMS:
+    log_p = np.concatenate([part[name] for part in parts])[kept]
+    said = log_p.argmax(-1)
+    loss = lambda t, log_p=log_p: -special.log_softmax(log_p / t, -1)[
+        np.arange(len(true)), true].sum()
     rows += [{'form': name, 'elevation': i, 'poses': list(poses),
               'matrix': confusion.matrix(true[low == i], said[low == i], len(poses)).tolist(),
-              'log_loss': {str(t): float(-np.log(np.maximum(
-                  q[np.arange(len(true)), true], 1e-9)).sum()) for t, q in p.items()} if not i
-              else None} for i in range(len(ELEVATIONS_DEG) - 1)]
+              'log_loss': {str(t): float(loss(t)) for t in TEMPERATURES} if not i else None}
+             for i in range(len(ELEVATIONS_DEG) - 1)]
   return rows
 
 

@@ -13,8 +13,8 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines, pose_pictures
 from jax3dgen.perception import features, templates
 
-CFG = SimpleNamespace(templates='', temperature=0.05, parts='both')
-FLOOR = 0.7  # share of held-out bears told right; measured: see docs/results/pose_classifier.md
+CFG = SimpleNamespace(templates='', temperature=0.02, parts='both')
+FLOOR = 0.7  # of held-out bears told right; 0.86 was measured (docs/results/pose_classifier.md)
 
 
 def write(folder, **pictures):
@@ -109,14 +109,6 @@ def test_a_template_is_itself(bear, classify):
   p = classify(bear, np.concatenate(pictures))
   np.testing.assert_allclose(p.sum(-1), 1.0, rtol=1e-5)
   np.testing.assert_array_equal(p.argmax(-1), range(4))
-
-
-def test_the_figurine_is_told_from_the_ground(bear):
-  _, pictures = templates.read(templates.folder() / 'bear')
-  ink = 1 - np.concatenate(pictures).mean(-1).reshape(4, 8, 4, 8, 4)
-  covered = (ink.reshape(4, 8, 4, 8, 4) > 0.1).mean((2, 4))
-  masks = np.asarray(bear.templates.masks)
-  assert masks[covered > 0.7].mean() > 0.9 and masks[covered == 0].mean() < 0.1
 
 
 def test_a_mirror_swaps_left_and_right(classify):

@@ -96,7 +96,7 @@ def check(config):
 def run(config, workdir, command='', report=print):
   """Runs the studies that config.study names; writes toy.md, toy.json and toy_STUDY.png.
 
-  Returns {study: rows}.
+  Returns {study: rows}. The page and the figures grow with each study that is done.
   """
   check(config)
   names = list(STUDIES) if config.study == 'all' else [config.study]
@@ -111,8 +111,8 @@ def run(config, workdir, command='', report=print):
     report(f'{name}: {time.monotonic() - began:.0f} s.')
     lines += ['', f'## {heading}', '', *module.markdown(config, found[name]), '',
               f'![{heading}](toy_{name}.png)']
-  with files.replacing(workdir / 'toy.json') as beside:
-    beside.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
-  with files.replacing(workdir / 'toy.md') as beside:
-    beside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    with files.replacing(workdir / 'toy.json') as beside:
+      beside.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    with files.replacing(workdir / 'toy.md') as beside:
+      beside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
   return found

@@ -163,7 +163,7 @@ def picture(rows):
 def label(row):
   """What sets a case apart from its neighbours, in a few words."""
   if max(row['weights']) == min(row['weights']):
-    return 'equal prior'
+    return 'equal\nprior'
   scale = f'scale {row["rect_scale"]:g}' if row['rect_scale'] else 'plain'
   return scale if row['levels'] == 'falling' else f'{scale}\n{row["levels"]}'
 

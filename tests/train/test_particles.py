@@ -27,6 +27,19 @@ def load(weights):
       [0.1 * bool(text) for text in texts], jnp.float32)
 
 
+def corners(params, image):
+  """A classifier of four poses: which corner of an image is the brightest."""
+  half = image.shape[1] // 2
+  dark = lambda rows, columns: image[:, rows, columns].mean((1, 2, 3))
+  first, second = slice(None, half), slice(half, None)
+  return jax.nn.softmax(9 * jnp.stack([dark(a, b) for a in (first, second)
+                                       for b in (first, second)], -1))
+
+
+DEFAULTS = sds.DEFAULTS | rectifier.DEFAULTS
+DISTILLATION = rectifier.rectified(sds.DISTILLATION, corners)
+
+
 @pytest.fixture(scope='module', autouse=True)
 def on_the_path():
   with pytest.MonkeyPatch.context() as patch:
@@ -108,6 +121,16 @@ def test_averages_are_those_of_the_rectifier(tmp_path):
   page = (tmp_path / 'particles.md').read_text()
   assert 'asked for the pose' in page and '| left | 2 | 25% | 7% to 59% | 0.25 |' in page
   assert (tmp_path / 'averages.png').exists() and (tmp_path / 'poses.png').exists()
+
+
+def test_an_objective_with_buffers_and_a_pose_to_ask_for(tmp_path):
+  assert call(tmp_path, f'--config.distill.name={NAME}', '--config.distill.control=true',
+              '--config.particles.size=8') == 0
+  figures = json.loads((tmp_path / 'result.json').read_text())
+  np.testing.assert_allclose(np.sum(figures['averages'], 1), 1, rtol=1e-5)
+  assert figures['control'] and np.ptp(figures['averages']) > 0
+  assert 'averages.png' in (tmp_path / 'particles.md').read_text()
+  assert (tmp_path / 'averages.png').exists()
 
 
 def test_a_strip_is_cut_into_its_particles():

@@ -91,6 +91,7 @@ def whole(key, images, cfg):
   return images, augment.Crop(jnp.zeros((count, 2)), jnp.ones((count, 2)), jnp.zeros(count))
 
 
+@pytest.mark.slow
 def test_pmap_equals_vmap_and_compiles_once(monkeypatch):
   """With plain descent: Adam would blow up the rounding of the biases of keys, whose gradient is 0
   (they move all scores of a softmax alike)."""
@@ -117,6 +118,7 @@ def test_pmap_equals_vmap_and_compiles_once(monkeypatch):
   assert float(parallel.unreplicate(metrics)['nonfinite']) == 0
 
 
+@pytest.mark.slow
 def test_all_devices_together_are_one_batch(monkeypatch):
   """Each device's pictures are negatives of all others': the mean loss is that of one batch."""
   net, _, state = made()
@@ -130,6 +132,7 @@ def test_all_devices_together_are_one_batch(monkeypatch):
   assert float(apart.mean()) == pytest.approx(float(loss(images, None)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(monkeypatch):
   broken = lambda *a: (jnp.full_like(noise(*a)[0], jnp.nan), None, None)
   monkeypatch.setattr(features_step, 'pictures', broken)

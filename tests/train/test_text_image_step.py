@@ -79,6 +79,7 @@ def test_a_perfect_model_has_no_loss():
   assert loss(9.0) == loss(text_image_step.LOG_SCALE)  # the scale is bounded
 
 
+@pytest.mark.slow
 def test_run_learns_a_batch_by_heart_and_writes_a_folder_that_loads(tmp_path, monkeypatch):
   one = jax.random.key(3)
   monkeypatch.setattr(text_image_step, 'draw', lambda key, *args: noise(one, *args))

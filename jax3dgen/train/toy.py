@@ -45,6 +45,7 @@ def default_config():
   c.jsd.low = 0.25  # of the last one
   c.jsd.start = (0.0, 0.0)  # of all particles
   c.jsd.guidance = (1.0, 13.5)  # scales that are tried
+  c.jsd.forms = tuple(toy_jsd.FORMS)  # forms of the objective, by name
 
   c.poses = ConfigDict()  # rectified_marginal
   c.poses.particles = 128  # of a run
@@ -53,6 +54,7 @@ def default_config():
   c.poses.rate = 0.05  # of Adam
   c.poses.weights = (0.7, 0.1, 0.1, 0.1)  # of front, left, back, right in the prior
   c.poses.scales = (1.0, 100.0)  # of the rectifier
+  c.poses.levels = ('mixed', 'high', 'low')  # ranges of the noise level beside the falling one
   c.poses.clamp = 1.0  # of the rectifier's norm, over the objective's
   c.poses.n_ema = 5  # steps whose renders carry 90 percent of an average
   c.poses.classifier_level = 0.3  # noise level of the posterior that classifies clean estimates
@@ -71,6 +73,7 @@ def default_config():
   c.modes.rate = 0.05  # of Adam
   c.modes.high = 0.98  # noise level of the first step
   c.modes.low = 0.02  # of the last one
+  c.modes.objectives = toy_modes.NAMES  # by name
 
   c.bounds = ConfigDict()  # divergence_bounds
   c.bounds.points = 81  # of the curves
@@ -89,8 +92,15 @@ def check(config):
     raise ConfigError(f'config.bounds.points={config.bounds.points} is too small.')
   if len(config.poses.weights) != 4 or min(config.poses.weights) <= 0:
     raise ConfigError('config.poses.weights are four positive numbers.')
-  if not config.jsd.guidance or not config.esd.entropies:
-    raise ConfigError('config.jsd.guidance and config.esd.entropies need a value each.')
+  for section, name in (('jsd', 'guidance'), ('esd', 'entropies'), ('poses', 'scales')):
+    if not config[section][name]:
+      raise ConfigError(f'config.{section}.{name} needs a value.')
+  for field, chosen, known in (('jsd.forms', config.jsd.forms, toy_jsd.FORMS),
+                               ('modes.objectives', config.modes.objectives, toy_modes.NAMES),
+                               ('poses.levels', config.poses.levels, toy_poses.RANGES)):
+    wrong = [name for name in chosen if name not in known]
+    if wrong or (not chosen and field != 'poses.levels'):
+      raise ConfigError(f'config.{field}={tuple(chosen)!r} is not of {", ".join(known)}.')
 
 
 def run(config, workdir, command='', report=print):

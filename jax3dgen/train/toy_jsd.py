@@ -89,7 +89,7 @@ def cases(config):
   for which in ('exact', 'network'):
     for target in (CLASS, WHOLE):
       for guidance in config.jsd.guidance if target == CLASS else (1.0,):
-        for name in FORMS:
+        for name in config.jsd.forms:
           yield which, target, guidance, name
 
 
@@ -117,9 +117,10 @@ SHOWN = ('sds', 'eq12 fresh', 'eq12 shared', 'eq12 shared, eta .3', 'targets as 
 def picture(config, drawn, means):
   """Rows: prediction against control variate at each guidance, then the paths of 100 particles."""
   guidance = config.jsd.guidance
-  figure = Figure((2.1 * len(SHOWN), 2.1 * (2 * len(guidance) + 1)), layout='constrained')
-  axes = figure.subplots(2 * len(guidance) + 1, len(SHOWN))
-  for j, name in enumerate(SHOWN):
+  names = [name for name in config.jsd.forms if name in SHOWN] or config.jsd.forms
+  figure = Figure((2.1 * len(names), 2.1 * (2 * len(guidance) + 1)), layout='constrained')
+  axes = figure.subplots(2 * len(guidance) + 1, len(names), squeeze=False)
+  for j, name in enumerate(names):
     for i, s in enumerate(guidance):
       _, high, low = drawn[CLASS, s, name]
       pick = np.random.default_rng(0).integers(0, high.size, 1500)

@@ -88,21 +88,21 @@ def measure(ends):
 def study(config, report=print):
   """(rows, Figure): a dict for each objective and guidance."""
   rows, drawn = [], {}
-  for name in NAMES:
+  for name in config.modes.objectives:
     for guidance in (None,) if name == 'csd' else (1.0, None):
       ends = flow(config, name, guidance)
       rows.append({'objective': name, 'guidance': guidance} | measure(ends))
       drawn[name, guidance] = ends
   report(f'Modes: {len(rows)} cases.')
-  return rows, picture(drawn)
+  return rows, picture(config.modes.objectives, drawn)
 
 
-def picture(drawn):
+def picture(names, drawn):
   """Where the particles end: unguided above, with the objective's own guidance below."""
   means = np.asarray(world()[1]['means'])[:COUNT]
-  figure = Figure((1.05 * len(NAMES), 2.5), layout='constrained')
-  axes = figure.subplots(2, len(NAMES))
-  for j, name in enumerate(NAMES):
+  figure = Figure((1.05 * len(names), 2.5), layout='constrained')
+  axes = figure.subplots(2, len(names), squeeze=False)
+  for j, name in enumerate(names):
     axes[0, j].set_title(name, fontsize=7)
     for i, guidance in enumerate((1.0, None)):
       a = axes[i, j]

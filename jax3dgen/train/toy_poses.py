@@ -91,7 +91,7 @@ def cases(config):
     for scale in (0.0, *config.poses.scales):
       yield inner, scale, 'falling', biased
   yield 'ideal', 1.0, 'falling', biased
-  for levels in ('mixed', 'high', 'low'):
+  for levels in config.poses.levels:
     for inner, scale in (('vsd', 0.0), ('vsd', config.poses.scales[-1]), ('ideal', 1.0)):
       yield inner, scale, levels, biased
 

@@ -43,7 +43,8 @@ def test_what_means_nothing_is_refused(tmp_path, capsys):
   assert call(tmp_path / 'x', '--config.study=esd') == 2
   assert 'is none of all, jsd_eight_gaussians' in capsys.readouterr().err
   for name, value in (('esd.steps', 0), ('jsd.particles', 1), ('poses.weights', (1.0, 0.0)),
-                      ('bounds.points', 1), ('esd.entropies', ())):
+                      ('bounds.points', 1), ('esd.entropies', ()), ('jsd.forms', ('eq11',)),
+                      ('modes.objectives', ()), ('poses.levels', ('none',))):
     config = toy.default_config()
     config.update_from_flattened_dict({name: value})
     with pytest.raises(ConfigError, match=name.partition('.')[0]):

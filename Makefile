@@ -1,6 +1,6 @@
 # make demo       a prompt becomes a textured mesh that stands, with a report
 # make test       lint, the layer test and the suite;  make test-all  the slow ones as well
-# make venv       only the environment;  make lint, make bench
+# make venv       only the environment;  make lint, make bench, make compare
 # Needs make and Python 3.11 or 3.12 (PYTHON=python3.12 chooses). All installs go into .venv.
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ QUICK := env MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=171798
 # Two workers, each with whole files, so that what a file prepares once is prepared once.
 PARALLEL := $(RUN) -m pytest -q -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench venv dev lock clean
+.PHONY: demo test test-all lint bench compare venv dev lock clean
 
 demo: venv
 	$(RUN) -m experiments.distill --config configs/embedded.py --config.prompt='$(PROMPT)' --workdir $(WORKDIR)
@@ -30,6 +30,11 @@ test-all: dev lint
 lint: dev
 	$(RUN) -m ruff check .
 	$(QUICK) $(RUN) -m pytest -q tests/test_layers.py
+
+# The tables of docs/results/janus.md: finished cells lie in docs/results/cells, the rest takes hours.
+compare: venv
+	for part in '' :core :others :sweep :ablations :phrases; do \
+	  $(RUN) -m experiments.compare --config configs/compare_janus.py$$part --workdir runs/janus || [ $$? = 3 ] || exit 1; done
 
 bench: dev
 	$(QUICK) $(RUN) -m benchmarks.run

@@ -1,13 +1,14 @@
 """The objectives on the embedded prior without view phrases: which of them leave how many faces.
 
-`:core` and `:others` are further methods with fewer seeds, for the same folder of cells. `:phrases`
-gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of four views.
-`:tiny` runs in seconds, for tests.
+`:core` and `:others` are further methods with fewer seeds, for the same folder of cells; `:sweep`
+and `:ablations` change one thing of rectified SDS. `:phrases` gives each view its phrase, as
+Perp-Neg needs it, beside one that is wrong for three of four views. `:tiny` runs in seconds, for
+tests.
 """
 
 from ml_collections import ConfigDict
 
-from jax3dgen.train import distill_config
+from jax3dgen.train import compare_methods, distill_config
 
 PROMPTS = ('a red bear', 'a blue penguin', 'a purple robot', 'a green rabbit')
 
@@ -45,6 +46,9 @@ def get_config(variant=''):
     config.auxiliary = 'front view'  # each view's phrase has this one beside it
     config.compare.update({'cells': 'docs/results/cells/phrases', 'seeds': 5, 'methods': (
         'sds', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge', 'jsd', 'usd')})
+  elif variant in ('sweep', 'ablations'):
+    config.compare.update({'prompts': PROMPTS[0::2], 'seeds': 3, 'methods': tuple(
+        compare_methods.SWEEP if variant == 'sweep' else compare_methods.ABLATIONS)})
   elif variant == 'tiny':
     config.compare.update({'cells': '', 'methods': ('csd',), 'prompts': PROMPTS[:1], 'seeds': 1})
     config.train.steps = 10
@@ -55,7 +59,7 @@ def get_config(variant=''):
     config.result.update({'mesh_resolution': 32, 'drop_seconds': 0.5})
   elif variant:
     raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has core, others, '
-                     'phrases and tiny.')
+                     'sweep, ablations, phrases and tiny.')
   config.lock()
   config.distill.unlock()  # each objective brings its own fields
   return config

@@ -18,22 +18,8 @@ from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
 from jax3dgen.export import turntable
 from jax3dgen.metrics import janus, referee
 from jax3dgen.prior import words
-from jax3dgen.train import distill, results
+from jax3dgen.train import compare_methods, distill, results
 
-# In some hundred steps adapters of rank 4 learn too little of the renders: all kernels are free.
-CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate': 5e-4}
-# What each method changes in the config; all else is equal.
-METHODS = {
-    'sds': {},
-    'sds_rectified': {'distill.name': 'sds_rectified'},
-    'vsd': {'distill.name': 'vsd', **CRITIC},
-    'usd': {'distill.name': 'usd', **CRITIC},
-    'esd': {'distill.name': 'esd', **CRITIC},
-    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800), 'debias.prompt': 'words'},
-    'perp_neg': {'guide.name': 'perp_neg'},
-    **{name: {'distill.name': name} for name in (
-        'sds_bridge', 'jsd', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
-    'hifa_annealing': {'timestep.rule': 'sqrt'}}
 UNIFORM = 0.05  # most divergence of the views' poses from a uniform one, in nats
 TURN = 0.9  # least winding of a turn whose sides follow each other as they should
 MARGIN = 96  # pixels for the names of methods beside their pictures
@@ -41,9 +27,10 @@ MARGIN = 96  # pixels for the names of methods beside their pictures
 
 def check(config):
   """ConfigError for a method that there is not."""
-  unknown = [name for name in config.compare.methods if name not in METHODS]
+  unknown = [name for name in config.compare.methods if name not in compare_methods.ALL]
   if unknown:
-    raise ConfigError(f'config.compare.methods={unknown[0]!r} is none of {", ".join(METHODS)}.')
+    raise ConfigError(f'config.compare.methods={unknown[0]!r} is none of '
+                      f'{", ".join(compare_methods.ALL)}.')
   if not config.compare.methods or not config.compare.prompts or config.compare.seeds < 1:
     raise ConfigError('config.compare needs a method, a prompt and a seed.')
 
@@ -54,7 +41,7 @@ def cell_config(config, method, prompt, seed):
   with one.unlocked(), one.ignore_type():  # a number may become a schedule
     del one.compare
     one.prompt, one.seed = prompt, seed
-    for name, value in METHODS[method].items():
+    for name, value in compare_methods.ALL[method].items():
       one.update_from_flattened_dict({name: value})
   return distill.complete(one)
 
@@ -105,7 +92,7 @@ def run(config, workdir, cells):
 
 def read(cells):
   """The rows of all cells in a folder, method by method."""
-  return [json.loads(path.read_text()) for method in METHODS
+  return [json.loads(path.read_text()) for method in compare_methods.ALL
           for path in sorted((cells / method).glob('*.json')) if path.name != 'config.json']
 
 

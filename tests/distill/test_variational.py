@@ -116,16 +116,16 @@ def test_the_camera_reaches_the_critic_and_none_is_zeros():
   cfg = ConfigDict(vsd.DEFAULTS)
   trainable = critic.init(KEY, params, cfg)
   x = jax.random.normal(KEY, (2, 8, 8, 3))
-  t, cond = jnp.full(2, 0.5), prior.embed(params, jnp.array([[1, 2, 0], [3, 0, 0]]))
+  t, cond = jnp.full(2, 0.5), jax.jit(prior.embed)(params, jnp.array([[1, 2, 0], [3, 0, 0]]))
   cameras = jax.random.normal(KEY, (2, 16))
   predict = jax.jit(lambda trainable, cameras: critic.predict(
       trainable, prior, params, x, t, cond, cameras))
-  np.testing.assert_allclose(predict(trainable, cameras), prior.predict(params, x, t, cond),
-                             atol=1e-6)
+  alone = jax.jit(prior.predict)(params, x, t, cond)
+  np.testing.assert_allclose(predict(trainable, cameras), alone, atol=1e-6)
   trainable['camera']['out'] = jax.random.normal(KEY, trainable['camera']['out'].shape)
   assert jnp.abs(predict(trainable, cameras) - predict(trainable, 0 * cameras)).max() > 1e-4
-  np.testing.assert_allclose(predict(trainable, 0 * cameras), prior.predict(params, x, t, cond),
-                             atol=1e-6)  # no camera, no bias yet: silu(0) = 0
+  # No camera, and no bias yet: silu(0) = 0.
+  np.testing.assert_allclose(predict(trainable, 0 * cameras), alone, atol=1e-6)
   assert isinstance(cond, Cond)
 
 
@@ -134,7 +134,8 @@ def test_esd_mixes_the_critics_with_and_without_a_camera():
   state = vsd.init(KEY, params, ConfigDict(esd.DEFAULTS))
   state.trainable['camera']['out'] = jax.random.normal(
       KEY, state.trainable['camera']['out'].shape)
-  cond = jax.tree.map(lambda leaf: leaf[0], prior.embed(params, jnp.array([[1, 2, 0]])))
+  cond = jax.tree.map(lambda leaf: leaf[0], jax.jit(prior.embed)(
+      params, jnp.array([[1, 2, 0]])))
   x0 = jax.random.normal(KEY, (2, 8, 8, 3))
   view = gaussian.view(x0, 0.5, base.classifier_free)
   view = view.replace(

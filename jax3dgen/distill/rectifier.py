@@ -6,11 +6,14 @@ distribution of poses (uniform), and pbar_t an average over the steps so far of 
 `intervals` ranges of the noise level. It adds -w sigma / alpha grad_{x_0} log r to an objective's
 direction (Eq. 14), differentiated through the denoiser and the decoder.
 
-The average pbar is fed with the renders, so it tells of the field and not of the prior: the
-rectifier is a controller that comes to rest when renders of all poses are equally frequent (the
-prior's own marginal does not depend on t). At `rect_scale` 1, the paper's formula, it is some
-hundredths of what distillation asks for and does nothing; the authors' code multiplies it by the
-number of latent entries and then clamps it. The clamp is per view, to `clamp` times the norm of the
+The average pbar is fed with the renders, so it tells of the field and not of the prior (whose own
+marginal does not depend on t): the rectifier is a controller. Where f is uniform it falls silent
+when renders of all poses are equally frequent; with the prior pulling against it, and an exact
+classifier, it comes to rest at pbar ~ sqrt(p_prior f) (docs/results/toy.md). `n_ema` is how far
+back it remembers: with a hundred views it goes on correcting what is mended by then, and the object
+with it; 25 are enough at a hundredth of the paper's steps. At `rect_scale` 1, the paper's formula,
+it is a small part of what distillation asks for; the authors' code multiplies it by the number of
+latent entries, and then clamps it. The clamp is per view, to `clamp` times the norm of the
 objective's own direction; where x_0 is no image, in latents (the paper: in images).
 """
 

@@ -27,7 +27,7 @@ def load(weights):
       [0.1 * bool(text) for text in texts], jnp.float32)
 
 
-def corners(params, image):
+def corners(params, image, t, cfg):
   """A classifier of four poses: which corner of an image is the brightest."""
   half = image.shape[1] // 2
   dark = lambda rows, columns: image[:, rows, columns].mean((1, 2, 3))

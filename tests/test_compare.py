@@ -62,7 +62,11 @@ def test_cells_are_made_once_and_kept(tmp_path, monkeypatch, capsys):
   cells = f'--config.compare.cells={tmp_path / "cells"}'
   assert call(tmp_path / 'again', cells) in (0, 3)
   assert '| csd |' in (tmp_path / 'again' / 'compare.md').read_text()
+  assert call(tmp_path / 'count', cells, '--config.compare.seeds=0') in (0, 3)
+  assert '| csd |' in (tmp_path / 'count' / 'compare.md').read_text()
   capsys.readouterr()
+  assert call(tmp_path / 'none', '--config.compare.seeds=0') == 2
+  assert 'no finished cells' in capsys.readouterr().err
   assert call(tmp_path / 'other', cells, '--config.train.steps=11') == 2
   assert 'were made with config.train.steps=10, not 11' in capsys.readouterr().err
 

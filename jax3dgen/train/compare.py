@@ -31,8 +31,8 @@ def check(config):
   if unknown:
     raise ConfigError(f'config.compare.methods={unknown[0]!r} is none of '
                       f'{", ".join(compare_methods.ALL)}.')
-  if not config.compare.methods or not config.compare.prompts or config.compare.seeds < 1:
-    raise ConfigError('config.compare needs a method, a prompt and a seed.')
+  if not config.compare.methods or not config.compare.prompts or config.compare.seeds < 0:
+    raise ConfigError('config.compare needs a method, a prompt and 0 or more seeds.')
 
 
 def cell_config(config, method, prompt, seed):
@@ -87,7 +87,10 @@ def run(config, workdir, cells):
     for prompt in c.prompts:
       for method in c.methods:
         cell(config, method, prompt, seed, workdir, cells)
-  return read(cells)
+  rows = read(cells)
+  if not rows:
+    raise ConfigError(f'There are no finished cells in {cells}; ask for a seed or more.')
+  return rows
 
 
 def read(cells):

@@ -26,7 +26,6 @@ from jax3dgen.train import (
   features_config,
   features_step,
   guard,
-  log,
   loop,
 )
 
@@ -58,24 +57,12 @@ def run(config, workdir, allow_change=False):
       start, state = checkpoints.restore(state) or (0, state)
       if start < cfg.train.steps:
         step = parallel.map(features_step.make_step(net, tx, cfg, count, parallel.AXIS), 0)
-        state = optimise(cfg, workdir, step, start, state, checkpoints)
+        state = loop.optimise(cfg, workdir, step, start, state, checkpoints, 'features')
     if parallel.is_main():
       params = features_assets.as_shipped(state.ema)
       features_assets.write(workdir / 'weights', net, params, measure(net, params, cfg), config,
                             workdir / 'metrics.csv')
   return workdir / 'weights'
-
-
-def optimise(cfg, workdir, step, start, state, checkpoints):
-  """Runs the steps from `start` to the end; returns the final host state."""
-  replicated = parallel.replicate(state)
-  guard.check_memory(parallel.memory(step, replicated))
-  with contextlib.closing(log.Writer(workdir, start)) as writer:
-    final = loop.run(
-        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
-        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-        describe='features', guard=guard.Guard(max_skipped=cfg.train.max_skipped))
-  return parallel.unreplicate(final)
 
 
 @functools.partial(jax.jit, static_argnames=('net', 'views', 'strength'))

@@ -4,6 +4,7 @@ Steps are dispatched ahead of the devices; metrics are fetched only where they a
 """
 
 import collections
+import contextlib
 import resource
 import time
 
@@ -63,6 +64,19 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
     checkpoints.wait()
     progress.say(f'Peak memory {peak_memory() / guards.GIB:.2f} GiB.')
   return state
+
+
+def optimise(cfg, workdir, step, start, state, checkpoints, describe):
+  """Runs a mapped step that takes its state alone, from `start` to cfg.train.steps; returns the
+  final host state."""
+  replicated = parallel.replicate(state)
+  guards.check_memory(parallel.memory(step, replicated))
+  with contextlib.closing(log.Writer(workdir, start)) as writer:
+    final = run(
+        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
+        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
+        describe=describe, guard=guards.Guard(max_skipped=cfg.train.max_skipped))
+  return parallel.unreplicate(final)
 
 
 def _due(step, every):

@@ -18,7 +18,6 @@ from jax3dgen.metrics import referee
 from jax3dgen.train import (
   checkpoint,
   guard,
-  log,
   loop,
   referee_assets,
   referee_checks,
@@ -47,25 +46,13 @@ def run(config, workdir, allow_change=False):
       start, state = checkpoints.restore(state) or (0, state)
       if start < cfg.train.steps:
         step = parallel.map(referee_step.make_step(net, tx, cfg, count, parallel.AXIS), 0)
-        state = optimise(cfg, workdir, step, start, state, checkpoints)
+        state = loop.optimise(cfg, workdir, step, start, state, checkpoints, 'referee')
     if parallel.is_main():
       params = referee_assets.as_shipped(state.ema)
       labels, measured = measure(params, cfg)
       referee_assets.write(workdir / 'weights', params, labels, measured, config,
                            workdir / 'metrics.csv')
   return workdir / 'weights'
-
-
-def optimise(cfg, workdir, step, start, state, checkpoints):
-  """Runs the steps from `start` to the end; returns the final host state."""
-  replicated = parallel.replicate(state)
-  guard.check_memory(parallel.memory(step, replicated))
-  with contextlib.closing(log.Writer(workdir, start)) as writer:
-    final = loop.run(
-        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
-        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-        describe='referee', guard=guard.Guard(max_skipped=cfg.train.max_skipped))
-  return parallel.unreplicate(final)
 
 
 def measure(params, cfg):

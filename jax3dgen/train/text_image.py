@@ -24,7 +24,6 @@ from jax3dgen.perception import text_image
 from jax3dgen.train import (
   checkpoint,
   guard,
-  log,
   loop,
   referee_assets,
   referee_step,
@@ -57,24 +56,12 @@ def run(config, workdir, allow_change=False):
       start, state = checkpoints.restore(state) or (0, state)
       if start < cfg.train.steps:
         step = parallel.map(text_image_step.make_step(tx, cfg, count, parallel.AXIS), 0)
-        state = optimise(cfg, step, start, state, checkpoints, workdir)
+        state = loop.optimise(cfg, workdir, step, start, state, checkpoints, 'text-image')
     if parallel.is_main():
       net, params = text_image_step.net_config(cfg), referee_assets.as_shipped(state.ema)
       text_image_assets.write(workdir / 'weights', params, net, figurine_examples.words(),
                               measure(params, net, cfg), config, workdir / 'metrics.csv')
   return workdir / 'weights'
-
-
-def optimise(cfg, step, start, state, checkpoints, workdir):
-  """Runs the steps from `start` to the end; returns the final host state."""
-  replicated = parallel.replicate(state)
-  guard.check_memory(parallel.memory(step, replicated))
-  with contextlib.closing(log.Writer(workdir, start)) as writer:
-    final = loop.run(
-        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
-        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-        describe='text-image', guard=guard.Guard(max_skipped=cfg.train.max_skipped))
-  return parallel.unreplicate(final)
 
 
 def measure(params, net, cfg):

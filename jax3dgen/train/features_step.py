@@ -13,34 +13,20 @@ pictures of all devices. The step runs under jit, vmap(axis_name) and pmap alike
 draws follows from (seed, step, device), so a resumed run repeats an unbroken one.
 """
 
-from typing import Any
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jax3dgen.core import rng, tree
-from jax3dgen.core.types import Array
 from jax3dgen.data import figurines, referee_views
 from jax3dgen.nn import vit
 from jax3dgen.perception import augment, features
-from jax3dgen.train import optim
+from jax3dgen.train import referee_step
 
 SIZE = features.SIZE
 INK = 0.06  # a patch whose mean distance from white exceeds this shows something
-
-
-@struct.dataclass
-class FeaturesState:
-  """step [] int32; the trained parameters, their moving average (which is shipped) and the
-  optimiser's state; skipped [] int32, the updates skipped in a row for a non-finite gradient."""
-  step: Array
-  params: Any
-  ema: Any
-  opt: Any
-  skipped: Array
 
 
 def network(cfg):
@@ -58,10 +44,8 @@ def optimiser(cfg):
 
 
 def init_state(key, net, tx):
-  """The FeaturesState before the first step."""
-  params = jax.jit(net.init)(key, jnp.zeros((2, SIZE, SIZE, 3)))['params']
-  zero = lambda: jnp.zeros((), jnp.int32)  # buffers of their own: the state is donated
-  return FeaturesState(zero(), params, jax.tree.map(jnp.copy, params), tx.init(params), zero())
+  """The state before the first step (a `referee_step.RefereeState`)."""
+  return referee_step.start(jax.jit(net.init)(key, jnp.zeros((2, SIZE, SIZE, 3)))['params'], tx)
 
 
 def pictures(key, batch, count, cfg):
@@ -167,19 +151,8 @@ def objective(net, params, key, images, cfg, axis_name=None):
 def make_step(net, tx, cfg, count, axis_name=None):
   """step(state) -> (state, metrics) for one of `count` devices; each draws train.batch / count."""
   batch, figures = cfg.train.batch // count, cfg.train.figurines // count
-  mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
 
-  def step(state):
-    key = rng.on_device(rng.at_step(cfg.seed, state.step), axis_name)
+  def loss(params, key):
     images = pictures(rng.stream(key, 'pictures'), batch, figures, cfg.views)[0]
-    (loss, terms), grads = jax.value_and_grad(
-        lambda params: objective(net, params, rng.stream(key, 'crops'), images, cfg, axis_name),
-        has_aux=True)(state.params)
-    params, opt, finite = optim.update(tx, mean(grads), state.opt, state.params)
-    decay = jnp.minimum(cfg.optim.ema, (1.0 + state.step) / (10.0 + state.step))
-    bad = 1 - finite.astype(jnp.int32)
-    state = FeaturesState(state.step + 1, params, tree.ema(state.ema, params, decay), opt,
-                          (state.skipped + 1) * bad)
-    return state, mean(terms | {'loss': loss}) | {
-        'nonfinite': bad.astype(jnp.float32), 'skipped': state.skipped.astype(jnp.float32)}
-  return step
+    return objective(net, params, rng.stream(key, 'crops'), images, cfg, axis_name)
+  return referee_step.descend(loss, tx, cfg, axis_name)

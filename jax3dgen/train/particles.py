@@ -24,7 +24,7 @@ from jax3dgen.core import files, image, parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base
 from jax3dgen.export import turntable
-from jax3dgen.metrics import janus, referee
+from jax3dgen.metrics import entropy, janus, referee
 from jax3dgen.train import (
   checkpoint,
   distill,
@@ -200,7 +200,7 @@ def judge(shown):
   return {
       'poses': {name: float((best == k).mean()) for k, name in enumerate(cameras.VIEWS)},
       'mean_poses': {name: float(mean[k]) for k, name in enumerate(cameras.VIEWS)},
-      'pose_entropy': float(-(mean * np.log(np.maximum(mean, 1e-12))).sum()),
+      'pose_entropy': entropy.of_mean(p),
       'right_pose': float((best == own).mean()),
       'rejected': float((said.kind.argmax(-1) == said.kind.shape[-1] - 1).mean()),
       'face': float((said.face > 0.5).mean())}

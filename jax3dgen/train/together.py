@@ -92,9 +92,10 @@ def run(configs):
   judge = results.judges(batch.parts)
   common = {'steps': cfg.train.steps, 'device': jax.devices()[0].device_kind,
             'together': len(configs)}
-  made = [Made({} if why else common | {'metrics': last} | judged(judge, cfg, fields, config.prompt),
-               why, own)
-          for config, fields, last, why, own in zip(
+  found = lambda config, fields, mine: common | {'metrics': mine} | judged(
+      judge, cfg, fields, config.prompt)
+  made = [Made({} if why else found(config, fields, mine), why, own)
+          for config, fields, mine, why, own in zip(
               configs, unstacked(states.field, len(configs)), figures, failed, strips, strict=True)]
   share = round((time.monotonic() - began) / len(configs), 2)
   return [one._replace(figures=one.figures | {'seconds': share}) for one in made]

@@ -3,8 +3,9 @@
   python -m benchmarks.objectives
 
 The whole training step at the settings of `configs/compare_janus.py`; the steps of all objectives
-take turns. Rows of the denoiser are counted per view while a step is traced: forward, and those
-that gradients go back through. (Inversions loop inside the program and are counted once.)
+take turns. Rows of the denoiser are counted per view while a step is traced: forward, those that
+gradients go back through, and those of them that the weights' gradients are taken of. (Inversions
+loop inside the program and are counted once.)
 """
 
 import argparse
@@ -13,7 +14,7 @@ import os
 
 from benchmarks import timing
 
-DETACHED = 'sds_rectified, detached'
+DETACHED = 'sds_rectified_detached'
 LIMITS = (('sds_rectified', 'sds', 1.4), (DETACHED, 'sds', 1.1), ('vsd', 'sds', 2.2),
           ('usd', 'vsd', 1.3))
 
@@ -27,39 +28,64 @@ def counted(prior, counts):
     counts['forward'] += len(x_t)
     return prior.predict(params, x_t, t, cond)
 
-  def forward(params, x_t, t, cond):
+  def forward(*arguments):
+    params, x_t, t, cond = (jax.tree.map(lambda x: x.value, part, is_leaf=_primal)
+                            for part in arguments)
+    weights = any(x.perturbed for x in jax.tree.leaves(arguments[0], is_leaf=_primal))
     counts['forward'] += len(x_t)
-    return jax.vjp(prior.predict, params, x_t, t, cond)
+    out, pull = jax.vjp(prior.predict, params, x_t, t, cond)
+    return out, (pull, len(x_t) if weights else 0)
 
-  def backward(pull, g):
+  def backward(kept, g):
+    pull, weights = kept
     counts['backward'] += len(g)
+    counts['weights'] += weights
     return pull(g)
-  predict.defvjp(forward, backward)
+  predict.defvjp(forward, backward, symbolic_zeros=True)
   return prior._replace(predict=predict)
 
 
-def measure(turns, names):
-  """{objective: (processor ms, wall ms, rows forward, rows backward)}."""
+def _primal(x):
+  return hasattr(x, 'perturbed')
+
+
+def parts_of(name):
+  """The Parts of a run of an objective at the settings of `configs/compare_janus.py`."""
+  from configs import compare_janus
+  from jax3dgen.train import compare, compare_methods, distill
+  if name in compare_methods.ALL:
+    config = compare_janus.get_config()
+    return distill.build(compare.cell_config(config, name, config.compare.prompts[0], 0))
+  raise ValueError(f'{name!r} is no method of compare_methods.')
+
+
+def rows(parts):
+  """(rows forward, rows that gradients go back through, those of them with the weights' gradients)
+  of the denoiser, for each view of a step, as traced."""
   import jax
 
-  from configs import compare_janus
   from jax3dgen.train import distill
-  steps, rows = {}, {}
+  counts = {'forward': 0, 'backward': 0, 'weights': 0}
+  step = distill.step_of(parts._replace(prior=counted(parts.prior, counts)), None)
+  jax.eval_shape(step, parts.state, parts.params, parts.prompt, jax.random.key(0))
+  return [count / parts.cfg.train.batch * distill.parallel.device_count()
+          for count in counts.values()]
+
+
+def measure(turns, names):
+  """{objective: (processor ms, wall ms, *`rows`)}."""
+  import jax
+
+  from jax3dgen.train import distill
+  steps, traced = {}, {}
   for name in names:
-    config = compare_janus.get_config().copy_and_resolve_references()
-    with config.unlocked():
-      del config.compare
-      config.distill.name = name.partition(',')[0]
-      if name == DETACHED:
-        config.distill.detach_denoiser = True
-    parts = distill.build(distill.complete(config))
-    counts = rows[name] = {'forward': 0, 'backward': 0}
+    parts = parts_of(name)
     args = parts.state, parts.params, parts.prompt, jax.random.key(0)
-    jax.eval_shape(distill.step_of(parts._replace(prior=counted(parts.prior, counts)), None), *args)
-    rows[name] = [count / config.train.batch for count in counts.values()]
+    traced[name] = rows(parts)
     step = jax.jit(distill.step_of(parts, None))
     steps[name] = lambda step=step, args=args: jax.block_until_ready(step(*args))
-  return {name: (*times, *rows[name]) for name, times in timing.interleaved(steps, turns).items()}
+  return {name: (*times, *traced[name])
+          for name, times in timing.interleaved(steps, turns).items()}
 
 
 def main(names=('sds', 'sds_rectified', DETACHED, 'vsd', 'usd', 'esd', 'jsd', 'sds_bridge')):
@@ -72,9 +98,9 @@ def main(names=('sds', 'sds_rectified', DETACHED, 'vsd', 'usd', 'esd', 'jsd', 's
     return
   print(f'load average {os.getloadavg()[0]:.1f}; one core, processor time')
   found = timing.pinned('benchmarks.objectives', 1, '--child', '--turns', args.turns)
-  for name, (cpu, _, forward, backward) in found.items():
+  for name, (cpu, _, forward, backward, weights) in found.items():
     print(f'{name:<26}{cpu:7.1f} ms {cpu / found["sds"][0]:6.2f}x sds {forward:5.0f} rows '
-          f'{backward:3.0f} back')
+          f'{backward:3.0f} back {weights:3.0f} with weights')
   for name, other, limit in LIMITS:
     print(f'{name} / {other}: {found[name][0] / found[other][0]:.2f} (goal {limit})')
 

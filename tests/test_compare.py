@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import objectives
 from experiments import _command, compare
 from jax3dgen.core import launch
 from jax3dgen.train import compare as comparing
-from jax3dgen.train import distill
+from jax3dgen.train import compare_methods, distill
 from tests import commands
 
 
@@ -15,7 +16,9 @@ def row(method, seed, faces=1, winding=1.0, kl=0.0, failed=''):
   found = {'method': method, 'prompt': 'a red bear', 'seed': seed, 'failed': failed}
   return found if failed else found | {
       'face_count': faces, 'winding': winding, 'view_kl': kl, 'kind_correct': True,
-      'color_correct': seed == 0, 'reject_rate': 0.25, 'seconds': 60.0}
+      'color_correct': seed == 0, 'reject_rate': 0.25, 'seconds': 60.0, 'steps': 800,
+      'history': [{'step': step, 'face_count': 1 + (step > 400), 'winding': 1.0, 'view_kl': 0.0}
+                  for step in (100, 200, 400, 800)]}
 
 
 def test_janus_free_is_one_face_and_all_sides_in_order():
@@ -32,16 +35,26 @@ def test_interval_is_wilson_s(hits, count):
                              atol=1e-4)
 
 
-def test_table_counts_every_cell():
+def test_tables_count_every_cell():
   page = comparing.markdown([row('sds', 0, faces=2, kl=0.5), row('sds', 1), row('vsd', 0),
-                             row('vsd', 1, failed='fog')], 'command')
-  lines = {line.split(' | ')[0]: line for line in page.splitlines() if line.startswith('| ')}
-  assert '| 1 of 2 |' in lines['| sds'] and '| 1 of 2 |' in lines['| vsd']
-  table = page.partition('## Janus-free')[0].splitlines()
-  sds, vsd = (next(line for line in table if line.startswith(f'| {name} ')).split(' | ')
-              for name in ('sds', 'vsd'))
-  assert sds[3:6] == ['1', '0', '1'] and sds[7] == '0.50' and sds[8] == '0.25'
-  assert vsd[3:6] == ['1', '0', '0'] and vsd[10] == '1'
+                             row('vsd', 1, failed='fog'), row('vsd', 2) | {'together': 4}],
+                            'command')
+  first, by_prompt, equal = page.split('\n## ')
+  cells = lambda part, name: next(line for line in part.splitlines()
+                                  if line.startswith(f'| {name} ')).split(' | ')
+  sds, vsd = cells(first, 'sds'), cells(first, 'vsd')
+  assert sds[1].startswith('1 of 2 (') and sds[2:5] == ['1', '0', '1']
+  assert sds[7:9] == ['0.25', '0.25'] and sds[10] == '60.00'
+  assert vsd[1].startswith('2 of 3 (') and vsd[2:5] == ['2', '0', '0'] and vsd[9] == '1'
+  assert 'none 0, several 1' in cells(by_prompt, 'sds')[1]
+  # 2 rows x 800 steps for SDS: at six rows a step, VSD has come to its preview of step 200.
+  assert cells(equal, 'sds')[1:3] == ['2', '800'] and cells(equal, 'sds')[3].startswith('0 of 2')
+  assert cells(equal, 'vsd')[1:3] == ['6', '200'] and cells(equal, 'vsd')[3].startswith('2 of 2')
+
+
+def test_rows_of_the_denoiser_are_those_of_a_traced_step():
+  for name in ('sds_rectified', 'usd'):
+    assert compare_methods.calls(name) == sum(objectives.rows(objectives.parts_of(name))), name
 
 
 def call(workdir, *args):

@@ -100,7 +100,9 @@ def guided(prior, params, x_t, t, view, scale):
 
 
 def noised(key, view, prior):
-  """(x_t, eps) [B, h, w, c] of the renders at their noise levels, with fresh noise."""
+  """(x_t, eps) [B, h, w, c] of the renders at their noise levels: `view.start`, or fresh noise."""
+  if view.start is not None:
+    return view.start
   eps = jax.random.normal(key, view.x0.shape)
   return noise_to(prior, view.x0, view.t, eps), eps
 

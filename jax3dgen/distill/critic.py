@@ -69,7 +69,7 @@ def fit(trainable, key, view, prior, params, state, cfg):
   low, high = prior.schedule.safe_range
   size = view.x0.shape[:1]
   t = jax.random.uniform(rng.stream(key, 'timestep'), size, minval=low, maxval=high)
-  x_t, eps = base.noised(rng.stream(key, 'noise'), view.replace(t=t), prior)
+  x_t, eps = base.noised(rng.stream(key, 'noise'), view.replace(t=t, start=None), prior)
   kept = jax.random.bernoulli(rng.stream(key, 'dropout'), 1 - cfg.camera_dropout, (*size, 1))
   found = predict(trainable, prior, params, x_t, t, base.repeat(view.prompt.main, *size),
                   cameras(view) * kept)

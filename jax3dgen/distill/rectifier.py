@@ -66,6 +66,15 @@ def averaged(table, rows, probabilities, rate):
   return jax.lax.scan(one, table, (rows, probabilities))[0]
 
 
+def remembering(guide, x_t, scale, eps_hat):
+  """`guide` (see types.View), which knows the answer `eps_hat` at this very x_t and scale."""
+  def answer(prior, params, x, t, view, asked_scale):
+    if x is x_t and asked_scale == scale:
+      return eps_hat
+    return guide(prior, params, x, t, view, asked_scale)
+  return answer
+
+
 def asked(view, cfg):
   """Which pose the camera asks for, [B, K] one-hot: of config.distill.poses, or of `classes` equal
   sectors. All of them, which asks for nothing, where none of these is the camera's."""
@@ -120,14 +129,23 @@ def rectified(inner, classify=named):
     return state.replace(buffers={'inner': state.buffers, 'poses': table})
 
   def direction(key, view, prior, params, state, cfg):
+    x_t, eps = base.noised(key, view, prior)
+    seen, eps_hat, pull = view, None, None
+    if cfg.sees == 'estimate':  # one forward pass serves the objective and the rectifier
+      predict = lambda x: base.guided(prior, params, x, view.t, view, cfg.guidance)
+      if cfg.detach_denoiser:
+        eps_hat = predict(x_t)
+      else:
+        eps_hat, pull = jax.vjp(jax.checkpoint(predict) if cfg.remat else predict, x_t)
+      seen = view.replace(start=(x_t, eps),
+                          guide=remembering(view.guide, x_t, cfg.guidance, eps_hat))
     own = state.replace(buffers=state.buffers['inner'])
-    g, own, metrics = inner.direction(key, view, prior, params, own, cfg)
-    x_t, _ = base.noised(key, view, prior)
+    g, own, metrics = inner.direction(key, seen, prior, params, own, cfg)
     row = interval(view.t, cfg.intervals)
     marginal = jnp.maximum(state.buffers['poses'], cfg.floor)[row]
 
-    def log_r(x_t):
-      p = opinion(x_t)
+    def log_r(x_t, eps_hat):
+      p = opinion(x_t, eps_hat)
       if p.shape[-1] != cfg.classes:
         raise ConfigError(f'The classifier tells {p.shape[-1]} poses apart, not '
                           f'config.distill.classes={cfg.classes}.')
@@ -137,21 +155,19 @@ def rectified(inner, classify=named):
         r = 1.0 + ((1.0 / cfg.classes / marginal - 1.0) * p).sum(-1)
       return jnp.log(jnp.maximum(r, 1e-20)).sum(), p
 
-    def opinion(x_t):
+    def opinion(x_t, eps_hat):
       if cfg.sees == 'noisy':
         return classify(params, prior.decode(params, x_t), view.t, cfg)
-      predict = lambda x: base.guided(prior, params, x, view.t, view, cfg.guidance)
-      eps_hat = (jax.checkpoint(predict) if cfg.remat else predict)(x_t)
-      if cfg.detach_denoiser:
-        eps_hat = jax.lax.stop_gradient(eps_hat)
       clean = priors.x0_from_eps(prior.schedule, x_t, view.t, eps_hat)
       if cfg.get('clip', False):
         clean = jnp.clip(clean, -1.0, 1.0)
       return classify(params, prior.decode(params, clean), 0 * view.t, cfg)
 
-    pull, estimated = jax.grad(log_r, has_aux=True)(x_t)
+    (slope, through), estimated = jax.grad(log_r, (0, 1), has_aux=True)(x_t, eps_hat)
+    if pull is not None:
+      slope = slope + pull(through)[0]
     _, sigma = priors.coefficients(prior.schedule, view.t, x_t)
-    change = -cfg.rect_scale * sds.weight(cfg.weighting, prior, view.t, x_t) * sigma * pull
+    change = -cfg.rect_scale * sds.weight(cfg.weighting, prior, view.t, x_t) * sigma * slope
     table = state.buffers['poses']
     if not cfg.fixed:
       p = estimated

@@ -172,37 +172,81 @@ def interval(hits, count, z=1.96):
   return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
+def table(header, body):
+  """Lines of a Markdown table."""
+  return ['', '| ' + ' | '.join(header) + ' |', '|---' * len(header) + '|',
+          *('| ' + ' | '.join(map(str, row)) + ' |' for row in body)]
+
+
+def share(hits, count):
+  """'3 of 10 (11 to 60%)': hits of count, with `interval`."""
+  if not count:
+    return 'no runs'
+  low, high = interval(hits, count)
+  return f'{hits} of {count} ({low:.0%} to {high:.0%})'
+
+
+def faces(rows, test):
+  """How many of the runs that came to something have a face count that passes `test`."""
+  return sum(test(row['face_count']) for row in rows if not row['failed'])
+
+
+def mean(rows, name):
+  """The mean of a figure over the runs that have it, as text."""
+  values = [row[name] for row in rows if row.get(name) is not None]
+  return f'{np.mean(values):.2f}' if values else 'none'
+
+
+def at_equal_calls(row, calls):
+  """The latest preview at which a run had used at most `calls` rows of the denoiser per view; None
+  before its first one."""
+  spent = compare_methods.calls(row['method'])
+  found = [one for one in row.get('history', []) if one['step'] * spent <= calls]
+  return found[-1] if found else None
+
+
 def markdown(rows, command):
-  """The page: a row for each method over all prompts, then shares by prompt."""
+  """The page: each method over all prompts, prompt by prompt, and at equal denoiser calls."""
   methods = list(dict.fromkeys(row['method'] for row in rows))
   prompts = list(dict.fromkeys(row['prompt'] for row in rows))
   seeds = sorted({row['seed'] for row in rows})
+  by = {method: [row for row in rows if row['method'] == method] for method in methods}
+  free = lambda some: share(sum(map(janus_free, some)), len(some))
+  whole = lambda some: [row for row in some if 'together' not in row]
   lines = ['# Objectives side by side', '', f'`{command}`', '',
            f'{len(prompts)} prompts ({", ".join(prompts)}), seeds {seeds[0]} to {seeds[-1]}. '
            f'Janus-free: one face, winding above {TURN}, poses within {UNIFORM} nats of uniform, '
-           'by the referee.',
-           '', '| method | Janus-free | 95 % interval | one face | none | several | right kind | '
-           'right colour | mean KL | rejected | failed | seconds |', '|---' * 12 + '|']
-  for method in methods:
-    mine = [row for row in rows if row['method'] == method]
-    whole = [row for row in mine if not row['failed']]
-    free = sum(map(janus_free, mine))
-    low, high = interval(free, len(mine))
-    faces = lambda test, whole=whole: sum(test(row['face_count']) for row in whole)
-    mean = lambda name, whole=whole: (
-        f'{np.mean([row[name] for row in whole]):.2f}' if whole else 'none')
-    lines.append(
-        f'| {method} | {free} of {len(mine)} | {low:.0%} to {high:.0%} | '
-        f'{faces(lambda n: n == 1)} | {faces(lambda n: n == 0)} | {faces(lambda n: n > 1)} | '
-        f'{mean("kind_correct")} | {mean("color_correct")} | {mean("view_kl")} | '
-        f'{mean("reject_rate")} | {len(mine) - len(whole)} | {mean("seconds")} |')
-  lines += ['', '## Janus-free by prompt', '', '| method | ' + ' | '.join(prompts) + ' |',
-            '|---' * (len(prompts) + 1) + '|']
-  for method in methods:
-    of = lambda prompt, method=method: [row for row in rows
-                                        if (row['method'], row['prompt']) == (method, prompt)]
-    lines.append(f'| {method} | ' + ' | '.join(
-        f'{sum(map(janus_free, of(p)))} of {len(of(p))}' for p in prompts) + ' |')
+           'by the referee. In brackets 95 % intervals (Wilson). Seconds and memory are those of '
+           'whole runs on CPUs, with mesh and page; runs several at a time have none.']
+  lines += table(
+      ['method', 'Janus-free', 'one face', 'none', 'several', 'right kind', 'right colour',
+       'mean KL', 'rejected', 'failed', 'seconds', 'GiB', 'devices'],
+      [[method, free(some), faces(some, lambda n: n == 1), faces(some, lambda n: n == 0),
+        faces(some, lambda n: n > 1), *(mean(some, name) for name in (
+            'kind_correct', 'color_correct', 'view_kl', 'reject_rate')),
+        sum(bool(row['failed']) for row in some), mean(whole(some), 'seconds'),
+        mean(whole(some), 'peak_memory_gib'),
+        ', '.join(sorted({row.get('device', 'cpu') for row in some}))]
+       for method, some in by.items()])
+  of = lambda some, prompt: [row for row in some if row['prompt'] == prompt]
+  cell = lambda some: 'no runs' if not some else (
+      f'{free(some)}; none {faces(some, lambda n: n == 0)}, '
+      f'several {faces(some, lambda n: n > 1)}')
+  lines += ['', '## Prompt by prompt', '', 'Janus-free; runs with no face and with several.']
+  lines += table(['method', *prompts], [
+      [method, *(cell(of(some, prompt)) for prompt in prompts)] for method, some in by.items()])
+  budget = min(compare_methods.calls(row['method']) * row['steps'] for row in rows
+               if not row['failed'])
+  lines += ['', '## At equal denoiser calls', '',
+            f'The last preview (eight views, so coarser) before {budget} rows of the denoiser per '
+            'view, forward and backward; schedules are those of the whole runs.']
+  body = []
+  for method, some in by.items():
+    early = [one for row in some if (one := at_equal_calls(row, budget))]
+    body.append([method, compare_methods.calls(method),
+                 ', '.join(map(str, sorted({one['step'] for one in early}))) or 'none',
+                 share(sum(janus_free({'failed': ''} | one) for one in early), len(early))])
+  lines += table(['method', 'rows per step', 'step', 'Janus-free'], body)
   return '\n'.join(lines) + '\n'
 
 

@@ -49,3 +49,20 @@ FOUR = {'train.particles': 4, 'train.steps': 3200, 'timestep.min': (267, 0.6, 0.
         'regularizers.sparsity': (800, 0.0, 60.0, 2667), 'log.preview_every': 400}
 PARTICLES = {f'{base}_four': {**METHODS[base], **FOUR} for base in ('vsd', 'usd')}
 ALL = METHODS | SWEEP | ABLATIONS | PARTICLES
+
+# Rows of the denoiser per view and step: those forward, and those that gradients go back through,
+# twice where weights have gradients too (docs/methods.md).
+ROWS = {'sds': 2, 'sds_rectified': 4, 'vsd': 6, 'usd': 8, 'esd': 7, 'jsd': 24, 'nfsd': 3, 'ism': 6,
+        'sdi': 22}
+
+
+def calls(method):
+  """Rows of the denoiser per view and step of a method of ALL."""
+  change = ALL[method]
+  if change.get('guide.name') == 'perp_neg':
+    return 4
+  name = change.get('distill.name', 'sds')
+  rows = ROWS.get(name, 2)
+  if change.get('distill.detach_denoiser') or change.get('distill.sees') == 'noisy':
+    return rows - 2
+  return rows - 2 if change.get('distill.minority') is False else rows

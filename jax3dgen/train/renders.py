@@ -5,6 +5,7 @@ Axes: V views evenly round the object, the first from its front, counter-clockwi
 
 from collections.abc import Callable
 import contextlib
+import functools
 import json
 import math
 import pathlib
@@ -47,7 +48,8 @@ def pick(rows, number):
 
 
 def find(config):
-  """([Item], [(name, why it is left out)]) of config.runs: a run, a folder of runs or of pictures.
+  """([Item], [(name, why it is left out)]) of config.runs: a run, a folder of runs, of cells of
+  experiments.compare, or of pictures.
 
   A single run that cannot be used raises its ConfigError; among others it is left out.
   """
@@ -59,7 +61,7 @@ def find(config):
     return of_run(root, root.name, config), []
   folders = sorted(p.parent for p in root.rglob('config.json') if _settings(p.parent))
   if not folders:
-    return of_pictures(root, config), []
+    return of_cells(root) or of_pictures(root, config), []
   items, faults = [], []
   for folder in folders:
     name = str(folder.relative_to(root))
@@ -102,6 +104,26 @@ def of_run(folder, name, config):
   return [Item(f'{name}:{k}' if k else name, plain['prompt'], figures, source,
                lambda k=k: look(folder, plain, config.views, k))
           for k in range(plain['train'].get('particles', 1))]
+
+
+def of_cells(root):
+  """[Item] of the finished cells of experiments.compare below `root`: their last strips of views.
+
+  None without any; a cell that came to nothing has no strip.
+  """
+  items = []
+  for strip in sorted(root.rglob('*.png')):
+    try:
+      row = json.loads(strip.with_suffix('.json').read_text(encoding='utf-8'))
+      name = f'{row["method"]}/{strip.stem}'
+      items.append(Item(name, row['prompt'], row, 'previews', functools.partial(_of_strip, strip)))
+    except (OSError, ValueError, TypeError, KeyError):
+      continue
+  return items
+
+
+def _of_strip(path):
+  return split(read_all([path])[0], path)
 
 
 def _ring(cfg, views):

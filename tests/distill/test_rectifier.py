@@ -8,7 +8,7 @@ import pytest
 
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
-from jax3dgen.distill import base, rectifier, sds
+from jax3dgen.distill import base, rectifier, sds, vsd
 from jax3dgen.prior import base as priors
 from jax3dgen.prior import gaussian as mixtures
 from tests import gaussian
@@ -91,6 +91,81 @@ def test_without_the_denoiser_s_jacobian():
   alpha, sigma = np.cos(0.5 * np.pi * T), np.sin(0.5 * np.pi * T)
   expected = -sigma / alpha * jax.grad(log_r)(clean)
   np.testing.assert_allclose(g - plain, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_denoiser_is_asked_once_for_the_objective_and_the_rectifier():
+  view, asked = view_of([0.3, -0.4]), []
+
+  def counting(*args):
+    asked.append(args)
+    return base.classifier_free(*args)
+  for remat in (False, True):
+    asked.clear()
+    found, _, _ = directed(config(remat=remat, fixed=(0.7, 0.2, 0.1)), view.replace(guide=counting))
+    assert len(asked) == 1
+    expected, _, _ = directed(config(fixed=(0.7, 0.2, 0.1)), view)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rectified_vsd_is_vsd_of_the_rebalanced_mixture(x64):
+  # USD (Eq. 13) with the exact posterior and a critic that says one half everywhere: what is left
+  # is the rebalanced mixture's prediction and the critic's.
+  view, table = view_of(np.linspace(-2.5, 2.0, 12)), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  cfg = config(**{k: v for k, v in vsd.DEFAULTS.items() if k.startswith('c')} | {
+      'classes': 3, 'clamp': 1e9, 'clip': False})
+  x_t, _ = base.noised(KEY, view, PRIOR)
+  balanced, its = mixtures.mixture(MEANS, STDS, [1, 1, 1])
+  expected = balanced.predict(its, x_t, view.t, jnp.full(12, -1)) - 0.5
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(vsd.critic, 'predict', lambda *args: jnp.full_like(x_t, 0.5))
+    patch.setattr(vsd.critic, 'cameras', lambda view: None)
+    objective = rectifier.rectified(vsd.DISTILLATION._replace(
+        init=lambda *args: base.DistillState({}, {})), noisy_posterior)
+    state = objective.init(KEY, PARAMS, cfg)
+    state = state.replace(buffers=state.buffers | {'poses': table})
+    found, _, _ = objective.direction(KEY, view, PRIOR, PARAMS, state, cfg)
+  np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_fixed_shares_take_the_place_of_the_averages():
+  view = view_of([0.3, -0.4])
+  _, state, _ = directed(config(fixed=(0.6, 0.3, 0.1)), view)
+  np.testing.assert_allclose(state.buffers['poses'], [[0.6, 0.3, 0.1]] * 10, rtol=1e-6)
+  for shares in ((0.5, 0.5), (-1.0, 1.0, 1.0), (0.0, 0.0, 0.0)):
+    with pytest.raises(ConfigError, match='config.distill.fixed'):
+      directed(config(fixed=shares), view)
+
+
+def test_a_classifier_may_be_shown_the_noisy_image(x64):
+  # p(k | x_t) itself, so that no gradient goes through the denoiser: the same as oracle 8.
+  view, table = view_of(np.linspace(-2.5, 2.0, 12)), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  told = lambda params, image, t, cfg: mixtures.posterior(PRIOR, PARAMS, image, t)
+  g, _, _ = directed(config(sees='noisy', feed='estimate'), view, table, told)
+  balanced, its = mixtures.mixture(MEANS, STDS, [1, 1, 1])
+  expected, _, _ = sds.direction(KEY, view, balanced, its, None, config())
+  np.testing.assert_allclose(g, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('field', ['intervals', 'n_ema', 'classes'])
+def test_counts_below_one_are_refused(field):
+  with pytest.raises(ConfigError, match=field):
+    directed(config(**{field: 0}), view_of([0.0]))
+
+
+def test_another_number_of_poses_than_the_classifier_s_is_refused():
+  with pytest.raises(ConfigError, match='tells 3 poses apart, not config.distill.classes=4'):
+    directed(config(classes=4), view_of([0.0]))
+
+
+def test_the_pose_that_a_camera_asks_for():
+  view = view_of([0.0] * 4)
+  view = view.replace(camera=view.camera.replace(azimuth=jnp.deg2rad(jnp.arange(4) * 90.0)))
+  ask = lambda poses, classes: np.asarray(
+      rectifier.asked(view, config(poses=poses, classes=classes)))
+  np.testing.assert_array_equal(ask('', 4), np.eye(4))
+  np.testing.assert_array_equal(ask('front left+right back', 3),
+                                [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]])
+  np.testing.assert_array_equal(ask('front back', 2), [[1, 0], [1, 1], [0, 1], [1, 1]])
 
 
 def test_averages_follow_the_last_views():

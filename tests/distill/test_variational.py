@@ -155,6 +155,34 @@ def test_esd_mixes_the_critics_with_and_without_a_camera():
   assert jnp.abs(plain - without).max() > 1e-4
 
 
+@pytest.mark.parametrize('entropy', [0.0, 0.3, 1.0])
+def test_esd_of_gaussian_renders_has_the_closed_form_s_mean(entropy):
+  """Oracle 5: renders N(a, s^2) under a prior N(m, S^2). The critic with a camera knows the render
+  itself (its noise), the one without all renders: the mean of g is that of the difference of the
+  prior's and `entropy` times the renders' score, which is 0 on average."""
+  mean, std, own_mean, own_std = 0.2, 0.7, -0.5, 0.4
+  prior, params = gaussian.prior(mean, std)
+  x0 = own_mean + own_std * jax.random.normal(jax.random.key(1), (20_000, 1, 1, 1))
+  view = gaussian.view(x0, 0.5, base.classifier_free)
+  x_t, eps = base.noised(KEY, view, prior)
+  alpha = sigma = np.sqrt(0.5)
+  of_all = sigma * (x_t - alpha * own_mean) / (alpha**2 * own_std**2 + sigma**2)
+  told = lambda trainable, prior, params, x_t, t, cond, cameras: jnp.where(
+      cameras[:, :1, None, None] > 0, eps, of_all)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(critic, 'predict', told)
+    patch.setattr(critic, 'cameras', lambda view: jnp.ones((len(view.x0), 16)))
+    cfg = config(esd, weighting='uniform', entropy=entropy, guidance=1.0)
+    g, _, _ = esd.direction(KEY, view, prior, params, base.DistillState({}, {}), cfg)
+  c_prior, c_own = alpha**2 * std**2 + sigma**2, alpha**2 * own_std**2 + sigma**2
+  error = lambda x: 3 * float(x.std()) / np.sqrt(x.size)
+  np.testing.assert_allclose(g.mean(), sigma * alpha * (own_mean - mean) / c_prior, atol=error(g))
+  # The slope in the spread s, E[g (x_0 - a)] / s, is sigma alpha s (1 / C_p - lambda / C_q).
+  slope = g * (x0 - own_mean) / own_std
+  expected = sigma * alpha * own_std * (1 / c_prior - entropy / c_own)
+  np.testing.assert_allclose(slope.mean(), expected, atol=error(slope))
+
+
 def test_settings_that_mean_nothing_are_refused():
   prior, params = gaussian.prior(0.0, 1.0)
   with pytest.raises(ConfigError, match='fits no kernel'):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 from PIL import Image
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines, pose_pictures
+from jax3dgen.distill import rectifier
 from jax3dgen.perception import features, templates
 
-CFG = SimpleNamespace(templates='', temperature=0.02, parts='both')
+CFG = SimpleNamespace(templates='', temperature=0.02, parts='both', control=False, poses='')
 FLOOR = 0.7  # of held-out bears told right; 0.86 was measured (docs/results/pose_classifier.md)
 
 
@@ -100,8 +102,26 @@ def test_the_shipped_pictures_are_those_of_their_command(kind):
     for name, drawn in pose_pictures.draw(kind).items():
       shipped = np.asarray(Image.open(templates.folder() / name), np.float32) / 255
       np.testing.assert_allclose(shipped, drawn, atol=1.01 / 255)
-  for folder in (templates.folder(), templates.folder() / 'sketches'):
+  for folder in (templates.folder(), *(templates.folder() / name for name in templates.OTHERS)):
     assert templates.read(folder / kind)[0] == templates.POSES
+
+
+def test_poses_may_count_as_one_or_be_left_out(tmp_path):
+  found = {name: np.full((1, 2, 2, 3), i) for i, name in enumerate(templates.POSES)}
+  of = lambda poses: [x[:, 0, 0, 0].tolist() for x in templates.grouped(found, poses, tmp_path)]
+  assert of('') == [[0], [1], [2], [3]]
+  assert of('front left+right back') == [[0], [1, 3], [2]] and of('back front') == [[2], [0]]
+  for poses, words in (('front above', "no template of 'above'"), ('front', 'two or more'),
+                       ('front front', 'two or more')):
+    with pytest.raises(ConfigError, match=words):
+      templates.grouped(found, poses, tmp_path)
+
+
+def test_control_needs_a_picture_of_each_pose(tmp_path):
+  write(tmp_path, front=picture(), left=picture(), back=picture())
+  cfg = ConfigDict(rectifier.DEFAULTS | {'control': True, 'templates': str(tmp_path)})
+  with pytest.raises(ConfigError, match='name them in config.distill.poses'):
+    templates.load('a bear', cfg)
 
 
 def test_a_template_is_itself(bear, classify):

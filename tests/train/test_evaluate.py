@@ -63,6 +63,21 @@ def reference(tmp_path):
   return folder
 
 
+def test_cells_of_a_comparison_are_grouped_by_method(tmp_path):
+  rng = np.random.default_rng(0)
+  for method, seed in (('sds', 0), ('sds', 1), ('usd', 0)):
+    path = tmp_path / method / f'a-red-bear-{seed:02d}'
+    turntable.write_png(path.with_suffix('.png'), image.grid(shade(rng), 8))
+    path.with_suffix('.json').write_text(json.dumps(
+        {'method': method, 'prompt': 'a red bear', 'seed': seed}))
+  turntable.write_png(tmp_path / 'else.png', image.grid(shade(rng), 8))
+  (tmp_path / 'usd' / 'config.json').write_text('{"seed": 1}')
+  items = renders.of_cells(tmp_path)
+  assert [item.name for item in items] == ['sds/a-red-bear-00', 'sds/a-red-bear-01',
+                                           'usd/a-red-bear-00']
+  assert items[0].prompt == 'a red bear' and items[0].views().shape == (8, 8, 8, 3)
+
+
 def test_a_folder_of_runs(tmp_path, reference, capsys):
   for i, color in enumerate([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1)]):
     finished_run(tmp_path / 'runs' / 'one' / f'{i}', color=color, seed=i)

@@ -1,0 +1,23 @@
+"""How much the assets of one prompt differ from one initial field: JSD's Table 2, embedded.
+
+The initial field is the same in all runs (`init_seed`), the noise is the run's seed; each view has
+its phrase, so that what is compared are whole figurines. `experiments.evaluate` with
+`configs/evaluate.py:cells` reads IV, IQ and cosines off the cells. `:tiny` is for tests.
+"""
+
+from configs import compare_janus
+
+
+def get_config(variant=''):
+  config = compare_janus.get_config(variant)
+  with config.unlocked():
+    config.view_prompts = True
+    config.init_seed = 0
+    if variant != 'tiny':
+      config.compare.update({
+          'cells': 'docs/results/cells/diversity', 'seeds': 5,
+          'prompts': config.compare.prompts[:2],
+          'methods': ('sds', 'vsd', 'esd', 'jsd', 'jsd_without_minority', 'jsd_shared_noise',
+                      'jsd_targets')})
+  config.distill.unlock()  # each objective brings its own fields
+  return config

@@ -14,8 +14,9 @@ ACTIVATIONS = {
 
 
 class Attention(nn.Module):
-  """x [B, L, C] -> [B, L, C]: each token sees itself and those before it."""
+  """x [B, L, C] -> [B, L, C]: each token sees all, or with `causal` itself and those before it."""
   heads: int
+  causal: bool
   dtype: jnp.dtype
   param_dtype: jnp.dtype
 
@@ -25,7 +26,7 @@ class Attention(nn.Module):
                                   name=name)
     split = lambda y: y.reshape(y.shape[:2] + (self.heads, x.shape[-1] // self.heads))
     q, k, v = (split(dense(name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
-    mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    mixed = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
     return dense('out_proj')(mixed.reshape(x.shape))
 
 
@@ -48,13 +49,14 @@ class Layer(nn.Module):
   heads: int
   hidden: int
   activation: str
+  causal: bool
   dtype: jnp.dtype
   param_dtype: jnp.dtype
 
   @nn.compact
   def __call__(self, x):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    x = x + Attention(self.heads, name='self_attn', **types)(
+    x = x + Attention(self.heads, self.causal, name='self_attn', **types)(
         norm('layer_norm1', self.param_dtype)(x))
     return x + Mlp(self.hidden, self.activation, name='mlp', **types)(
         norm('layer_norm2', self.param_dtype)(x))
@@ -82,14 +84,17 @@ class Encoder(nn.Module):
   heads: int
   hidden: int
   activation: str
+  causal: bool
   dtype: jnp.dtype
   param_dtype: jnp.dtype
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x):
+    layer = nn.remat(Layer) if self.remat else Layer
     for i in range(self.depth):
-      before, x = x, Layer(self.heads, self.hidden, self.activation, self.dtype, self.param_dtype,
-                           name=f'layers_{i}')(x)
+      before, x = x, layer(self.heads, self.hidden, self.activation, self.causal, self.dtype,
+                           self.param_dtype, name=f'layers_{i}')(x)
     return before, x
 
 
@@ -117,8 +122,8 @@ class ClipText(nn.Module):
   def __call__(self, ids):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = Embeddings(self.vocabulary, self.width, self.length, name='embeddings', **types)(ids)
-    before, x = Encoder(self.depth, self.heads, self.hidden, self.activation, name='encoder',
-                        **types)(x)
+    before, x = Encoder(self.depth, self.heads, self.hidden, self.activation, True,
+                        name='encoder', **types)(x)
     last = norm('final_layer_norm', self.param_dtype)(x).astype(self.dtype)
     end = ids.argmax(-1)[:, None, None]
     pooled = jnp.take_along_axis(last, end, 1)[:, 0]

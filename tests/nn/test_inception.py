@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from jax3dgen.nn import inception
 from jax3dgen.prior import convert, rules_inception
-from tests.nn import asked_for
+from tests.nn import asked_for, published
 
 SIDE = 107  # pixels: the smaller the cheaper, and all blocks see more than one pixel
 
@@ -90,13 +90,13 @@ def reference(p, x):
 def both():
   """(parameters, image, (features, logits, slope) of the reference)."""
   image = np.random.default_rng(0).uniform(-1, 1, (1, SIDE, SIDE, 3)).astype(np.float32)
-  x = torch.from_numpy(image.transpose(0, 3, 1, 2)).requires_grad_()
+  x = published.to_torch(image, requires_grad=True)
   p = asked_for.Tensors()
   features, logits = reference(p, x)
   features.sum().backward()
   target = jax.eval_shape(inception.Inception().init, jax.random.key(0), image)['params']
   params = convert.to_tree(p.arrays(), rules_inception.RULES, target)
-  return params, image, (features.detach(), logits.detach(), x.grad.permute(0, 2, 3, 1))
+  return params, image, (features.detach(), logits.detach(), published.from_torch(x.grad))
 
 
 def test_equals_a_second_transcription(both):
@@ -109,14 +109,14 @@ def test_equals_a_second_transcription(both):
     slope, found = jax.grad(total, has_aux=True)(image)
     return *found, slope
   for found, wanted, limit in zip(out(params, image), expected, (2e-4, 2e-4, 1e-3), strict=True):
-    asked_for.close(found, wanted, limit)
+    assert published.apart(found, wanted) < limit
 
 
 @pytest.mark.slow
 def test_half_precision_is_near(both):
   params, image, expected = both
   found = jax.jit(inception.Inception(jnp.bfloat16).apply)({'params': params}, image)
-  asked_for.close(found[0], expected[0], 2e-2)
+  assert published.apart(found[0], expected[0]) < 2e-2
 
 
 def test_published_size(both):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from jax3dgen.core import tree as trees
 from jax3dgen.nn import loftr
 from jax3dgen.prior import convert, rules_loftr
-from tests.nn import asked_for
+from tests.nn import asked_for, published
 
 WIDTHS, HEADS, THRESHOLD, BORDER = (16, 24, 32), 4, 0.001, 1
 SMALL = {'widths': WIDTHS, 'heads': HEADS, 'coarse_pairs': 1, 'threshold': THRESHOLD,
@@ -138,13 +138,13 @@ def both():
   p = asked_for.Tensors()
   # Quiet features, or one cell with a long vector would be everyone's best.
   p.get('backbone.layer3_outconv.weight', WIDTHS[2], WIDTHS[2], 1, 1, spread=0.025)
-  x = torch.from_numpy(a.transpose(0, 3, 1, 2)).requires_grad_()
-  expected = reference(p, x, torch.from_numpy(b.transpose(0, 3, 1, 2)))
+  x = published.to_torch(a, requires_grad=True)
+  expected = reference(p, x, published.to_torch(b))
   (expected[1].sum() + expected[2].sum()).backward()
   target = jax.eval_shape(loftr.Loftr(**SMALL).init, jax.random.key(0), a, b)['params']
   params = convert.to_tree({f'matcher.{name}': x for name, x in p.arrays().items()},
                            rules_loftr.RULES, target)
-  return params, (a, b), [x.detach().numpy() for x in expected], x.grad.permute(0, 2, 3, 1)
+  return params, (a, b), [x.detach().numpy() for x in expected], published.from_torch(x.grad)
 
 
 def test_equals_a_second_transcription(both):
@@ -163,9 +163,9 @@ def test_equals_a_second_transcription(both):
   order = np.argsort(-sure)
   np.testing.assert_array_equal(found.mask[0], np.arange(found.mask.shape[1]) < count)
   np.testing.assert_allclose(found.first[0, :count], first[order])
-  asked_for.close(found.second[0, :count], second[order], 2e-4)
-  asked_for.close(found.confidence[0, :count], sure[order], 2e-4)
-  asked_for.close(found_slope, slope, 1e-3)
+  assert published.apart(found.second[0, :count], second[order]) < 2e-4
+  assert published.apart(found.confidence[0, :count], sure[order]) < 2e-4
+  assert published.apart(found_slope, slope) < 1e-3
 
 
 def test_the_surest_come_out_and_edges_do_not():

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from jax3dgen.nn import lpips
 from jax3dgen.prior import convert, rules_lpips
-from tests.nn import asked_for
+from tests.nn import asked_for, published
 
 # Number of the layer in torchvision's features: width of a convolution, 'M' a pool, 't' a tap
 # after the ReLU that follows a convolution.
@@ -56,9 +56,8 @@ def reference(p, net, a, b):
 @pytest.mark.parametrize('net', ['alex', 'vgg'])
 def test_equals_a_second_transcription(net):
   a, b = np.random.default_rng(0).random((2, 2, 36, 40, 3), np.float32)
-  to_torch = lambda x: torch.from_numpy(x.transpose(0, 3, 1, 2)).requires_grad_()
-  x, p = to_torch(a), asked_for.Tensors()
-  expected = reference(p, net, x, to_torch(b))
+  x, p = published.to_torch(a, requires_grad=True), asked_for.Tensors()
+  expected = reference(p, net, x, published.to_torch(b))
   expected.sum().backward()
   target = jax.eval_shape(lpips.Lpips(net).init, jax.random.key(0), a, b)['params']
   params = convert.to_tree(p.arrays(), rules_lpips.RULES, target)
@@ -68,11 +67,11 @@ def test_equals_a_second_transcription(net):
     found, pull = jax.vjp(lambda a: lpips.Lpips(net).apply({'params': params}, a, b), a)
     return found, pull(jnp.ones(len(a)))[0]
   found, slope = out(params, a, b)
-  asked_for.close(found, expected.detach(), 2e-4)
-  asked_for.close(slope, x.grad.permute(0, 2, 3, 1), 1e-3)
+  assert published.apart(found, expected.detach()) < 2e-4
+  assert published.apart(slope, published.from_torch(x.grad)) < 1e-3
   if net == 'alex':  # the other has the same layers
     half = jax.jit(lpips.Lpips(net, jnp.bfloat16).apply)({'params': params}, a, b)
-    asked_for.close(half, expected.detach(), 2e-2)
+    assert published.apart(half, expected.detach()) < 2e-2
 
 
 def test_nothing_that_answers_has_no_gradient():

@@ -11,9 +11,9 @@ import pytest
 from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines, pose_pictures
-from jax3dgen.perception import features, templates
+from jax3dgen.perception import templates
 
-CFG = SimpleNamespace(templates='', temperature=0.02, parts='both')
+CFG = SimpleNamespace(templates='', features='', temperature=0.02, parts='both')
 FLOOR = 0.7  # of held-out bears told right; 0.86 was measured (docs/results/pose_classifier.md)
 
 
@@ -116,9 +116,10 @@ def test_a_mirror_swaps_left_and_right(classify):
   _, (front, left, back, _) = templates.read(templates.folder() / 'car')
   mirror = lambda x: x[:, :, ::-1]
   both = lambda x: np.concatenate([x, mirror(x)])
-  made = templates.build(jax.random.key(0), features.load(),
+  look, params = templates.seeing()
+  made = templates.build(jax.random.key(0), look, params,
                          [both(front), left, both(back), mirror(left)])
-  cars = templates.Classifier(features.load(), made)
+  cars = templates.Classifier(params, made, look)
   car = figurines.Figurine(*(jnp.full(2, i, jnp.int32) for i in (3, 0, 0)))
   camera = cameras.orbit(np.deg2rad([75.0, 110.0]), 0.2, 2.9, np.deg2rad(40.0))
   image = figurines.render(car, camera, 32).rgb

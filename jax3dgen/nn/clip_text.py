@@ -7,6 +7,9 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core.errors import WeightError
+
+PLAIN, PROJECTED = 'CLIPTextModel', 'CLIPTextModelWithProjection'
 ACTIVATIONS = {
     'quick_gelu': lambda x: x * nn.sigmoid(1.702 * x),
     'gelu': lambda x: nn.gelu(x, approximate=False),
@@ -134,3 +137,26 @@ class ClipText(nn.Module):
 
 def norm(name, param_dtype):
   return nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, param_dtype=param_dtype, name=name)
+
+
+def sizes(config):
+  """The fields of `ClipText` for the dict of a published text_encoder/config.json.
+
+  WeightError where the config is of another network.
+  """
+  try:
+    name = config['architectures'][0]
+    if name not in (PLAIN, PROJECTED):
+      raise WeightError(f'The text encoder is a {name!r}; it must be one of {PLAIN}, {PROJECTED}.')
+    if config['hidden_act'] not in ACTIVATIONS:
+      raise WeightError(f'The text encoder has hidden_act={config["hidden_act"]!r}; it must be one '
+                        f'of {", ".join(ACTIVATIONS)}.')
+    return {
+        'vocabulary': int(config['vocab_size']), 'width': int(config['hidden_size']),
+        'depth': int(config['num_hidden_layers']), 'heads': int(config['num_attention_heads']),
+        'hidden': int(config['intermediate_size']), 'activation': config['hidden_act'],
+        'length': int(config['max_position_embeddings']),
+        'projection': int(config['projection_dim']) if name == PROJECTED else 0}
+  except (KeyError, IndexError, TypeError, ValueError) as error:
+    raise WeightError(f'The config of the text encoder lacks or garbles its sizes ({error!r}).'
+                      ) from error

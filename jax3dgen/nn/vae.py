@@ -12,9 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core.errors import WeightError
+
 AROUND = ((1, 1), (1, 1))
 BELOW_RIGHT = ((0, 1), (0, 1))  # how the published encoder pads where it halves
 OVERLAP = 0.25  # least share of a tile that its neighbour covers as well
+# Settings of a published config that this net has no other value for, with the published defaults.
+ONLY = {'act_fn': 'silu', 'in_channels': 3, 'latents_mean': None, 'latents_std': None,
+        'mid_block_add_attention': True, 'out_channels': 3, 'shift_factor': None,
+        'use_post_quant_conv': True, 'use_quant_conv': True}
 
 
 class Form(NamedTuple):
@@ -179,6 +185,34 @@ class AutoencoderKL(nn.Module):
 
   def __call__(self, image):
     return self.decode(self.encode(image))
+
+
+def sizes(config):
+  """The fields of `AutoencoderKL` for the dict of a published vae/config.json.
+
+  WeightError where the config is of another network, or has a setting that this one lacks.
+  """
+  name = config.get('_class_name')
+  if name != 'AutoencoderKL':
+    raise WeightError(f'The autoencoder is a {name!r}; it must be an AutoencoderKL.')
+  for key, value in ONLY.items():
+    if config.get(key, value) != value:
+      raise WeightError(f'The config of the AutoencoderKL has {key}={config[key]!r}, which this '
+                        'autoencoder lacks.')
+  try:
+    fields = {'widths': tuple(map(int, config['block_out_channels'])),
+              'depth': int(config['layers_per_block']), 'latent': int(config['latent_channels']),
+              'groups': int(config.get('norm_num_groups', 32)),
+              'scaling': float(config.get('scaling_factor', 0.18215))}
+    kinds = [tuple(config[f'{way}_block_types']) for way in ('down', 'up')]
+  except (KeyError, TypeError, ValueError) as error:
+    raise WeightError(f'The config of the AutoencoderKL lacks or garbles its sizes ({error!r}).'
+                      ) from error
+  count = len(fields['widths'])
+  if kinds != [('DownEncoderBlock2D',) * count, ('UpDecoderBlock2D',) * count]:
+    raise WeightError(f'The config of the AutoencoderKL has blocks {kinds}, which this autoencoder '
+                      'lacks.')
+  return fields
 
 
 def tiled(function, x, tile, shrink=1, grow=1):

@@ -9,7 +9,7 @@ import transformers
 
 from jax3dgen.nn import clip_text
 from jax3dgen.prior import convert, rules_clip
-from tests.nn import published
+from tests import published
 
 END = 98
 IDS = np.full((3, 9), END, np.int32)  # padded with the end of text, as SD 1 is

@@ -11,7 +11,7 @@ import torch
 
 from jax3dgen.nn import vae
 from jax3dgen.prior import convert, rules_vae
-from tests.nn import published
+from tests import published
 
 WIDTHS = (8, 16)  # with and without a convolution in the shortcut
 NET = vae.AutoencoderKL(WIDTHS, 1, groups=4)

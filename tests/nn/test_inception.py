@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from jax3dgen.nn import inception
 from jax3dgen.prior import convert, rules_inception
-from tests.nn import asked_for, published
+from tests import asked_for, published
 
 SIDE = 107  # pixels: the smaller the cheaper, and all blocks see more than one pixel
 

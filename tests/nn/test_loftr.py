@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from jax3dgen.core import tree as trees
 from jax3dgen.nn import loftr
 from jax3dgen.prior import convert, rules_loftr
-from tests.nn import asked_for, published
+from tests import asked_for, published
 
 WIDTHS, HEADS, THRESHOLD, BORDER = (16, 24, 32), 4, 0.001, 1
 SMALL = {'widths': WIDTHS, 'heads': HEADS, 'coarse_pairs': 1, 'threshold': THRESHOLD,

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from jax3dgen.nn import lpips
 from jax3dgen.prior import convert, rules_lpips
-from tests.nn import asked_for, published
+from tests import asked_for, published
 
 # Number of the layer in torchvision's features: width of a convolution, 'M' a pool, 't' a tap
 # after the ReLU that follows a convolution.

@@ -17,7 +17,7 @@ from jax3dgen.core.errors import WeightError
 from jax3dgen.nn import vit
 from jax3dgen.perception import dinov2, features
 from jax3dgen.prior import convert, rules_dinov2
-from tests.nn import published
+from tests import published
 
 SMALL = {'hidden_size': 128, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'image_size': 518,
          'patch_size': 14}

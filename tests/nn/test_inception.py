@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors_numpy
 import torch
 from torch.nn import functional as F
 
 from jax3dgen.nn import inception
-from jax3dgen.prior import convert, rules_inception
+from jax3dgen.perception import inception as perception
 from tests import asked_for, published
 
-SIDE = 107  # pixels: the smaller the cheaper, and all blocks see more than one pixel
+SIDE = 107  # pixels in place of 299: the smaller the cheaper, and all blocks see several
 
 
 def reference(p, x):
-  """(features, logits) of images [B, 3, H, W] in [-1, 1] by the weights p."""
+  """(features, logits) of images [B, 3, H, W] in [0, 1] by the weights p."""
   def conv(x, name, out, kernel=(1, 1), stride=1, padding=(0, 0)):
     weight = p.get(f'{name}.conv.weight', out, x.shape[1], *kernel)
     x = F.conv2d(x, weight, stride=stride, padding=padding)
@@ -72,6 +73,7 @@ def reference(p, x):
         conv(double, f'{name}.branch3x3dbl_3b', 384, *down),
         conv(pool(x), f'{name}.branch_pool', 192)], 1)
 
+  x = 2 * F.interpolate(x, size=(SIDE, SIDE), mode='bilinear', align_corners=False) - 1
   x = conv(x, 'Conv2d_1a_3x3', 32, *halving)
   x = conv(conv(x, 'Conv2d_2a_3x3', 32, (3, 3)), 'Conv2d_2b_3x3', 64, *square)
   x = conv(F.max_pool2d(x, 3, 2), 'Conv2d_3b_1x1', 80)
@@ -87,38 +89,44 @@ def reference(p, x):
 
 
 @pytest.fixture(scope='module')
-def both():
-  """(parameters, image, (features, logits, slope) of the reference)."""
-  image = np.random.default_rng(0).uniform(-1, 1, (1, SIDE, SIDE, 3)).astype(np.float32)
-  x = published.to_torch(image, requires_grad=True)
-  p = asked_for.Tensors()
-  features, logits = reference(p, x)
-  features.sum().backward()
-  target = jax.eval_shape(inception.Inception().init, jax.random.key(0), image)['params']
-  params = convert.to_tree(p.arrays(), rules_inception.RULES, target)
-  return params, image, (features.detach(), logits.detach(), published.from_torch(x.grad))
+def both(tmp_path_factory):
+  """(apply, parameters, images, (features, logits, slope) of the reference)."""
+  images = np.random.default_rng(1).random((1, 160, 70, 3), np.float32)
+  x, p = published.to_torch(images, requires_grad=True), asked_for.Tensors()
+  found = reference(p, x)
+  found[0].sum().backward()
+  path = tmp_path_factory.mktemp('inception') / 'pt_inception.safetensors'
+  safetensors_numpy.save_file(p.arrays(), path)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(inception, 'SIZE', SIDE)
+    apply, params = perception.load(path)
+    yield apply, params, images, (*(y.detach() for y in found), published.from_torch(x.grad))
 
 
 def test_equals_a_second_transcription(both):
-  params, image, expected = both
+  apply, params, images, expected = both
 
   @jax.jit
-  def out(params, image):
-    total = lambda x: (lambda found: (found[0].sum(), found))(
-        inception.Inception().apply({'params': params}, x))
-    slope, found = jax.grad(total, has_aux=True)(image)
-    return *found, slope
-  for found, wanted, limit in zip(out(params, image), expected, (2e-4, 2e-4, 1e-3), strict=True):
-    assert published.apart(found, wanted) < limit
+  def out(params, images):
+    total = lambda x: (lambda seen: (seen.features.sum(), seen))(apply(params, x))
+    slope, seen = jax.grad(total, has_aux=True)(images)
+    return *seen, slope
+  *seen, slope = out(params, images)
+  for found, wanted in zip(seen, expected, strict=False):
+    assert published.apart(found, wanted) < 2e-4
+  # But for pixels whose way leads through a maximum that rounding decides.
+  error = np.abs(slope - expected[2]) / np.abs(expected[2]).max()
+  assert np.quantile(error, 0.95) < 1e-3
 
 
 @pytest.mark.slow
 def test_half_precision_is_near(both):
-  params, image, expected = both
-  found = jax.jit(inception.Inception(jnp.bfloat16).apply)({'params': params}, image)
+  _, params, images, expected = both
+  resized = jax.image.resize(images, (1, SIDE, SIDE, 3), 'linear', antialias=False)
+  found = jax.jit(inception.Inception(jnp.bfloat16).apply)({'params': params}, 2 * resized - 1)
   assert published.apart(found[0], expected[0]) < 2e-2
 
 
 def test_published_size(both):
   # torchvision's without the auxiliary head, the running statistics, and eight classes more.
-  assert sum(x.size for x in jax.tree.leaves(both[0])) == 23_834_568 + 34_432 + 8 * 2049
+  assert sum(x.size for x in jax.tree.leaves(both[1])) == 23_834_568 + 34_432 + 8 * 2049

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors_numpy
 import torch
 from torch.nn import functional as F
 
 from jax3dgen.core import tree as trees
 from jax3dgen.nn import loftr
+from jax3dgen.perception import matching
 from jax3dgen.prior import convert, rules_loftr
 from tests import asked_for, published
 
@@ -187,7 +189,7 @@ def test_the_surest_come_out_and_edges_do_not():
   assert one[0].shape == (1, 1) and one[1][0, 0] == i[0, 0]
 
 
-def test_published_names_and_size():
+def test_published_names_and_size(tmp_path):
   """All of the full network's tensors are what the reference asks for at the published widths."""
   image, p = torch.zeros(1, 1, 32, 32), asked_for.Tensors()
   reference(p, image, image, (128, 196, 256), 4, -1.0, 0)
@@ -199,3 +201,8 @@ def test_published_names_and_size():
   for name, path in paths.items():
     assert wanted[path].size == p[name].numel()
   assert sum(x.size for x in wanted.values()) == 11_568_160  # 11.56 M and the running statistics
+  safetensors_numpy.save_file(p.arrays(), tmp_path / 'loftr.safetensors')
+  apply, params = matching.load(tmp_path, most=10)
+  pair = [jax.ShapeDtypeStruct((2, *shape, 3), jnp.float32) for shape in ((64, 32), (32, 48))]
+  found = jax.eval_shape(apply, params, *pair)
+  assert [x.shape for x in found] == [(2, 10, 2), (2, 10, 2), (2, 10), (2, 10)]

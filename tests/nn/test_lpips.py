@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors_numpy
 import torch
 from torch.nn import functional as F
 
+from jax3dgen.core.errors import ConfigError
 from jax3dgen.nn import lpips
+from jax3dgen.perception import lpips as perception
 from jax3dgen.prior import convert, rules_lpips
 from tests import asked_for, published
 
@@ -54,17 +57,17 @@ def reference(p, net, a, b):
 
 
 @pytest.mark.parametrize('net', ['alex', 'vgg'])
-def test_equals_a_second_transcription(net):
+def test_equals_a_second_transcription(net, tmp_path):
   a, b = np.random.default_rng(0).random((2, 2, 36, 40, 3), np.float32)
   x, p = published.to_torch(a, requires_grad=True), asked_for.Tensors()
   expected = reference(p, net, x, published.to_torch(b))
   expected.sum().backward()
-  target = jax.eval_shape(lpips.Lpips(net).init, jax.random.key(0), a, b)['params']
-  params = convert.to_tree(p.arrays(), rules_lpips.RULES, target)
+  safetensors_numpy.save_file(p.arrays(), tmp_path / 'lpips.safetensors')
+  apply, params = perception.load(tmp_path, net)
 
   @jax.jit
   def out(params, a, b):
-    found, pull = jax.vjp(lambda a: lpips.Lpips(net).apply({'params': params}, a, b), a)
+    found, pull = jax.vjp(lambda a: apply(params, a, b), a)
     return found, pull(jnp.ones(len(a)))[0]
   found, slope = out(params, a, b)
   assert published.apart(found, expected.detach()) < 2e-4
@@ -88,3 +91,8 @@ def test_both_published_layouts_have_the_same_names(net, last):
       f'features.{last}.bias', 'classifier.6.weight', 'lin4.model.1.weight'])
   assert set(found.values()) == {f'features_{last}/kernel', f'features_{last}/bias', 'lin4/kernel'}
   assert count == {'alex': 2 * 5 + 5, 'vgg': 2 * 13 + 5}[net]
+
+
+def test_unknown_nets_are_refused(tmp_path):
+  with pytest.raises(ConfigError, match="alex or vgg, not on 'squeeze'"):
+    perception.load(tmp_path, 'squeeze')

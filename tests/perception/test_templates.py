@@ -16,7 +16,8 @@ from jax3dgen.data import figurines, pose_pictures
 from jax3dgen.nn import vit
 from jax3dgen.perception import templates
 
-CFG = SimpleNamespace(templates='', features='', temperature=0.02, parts='both')
+CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02,
+                      parts='both')
 FLOOR = 0.7  # of held-out bears told right; 0.86 was measured (docs/results/pose_classifier.md)
 
 

@@ -79,4 +79,5 @@ def _net(tensors, config, dtype):
       width, depth, (config or {}).get('num_attention_heads', width // HEAD),
       patch=shapes['patch_embed/kernel'][-1], grid=math.isqrt(shapes['pos_embed'][1] - 1),
       registers=shapes.get('register_tokens', (1, 0))[1], gated='block_0/w12/kernel' in shapes,
-      offset=0.0 if config else 0.1, dtype=dtype, param_dtype=dtype)
+      offset=0.0 if config else 0.1, dtype=dtype, param_dtype=dtype,
+      remat=True)  # the attention of 560 pixels a side would be 0.7 GB an image

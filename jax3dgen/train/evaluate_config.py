@@ -33,9 +33,8 @@ def default_config():
   c.reference.size = 32  # pixels per side that the prior is asked for
 
   c.judge = ConfigDict()
-  c.judge.features = ''  # of FID and cosine: folder of the FID Inception; empty: referee's
-  # features and classes may also be 'module:function', images -> [B, D], and -> p [B, K].
-  c.judge.classes = ''  # of IV and IQ: folder of the FID Inception; empty: referee's
+  c.judge.features = ''  # FID, cosine: Inception folder or 'module:function' -> [B, D]; empty: referee
+  c.judge.classes = ''  # IV, IQ: Inception folder or 'module:function' -> p [B, K]; empty: referee
   c.judge.poses = ''  # 'module:function', images -> p [B, 4] as camera.VIEWS; empty: referee's
   c.judge.text_image = ''  # folder of a CLIP, or 'module:function' -> Model; empty: shipped
   c.judge.batch = 40  # pictures judged together

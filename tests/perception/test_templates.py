@@ -187,7 +187,7 @@ def test_a_dinov2_tells_poses_too(tmp_path, monkeypatch):
   monkeypatch.setattr(templates, 'SIDE', 32)  # 560 takes longer
   cfg = SimpleNamespace(**{**vars(CFG), 'features': str(tmp_path)})
   made = templates.load('a red bear', cfg)
-  assert made.look.apply.net == small.clone(dtype=jnp.float32)
+  assert made.look.apply.net == small.clone(remat=True)
   assert made.templates.patches.shape == (4, 16, 16, 64) and made.look.size == 32
   images, _ = views(2)
   slope, p = jax.jit(jax.grad(lambda x: (lambda p: (p[0, 0] + p[1, 1], p))(

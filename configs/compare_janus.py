@@ -37,7 +37,7 @@ def get_config(variant=''):
   config.compare.seeds = 10  # of each method and prompt; 0: only count the cells that are there
   config.compare.first_seed = 0  # of them
   config.compare.cells = 'docs/results/cells/plain'  # folder of finished cells; '': in the workdir
-  config.compare.together = 0  # runs of a method in one program, for accelerators; 0: one by one
+  config.compare.together = 0  # runs of a method at a time in one program, no meshes; 0: whole runs
   config.compare.keep_runs = False  # keep checkpoints, meshes and pages of the runs, too
   if variant == 'core':
     config.compare.update({'methods': ('debiased_sds', 'esd', 'sds_bridge', 'jsd'), 'seeds': 5})

@@ -90,9 +90,7 @@ def run(config, workdir, cells):
              if not kept(cells, method, prompt, seed).exists()]
   if c.together:
     for method in c.methods:
-      mine = [one for one in missing if one[0] == method]
-      for i in range(0, len(mine), c.together):
-        in_one_program(config, mine[i:i + c.together], cells)
+      in_one_program(config, [one for one in missing if one[0] == method], cells)
   else:
     for one in missing:
       alone(config, *one, workdir, cells)
@@ -129,9 +127,9 @@ def alone(config, method, prompt, seed, workdir, cells):
 
 def in_one_program(config, missing, cells):
   """Makes the cells `missing`, (method, prompt, seed) of one method, without meshes."""
-  made = together.run([cell_config(config, *one) for one in missing])
-  for one, own in zip(missing, made, strict=True):
-    keep(kept(cells, *one), *one, own)
+  configs = [cell_config(config, *one) for one in missing]
+  for one, made in zip(missing, configs and together.run(configs, config.compare.together)):
+    keep(kept(cells, *one), *one, made)
 
 
 def keep(path, method, prompt, seed, made):

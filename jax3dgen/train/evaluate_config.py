@@ -33,8 +33,8 @@ def default_config():
   c.reference.size = 32  # pixels per side that the prior is asked for
 
   c.judge = ConfigDict()
-  c.judge.features = ''  # FID, cosine: Inception folder or 'module:function' -> [B, D]; empty: referee
-  c.judge.classes = ''  # IV, IQ: Inception folder or 'module:function' -> p [B, K]; empty: referee
+  c.judge.features = ''  # FID, cosine: Inception folder or 'module:function' -> [B, D]; '': referee
+  c.judge.classes = ''  # IV, IQ: Inception folder or 'module:function' -> p [B, K]; '': referee
   c.judge.poses = ''  # 'module:function', images -> p [B, 4] as camera.VIEWS; empty: referee's
   c.judge.text_image = ''  # folder of a CLIP, or 'module:function' -> Model; empty: shipped
   c.judge.batch = 40  # pictures judged together

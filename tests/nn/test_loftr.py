@@ -170,6 +170,26 @@ def test_equals_a_second_transcription(both):
   assert published.apart(found_slope, slope) < 1e-3
 
 
+@pytest.mark.slow
+def test_half_precision_is_near(both):
+  """The features: which of them choose one another is a matter of their last digits."""
+  params, (image, _), _, _ = both
+
+  @jax.jit
+  def features(params, image):
+    def of(dtype):
+      kinds = (dtype, jnp.float32)
+      coarse, fine = loftr.Backbone(WIDTHS, *kinds).apply({'params': params['backbone']}, image)
+      tokens = coarse.reshape(1, -1, WIDTHS[2])
+      looked = loftr.Transformer(1, HEADS, *kinds).apply(
+          {'params': params['loftr_coarse']}, tokens, tokens[:, ::2])
+      return fine, *looked
+    return of(jnp.bfloat16), of(jnp.float32)
+  for half, whole in zip(*features(params, image), strict=True):
+    assert half.dtype == jnp.bfloat16
+    assert published.apart(half, whole) < 2e-2
+
+
 def test_the_surest_come_out_and_edges_do_not():
   """Cells that are each other's copies, but for the threshold, the edges and the number."""
   rng = np.random.default_rng(0)

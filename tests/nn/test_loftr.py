@@ -150,16 +150,8 @@ def both():
 
 
 def test_equals_a_second_transcription(both):
-  params, images, (first, second, sure), slope = both
-
-  @jax.jit
-  def out(params, a, b):
-    def total(a):
-      found = loftr.Loftr(**SMALL).apply({'params': params}, a, b)
-      kept = jnp.where(found.mask, found.confidence + found.second.sum(-1), 0.0)
-      return kept.sum(), found
-    return jax.grad(total, has_aux=True)(a)
-  found_slope, found = out(params, *images)
+  params, images, (first, second, sure), _ = both
+  found = jax.jit(loftr.Loftr(**SMALL).apply)({'params': params}, *images)
   count = int(found.mask.sum())
   assert count == len(sure) > 3
   order = np.argsort(-sure)
@@ -167,7 +159,16 @@ def test_equals_a_second_transcription(both):
   np.testing.assert_allclose(found.first[0, :count], first[order])
   assert published.apart(found.second[0, :count], second[order]) < 2e-4
   assert published.apart(found.confidence[0, :count], sure[order]) < 2e-4
-  assert published.apart(found_slope, slope) < 1e-3
+
+
+@pytest.mark.slow
+def test_gradients_are_those_of_the_second_transcription(both):
+  params, (a, b), _, slope = both
+
+  def total(a):
+    found = loftr.Loftr(**SMALL).apply({'params': params}, a, b)
+    return jnp.where(found.mask, found.confidence + found.second.sum(-1), 0.0).sum()
+  assert published.apart(jax.jit(jax.grad(total))(a), slope) < 1e-3
 
 
 @pytest.mark.slow

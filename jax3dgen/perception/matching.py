@@ -4,7 +4,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jax3dgen.nn import loftr
 from jax3dgen.perception import augment
@@ -21,6 +20,6 @@ def load(path, most=1024):
   net = loftr.Loftr(most=most)
   image = jnp.zeros((1, 64, 64, 1))
   target = jax.eval_shape(net.init, jax.random.key(0), image, image)['params']
-  grey = lambda x: (x * np.asarray(augment.GREY).reshape(1, 1, 1, 3)).sum(-1, keepdims=True)
+  grey = lambda x: (x * augment.GREY.reshape(1, 1, 1, 3)).sum(-1, keepdims=True)
   apply = lambda params, first, second: net.apply({'params': params}, grey(first), grey(second))
   return apply, convert.load(Path(path), rules_loftr.RULES, target)

@@ -1,8 +1,9 @@
 """Figures of finished objects: FID, uFID, entropies, text distance, faces, diversity, cost.
 
 The numbers of views and of reference pictures are RecDreamer's and DiverseDream's; the judges are
-the embedded ones. `:cells` is for the strips of eight views that experiments.compare keeps. `:tiny`
-takes fewer views and samples, for tests.
+the embedded ones, and published figures need `config.judge.features` and `classes` (the folder of
+the FID Inception) and `config.judge.text_image` (of a CLIP). `:cells` is for the strips of eight
+views that experiments.compare keeps. `:tiny` takes fewer views and samples, for tests.
 """
 
 from jax3dgen.train import evaluate_config

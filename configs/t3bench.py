@@ -2,7 +2,8 @@
 
 Prompt lists are not shipped; T3Bench's are three files of 100 prompts. Published scores need
 ImageReward, a captioner and a language model, which are named as 'module:function'; the built-in
-scorer knows the embedded world only. `:tiny` takes seconds, for tests.
+scorer knows the embedded world only, unless `config.quality.text_image` is the folder of a CLIP.
+`:tiny` takes seconds, for tests.
 """
 
 from jax3dgen.train import t3bench_config

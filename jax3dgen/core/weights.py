@@ -1,26 +1,34 @@
 """Weights on disk: safetensors files <-> nested dicts of arrays, read with suspicion.
 
-A tensor's name is its path in the tree, joined by '/'. Only safetensors are read; a pickle is
-refused before a byte of it is interpreted. Everything wrong with a file is a WeightError.
+In our own files a tensor's name is its path in the tree, joined by '/'; `prior/convert` reads those
+of others. Only safetensors are read; a pickle is refused before a byte of it is interpreted.
+Everything wrong with a file is a WeightError.
 """
 
+from collections.abc import Mapping
 import hashlib
+import json
 import pathlib
+import shlex
 
 from flax import traverse_util
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from safetensors import numpy as safetensors_numpy
 
-from jax3dgen.core import files
+from jax3dgen.core import files, header
 from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import WeightError
 
 PICKLE_SUFFIXES = ('.bin', '.ckpt', '.pickle', '.pkl', '.pt', '.pth')
 ZIP_MAGIC = b'PK\x03\x04'  # what torch.save writes today is a zip archive of pickles
 PICKLE_MAGIC = b'\x80'  # pickle protocol 2 and later
-HEADER_LIMIT = 100_000_000  # bytes of a safetensors header; the format's own bound
+CONVERT = 'python -m experiments.convert_weights'  # the command that turns pickles to safetensors
+# What publishers call the weights of a folder, the first that there is being taken: the plain name
+# before the half-precision variant, one file before several.
+PUBLISHED = [f'{name}.{end}' for ends in (('safetensors', 'safetensors.index.json'),
+                                          ('fp16.safetensors', 'safetensors.index.fp16.json'))
+             for end in ends for name in ('diffusion_pytorch_model', 'model')]
 
 
 def digest(path):
@@ -75,7 +83,7 @@ def save(path, tree, metadata=None, dtype=None):
     with np.errstate(over='ignore'):  # what overflows is refused by name below
       flat = {name: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
               for name, leaf in flat.items()}
-  _refuse_nonfinite(path, flat)
+  refuse_nonfinite(path, flat)
   with files.replacing(path) as beside:
     beside.write_bytes(safetensors_numpy.save(
         {n: np.require(a, requirements='C') for n, a in flat.items()}, metadata))
@@ -88,49 +96,142 @@ def load(path, target=None):
   must have exactly.
   """
   path = pathlib.Path(path)
-  refuse_foreign(path)
-  try:
-    flat = safetensors_numpy.load_file(path)
-  except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-    raise WeightError(f'{path} is no whole safetensors file ({error}).') from error
-  _refuse_nonfinite(path, flat)
-  flat = {name: jnp.asarray(leaf, jnp.float32 if _is_float(leaf) else leaf.dtype)
-          for name, leaf in flat.items()}
+  tensors = Tensors(path)
   if target is not None:
-    match(path, flat, trees.named(target))
+    match(path, tensors, trees.named(target))
+  flat = {}
+  for name, leaf in tensors.items():
+    refuse_nonfinite(path, {name: leaf})
+    flat[name] = jnp.array(leaf, jnp.float32 if is_float(leaf) else leaf.dtype)
   try:
     return traverse_util.unflatten_dict(flat, sep='/')
   except (TypeError, AttributeError) as error:
     raise WeightError(f'{path}: one tensor is named like the folder of another.') from error
 
 
-def refuse_foreign(path):
-  """WeightError unless `path` is a file whose first bytes can be a safetensors header."""
-  if path.suffix.lower() in PICKLE_SUFFIXES:
-    raise WeightError(f'{path} is a pickle by its name; pickles can run code and are never read. '
-                      'Use a .safetensors file.')
+class Tensors(Mapping):
+  """{name: array} of one or several safetensors files, memory-mapped, in the order of their bytes.
+
+  Each look-up maps the tensor's bytes anew and reads none of them; an array that is let go unmaps
+  them, so that reading a file takes no more of the host's memory than the tensors that are kept.
+  """
+
+  def __init__(self, *paths):
+    self._found = {}
+    for path in paths:
+      refuse_foreign(path)
+      for name, entry in header.read(path).items():
+        if name in self._found:
+          raise WeightError(f'{path} and {self._found[name][0]} both hold the tensor {name!r}.')
+        self._found[name] = path, entry
+
+  def __getitem__(self, name):
+    path, entry = self._found[name]
+    if entry.nbytes == 0:
+      return np.zeros(entry.shape, entry.dtype)
+    data = np.memmap(path, np.uint8, 'r', entry.offset, (entry.nbytes,))
+    return np.asarray(data).view(entry.dtype).reshape(entry.shape)
+
+  def __iter__(self):
+    return iter(self._found)
+
+  def __len__(self):
+    return len(self._found)
+
+
+def find(path):
+  """(index or None, weight files) of a safetensors file, of an index of several, or of a folder in
+  which one of PUBLISHED lies, or one safetensors file of any name.
+
+  The files of a folder with a file sha256 are compared with it.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    inside = sorted(file.name for file in path.iterdir())
+    names = [name for name in PUBLISHED if name in inside]
+    names = names or [name for name in inside if name.endswith('.safetensors')]
+    pickles = [name for name in inside if pathlib.Path(name).suffix.lower() in PICKLE_SUFFIXES]
+    if not names and pickles:
+      refuse_foreign(path / pickles[0])
+    if not names:
+      raise WeightError(f'{path} holds no weights: no safetensors file lies in it.')
+    if len(names) > 1 and names[0] not in PUBLISHED:
+      raise WeightError(f'{path} holds several weights ({", ".join(names)}); name one of them.')
+    path = path / names[0]
+  index = path if path.suffix == '.json' else None
+  found = _shards(path) if index else [path]
+  if (path.parent / 'sha256').exists():
+    check_seal(path.parent, [file.name for file in found] + ([path.name] if index else []))
+  return index, found
+
+
+def open_all(path):
+  """Tensors of what `find` finds; where there is an index, exactly those that it names."""
+  index, found = find(path)
+  tensors = Tensors(*found)
+  if index:
+    named = {name: index.parent / file for name, file in _weight_map(index).items()}
+    for name in sorted(named.keys() | tensors.keys()):
+      if name not in tensors or tensors._found[name][0] != named.get(name):
+        where = tensors._found[name][0].name if name in tensors else 'none of its files'
+        said = named[name].name if name in named else 'nowhere'
+        raise WeightError(f'{index} names {name!r} in {said}, and it lies in {where}.')
+  return tensors
+
+
+def _weight_map(index):
   try:
-    size = path.stat().st_size
+    said = json.loads(index.read_text(encoding='utf-8'))['weight_map']
+  except OSError as error:
+    raise WeightError(f'Cannot read the weights {index}: {error.strerror}.') from error
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
+    raise WeightError(f'{index} is no index of weight files: it has no weight_map.') from error
+  if not (isinstance(said, dict) and said and all(isinstance(x, str) for x in said.values())):
+    raise WeightError(f'{index} is no index of weight files: its weight_map names none.')
+  return said
+
+
+def _shards(index):
+  names = sorted(set(_weight_map(index).values()))
+  for name in names:
+    if name != pathlib.PureWindowsPath(name).name or name in ('', '.', '..') or '\0' in name:
+      raise WeightError(f'{index} names {name!r}, which is not a file beside it; nothing is read '
+                        'outside a folder of weights.')
+  missing = [name for name in names if not (index.parent / name).is_file()]
+  if missing:
+    raise WeightError(f'{index} names {", ".join(missing)}, which is missing beside it; fetch the '
+                      'whole folder.')
+  return [index.parent / name for name in names]
+
+
+def refuse_foreign(path):
+  """WeightError where `path` cannot be read, or is a pickle by its name or its first bytes."""
+  sentence = (f'{path} is a pickle by its {{}}; pickles can run code and are never read. Use a '
+              f'.safetensors file, or make one of it: {CONVERT} {shlex.quote(str(path))}')
+  if path.suffix.lower() in PICKLE_SUFFIXES:
+    raise WeightError(sentence.format('name'))
+  try:
     with open(path, 'rb') as file:
       head = file.read(9)
   except OSError as error:
     raise WeightError(f'Cannot read the weights {path}: {error.strerror}.') from error
   if head.startswith(ZIP_MAGIC) or (head.startswith(PICKLE_MAGIC) and head[8:9] != b'{'):
-    raise WeightError(f'{path} is a pickle by its first bytes; pickles can run code and are never '
-                      'read. Use a .safetensors file.')
-  length = int.from_bytes(head[:8], 'little')
-  if len(head) < 9 or length > min(size - 8, HEADER_LIMIT):
-    raise WeightError(f'{path} is no whole safetensors file: its header claims {length} bytes of '
-                      f'a file of {size}.')
+    raise WeightError(sentence.format('first bytes'))
 
 
 def match(path, found, wanted):
-  """WeightError with one table of what is missing, unused or misshaped in `found` for `wanted`."""
+  """WeightError with one table of what is missing, unused, misshaped or no number of the same kind
+  in `found` for `wanted`, both {name: what has a shape and a dtype}."""
   shape = lambda leaf: 'x'.join(map(str, leaf.shape)) or 'scalar'
-  rows = [(name, 'missing', '-', shape(wanted[name])) for name in sorted(wanted.keys() - found)]
-  rows += [(name, 'unused', shape(found[name]), '-') for name in sorted(found.keys() - wanted)]
-  rows += [(name, 'misshaped', shape(found[name]), shape(wanted[name]))
-           for name in sorted(wanted.keys() & found) if found[name].shape != wanted[name].shape]
+  ours, theirs = set(wanted), set(found)
+  rows = [(name, 'missing', '-', shape(wanted[name])) for name in sorted(ours - theirs)]
+  rows += [(name, 'unused', shape(found[name]), '-') for name in sorted(theirs - ours)]
+  for name in sorted(ours & theirs):
+    want, have = wanted[name], found[name]
+    if have.shape != want.shape:
+      rows.append((name, 'misshaped', shape(have), shape(want)))
+    elif is_float(have) != is_float(want):
+      rows.append((name, 'mistyped', str(have.dtype), str(want.dtype)))
   if not rows:
     return
   rows = [('tensor', 'fault', 'in the file', 'in the network')] + rows
@@ -141,13 +242,14 @@ def match(path, found, wanted):
       [f'{path} holds the weights of another network: {len(rows) - 1} tensors differ.', *lines]))
 
 
-def _is_float(leaf):
+def is_float(leaf):
+  """Whether an array's numbers are floating ones."""
   return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
-def _refuse_nonfinite(path, flat):
-  bad = [name for name, leaf in flat.items()
-         if _is_float(leaf) and not np.isfinite(leaf.astype(np.float32)).all()]
+def refuse_nonfinite(path, flat):
+  """WeightError with the names of floating arrays in {name: array} that hold NaN or infinity."""
+  bad = [name for name, leaf in flat.items() if is_float(leaf) and not np.isfinite(leaf).all()]
   if bad:
     raise WeightError(f'{path}: not finite in {", ".join(sorted(bad)[:8])}'
                       + (f' and {len(bad) - 8} more' if len(bad) > 8 else '') + '.')

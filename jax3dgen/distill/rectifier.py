@@ -30,6 +30,7 @@ DEFAULTS = {
     'classifier': 'templates',  # module of jax3dgen/perception, or on the path, that tells poses
     'templates': '',  # folder of its pictures; empty, sketches or turned: those shipped
     'poses': '',  # that it tells apart, as 'front left+right back'; empty: all of its pictures
+    'features': '',  # folder of a DINOv2 that tells poses; empty: the small network shipped
     'temperature': 0.05,  # of the classifier's softmax; the paper's 0.05, its code 0.01
     'parts': 'both',  # what it compares: both, texture or orientation
     'classes': 4,  # poses that it tells apart

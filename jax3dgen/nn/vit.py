@@ -4,6 +4,8 @@ Patches, a class token and learned positions; pre-norm blocks whose branches are
 a final norm. Axes: B images, H and W rows and columns, N patches in row order, C channels.
 """
 
+from typing import Any
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,30 +15,52 @@ CUBIC = -0.75  # PyTorch's bicubic kernel; jax.image has -0.5
 
 
 class Block(nn.Module):
-  """x [B, N, C] -> [B, N, C]: attention and an MLP of four times the width."""
+  """x [B, N, C] -> [B, N, C]: attention and an MLP of four times the width.
+
+  `gated` is the form of ViT-g: silu(a) b of two halves of two thirds of that width (SwiGLU).
+  """
   heads: int
   branch: float = 1e-5
+  gated: bool = False
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x):
-    norm = lambda name: nn.LayerNorm(epsilon=1e-6, name=name)
-    scale = lambda name: self.param(name, nn.initializers.constant(self.branch), x.shape[-1:])
-    split = lambda y: y.reshape(y.shape[:2] + (self.heads, x.shape[-1] // self.heads))
-    q, k, v = (split(y) for y in jnp.split(
-        nn.Dense(3 * x.shape[-1], name='qkv')(norm('norm1')(x)), 3, -1))
+    width = x.shape[-1]
+    norm = lambda name: nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32, param_dtype=self.param_dtype,
+                                     name=name)
+    dense = lambda size, name: nn.Dense(size, dtype=self.dtype, param_dtype=self.param_dtype,
+                                        name=name)
+    scale = lambda name: self.param(name, nn.initializers.constant(self.branch), (width,),
+                                    self.param_dtype)[None, None].astype(self.dtype)
+    split = lambda y: y.reshape(y.shape[:2] + (self.heads, width // self.heads))
+    q, k, v = (split(y) for y in jnp.split(dense(3 * width, 'qkv')(norm('norm1')(x)), 3, -1))
     h = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
-    x = x + scale('ls1')[None, None] * nn.Dense(x.shape[-1], name='proj')(h)
-    h = nn.gelu(nn.Dense(4 * x.shape[-1], name='fc1')(norm('norm2')(x)), approximate=False)
-    return x + scale('ls2')[None, None] * nn.Dense(x.shape[-1], name='fc2')(h)
+    x = x + scale('ls1') * dense(width, 'proj')(h)
+    h = norm('norm2')(x)
+    if self.gated:
+      gate, h = jnp.split(dense(2 * gated_width(width), 'w12')(h), 2, -1)
+      h = dense(width, 'w3')(nn.silu(gate) * h)
+    else:
+      h = dense(width, 'fc2')(nn.gelu(dense(4 * width, 'fc1')(h), approximate=False))
+    return x + scale('ls2') * h
+
+
+def gated_width(width):
+  """The inner width of a gated MLP: two thirds of four times the width, in eights."""
+  return (int(4 * width * 2 / 3) + 7) // 8 * 8
 
 
 class ViT(nn.Module):
   """image [B, H, W, 3] (normalised by its caller) -> (class token [B, C], patches [B, h, w, C]).
 
-  H and W are multiples of `patch`. `grid` is the number of patches per side that positions were
-  learned for; other sizes interpolate them. Published: ViT-S/14 is ViT(384, 12, 6), with grid 37.
-  `branch` is the first scale of each block's branches: DINOv2's own is made for many wide blocks
-  and many steps; a few small blocks would hardly learn from it in a short training.
+  What of H and W exceeds a multiple of `patch` is not seen. `grid` is the number of patches per
+  side that positions were learned for; other sizes interpolate them. Published: ViT-S/14 is
+  ViT(384, 12, 6), with grid 37. `branch` is the first scale of each block's branches: DINOv2's own
+  is made for many wide blocks and many steps; a few small blocks would hardly learn from it in a
+  short training. `offset`: see `positions`. `dtype` is that of the products; norms, softmax and the
+  output are float32. `remat` computes blocks twice rather than hold their insides for a gradient.
   """
   width: int
   depth: int
@@ -45,41 +69,50 @@ class ViT(nn.Module):
   grid: int = 37
   registers: int = 0
   branch: float = 1e-5
+  gated: bool = False
+  offset: float = 0.1
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, image):
     small = nn.initializers.normal(0.02)
+    learn = lambda name, shape: self.param(name, small, shape, self.param_dtype)
     size = (self.patch, self.patch)
-    x = nn.Conv(self.width, size, size, 'VALID', name='patch_embed')(image)
+    x = nn.Conv(self.width, size, size, 'VALID', dtype=self.dtype, param_dtype=self.param_dtype,
+                name='patch_embed')(image)
     batch, rows, columns, _ = x.shape
-    token = self.param('cls_token', small, (1, 1, self.width))
-    learned = self.param('pos_embed', small, (1, 1 + self.grid**2, self.width))
+    token = learn('cls_token', (1, 1, self.width))
+    learned = learn('pos_embed', (1, 1 + self.grid**2, self.width))
     where = positions(learned[0, 1:].reshape(self.grid, self.grid, -1), (rows, columns),
-                      antialias=self.registers > 0)
-    x = x.reshape(batch, -1, self.width) + where.reshape(1, -1, self.width)
+                      antialias=self.registers > 0, offset=0.0 if self.registers else self.offset)
+    x = x.reshape(batch, -1, self.width) + where.reshape(1, -1, self.width).astype(self.dtype)
     first = jnp.broadcast_to(token + learned[:, :1], (batch, 1, self.width))
     if self.registers:
-      held = self.param('register_tokens', small, (1, self.registers, self.width))
+      held = learn('register_tokens', (1, self.registers, self.width))
       first = jnp.concatenate(
           [first, jnp.broadcast_to(held, (batch, self.registers, self.width))], 1)
-    x = jnp.concatenate([first, x], 1)
+    x = jnp.concatenate([first.astype(self.dtype), x], 1)
+    block = nn.remat(Block) if self.remat else Block
     for i in range(self.depth):
-      x = Block(self.heads, self.branch, name=f'block_{i}')(x)
-    x = nn.LayerNorm(epsilon=1e-6, name='norm')(x)
+      x = block(self.heads, self.branch, self.gated, self.dtype, self.param_dtype,
+                name=f'block_{i}')(x)
+    x = nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32, param_dtype=self.param_dtype, name='norm')(x)
     patches = x[:, 1 + self.registers:].reshape(batch, rows, columns, self.width)
     return x[:, 0], patches
 
 
-def positions(learned, size, antialias):
-  """Learned positions [g, g, C] at another grid size (rows, columns), as the published code does.
+def positions(learned, size, antialias, offset=0.0):
+  """Learned positions [g, g, C] at another grid size (rows, columns), as the published codes do.
 
-  Without registers, bicubic with the scale (n + 0.1) / g, that is, not quite the corners of the
-  grid; with registers, to the size itself, and smoothed where that is smaller.
+  Bicubic with the scale (n + offset) / g. The authors' code has the offset 0.1 without registers,
+  that is, not quite the corners of the grid; transformers has none. With registers both have
+  none, and smooth where the size is smaller (`antialias`).
   """
   grid = learned.shape[0]
   if size == (grid, grid):
     return learned
-  offset = 0.0 if antialias else 0.1
   rows, columns = (_cubic(grid, n, (n + offset) / grid, antialias) for n in size)
   return jnp.einsum('ri,cj,ijd->rcd', rows, columns, learned, precision='highest')
 

@@ -1,32 +1,59 @@
-"""Features of 32-pixel pictures of the embedded world, by a small vision transformer.
+"""Features of pictures, by vision transformers that were never told what they see.
 
-The network (`nn/vit`, the architecture of DINOv2) was trained on figurines by self-supervision
-alone (`train/features`): it was never told a pose, a kind or a colour. The pose classifier
-(`perception/pose`) compares its class token and its map of patches with those of templates.
+`load` gives the small network that is shipped, of 32-pixel pictures of the embedded world
+(`train/features`), or a DINOv2 from a folder of its published weights (`dinov2`). The pose
+classifier (`perception/pose`) compares class tokens and maps of patches with those of templates.
+Axes: B images, h and w rows and columns of patches, C channels.
 """
 
+import dataclasses
 from importlib import resources
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import chex
-from flax import struct
+import jax.numpy as jnp
 
 from jax3dgen.core import image, weights
 from jax3dgen.core.errors import WeightError
+from jax3dgen.core.types import Array
 from jax3dgen.nn import vit
+from jax3dgen.perception import dinov2
 
-SIZE = 32  # pixels per side of what the network sees
+SIZE = 32  # pixels per side of what the shipped network sees
 MIDDLE, SPREAD = 0.5, 0.25  # its input is (image - MIDDLE) / SPREAD
 SIZES = ('width', 'depth', 'heads', 'patch', 'grid')
 
 
-@struct.dataclass
-class Extractor:
-  """A trained network: its parameters, and (static) the module that they belong to."""
-  params: Any
-  net: vit.ViT = struct.field(pytree_node=False)
+class Features(NamedTuple):
+  """The class token [B, C] and the patches [B, h, w, C] of images, after the last norm."""
+  cls: Array
+  patches: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Apply:
+  """A network's (params, images [B, H, W, 3] in [0, 1]) -> Features; it can be differentiated.
+
+  Images become (image - middle) / spread, before that `size` x `size` pixels where that is not 0.
+  Two with equal fields are equal, so that a jitted function may take one as a static argument.
+  """
+  net: Any
+  middle: tuple
+  spread: tuple
+  size: int = 0
+
+  def __call__(self, params, images):
+    if self.size:
+      images = image.resize(images, (self.size, self.size))
+    middle, spread = (jnp.asarray(x, jnp.float32).reshape(1, 1, 1, 3)
+                      for x in (self.middle, self.spread))
+    return Features(*self.net.apply({'params': params}, (images - middle) / spread))
+
+
+def small(net):
+  """The Apply of a network of the shipped kind, which may still be in training."""
+  return Apply(net, 3 * (MIDDLE,), 3 * (SPREAD,), SIZE)
 
 
 def folder():
@@ -34,30 +61,25 @@ def folder():
   return Path(str(resources.files('jax3dgen') / 'assets' / 'features'))
 
 
-def load(path=None):
-  """The Extractor in the folder `path` (None: the shipped one), its sha256 checked."""
-  path = Path(path or folder())
-  weights.check_seal(path, ('weights.safetensors', 'config.json'))
-  try:
-    net = vit.ViT(**{name: int(size) for name, size in
-                     json.loads((path / 'config.json').read_text())['net'].items()
-                     if name in SIZES})
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise WeightError(f'{path / "config.json"} does not say the sizes of the network '
-                      f'({", ".join(SIZES)}).') from error
-  return Extractor(weights.load(path / 'weights.safetensors'), net)
+def load(path=None, dtype=jnp.float32):
+  """(apply, params) of the weights in the folder `path`; None: the shipped ones.
 
-
-def features(extractor, images):
-  """(class tokens [B, C], patches [B, h, w, C]) of images [B, H, W, 3] in [0, 1], H = W.
-
-  Images of another size are resized to 32 px. It can be differentiated.
+  A folder of the shipped kind has its sha256 checked. Others hold a DINOv2, with registers or
+  without, as `dinov2.read` says; what of their images exceeds a multiple of 14 pixels is not seen.
   """
-  chex.assert_shape(images, (None, images.shape[1], images.shape[1], 3))
-  images = image.resize(images, (SIZE, SIZE))
-  return apply(extractor.net, extractor.params, images)
+  path = Path(path or folder())
+  own = path / 'weights.safetensors'
+  if own.is_file():
+    weights.check_seal(path, (own.name, 'config.json'))
+    return small(_net(path / 'config.json')), weights.load(own)
+  net, params = dinov2.read(path, dtype)
+  return Apply(net, dinov2.MEAN, dinov2.SPREAD), params
 
 
-def apply(net, params, images):
-  """`features` of images [B, 32, 32, 3] for a network that is still in training."""
-  return net.apply({'params': params}, (images - MIDDLE) / SPREAD)
+def _net(config):
+  try:
+    return vit.ViT(**{name: int(size) for name, size in
+                      json.loads(config.read_text())['net'].items() if name in SIZES})
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise WeightError(f'{config} does not say the sizes of the network '
+                      f'({", ".join(SIZES)}).') from error

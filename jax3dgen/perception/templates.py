@@ -6,6 +6,7 @@ the classifier that an objective asks; the poses follow one another counter-cloc
 `distill.base.sector`.
 """
 
+import dataclasses
 from importlib import resources
 from pathlib import Path
 import re
@@ -25,18 +26,43 @@ from jax3dgen.prior import words
 POSES = ('front', 'left', 'back', 'right')  # seen from azimuths 0, 90, 180 and 270 degrees
 OTHERS = ('sketches', 'turned')  # folders of shipped line drawings, and of pictures taken askew
 SMALLEST = 16  # pixels per side of a picture
+SIDE, MAP = 560, 16  # what a DINOv2 is shown, and patches per side of its resized map (RecDreamer)
 TURNED = 20  # degrees that the turned pictures are askew
 COPIES = 32  # augmented copies of each pose
+CHUNK = 16  # copies whose features are taken together
 HUE, TONE = 0.6, 0.2  # jitter of the copies for the patches: radians, and share
 SHIFT, SCALE, SHEAR = 0.2, 0.2, 0.05  # moves of the copies for the class token
 NOISE, GREY_SHARE = 0.1, 0.2  # spread of the noise in half of those, and share without colour
 
 
+@dataclasses.dataclass(frozen=True)
+class Look:
+  """(params, images [B, H, W, 3] in [0, 1]) -> Features for the pose: of images of `size` pixels
+  per side, patches resized to a map of `patches` per side where that is not 0."""
+  apply: features.Apply
+  size: int
+  patches: int = 0
+
+  def __call__(self, params, images):
+    seen = self.apply(params, image.resize(images, (self.size, self.size)))
+    if not self.patches:
+      return seen
+    shape = (len(images), self.patches, self.patches, seen.patches.shape[-1])
+    return seen._replace(patches=jax.image.resize(seen.patches, shape, 'linear', antialias=False))
+
+
 @struct.dataclass
 class Classifier:
-  """The features' network and the templates that were made with it."""
-  extractor: Any
+  """The parameters of a network, the templates that were made with it, and how it looks."""
+  params: Any
   templates: Any
+  look: Look = struct.field(pytree_node=False)
+
+
+def seeing(path=''):
+  """(Look, parameters) of the features in the folder `path`; '': the network that is shipped."""
+  apply, params = features.load(path or None)
+  return (Look(apply, apply.size) if apply.size else Look(apply, SIDE, MAP)), params
 
 
 def folder():
@@ -44,9 +70,9 @@ def folder():
   return Path(str(resources.files('jax3dgen') / 'assets' / 'pose_templates'))
 
 
-def read(path):
+def read(path, size=features.SIZE):
   """(poses, pictures) of the PNGs in a folder: names out of POSES, in that order, and for each
-  its pictures [n, 32, 32, 3] in [0, 1].
+  its pictures [n, S, S, 3] in [0, 1], `size` pixels per side.
 
   ConfigError where there are pictures of fewer than two poses, one called otherwise than its pose
   (front.png, front-2.png), one that is not square or smaller than 16 px, or a damaged one.
@@ -58,7 +84,7 @@ def read(path):
     if name not in found:
       raise ConfigError(f'{file} is called after no pose; pose templates are called '
                         f'{", ".join(POSES)}, further ones of a pose front-2 and so on.')
-    found[name].append(_picture(file))
+    found[name].append(_picture(file, size))
   found = {name: np.stack(pictures) for name, pictures in found.items() if pictures}
   if not found:
     raise ConfigError(f'{path} holds no pose templates: PNG files called '
@@ -69,8 +95,8 @@ def read(path):
   return tuple(found), tuple(found.values())
 
 
-def _picture(file):
-  """A PNG file as [32, 32, 3] in [0, 1]; what is transparent becomes white."""
+def _picture(file, size):
+  """A PNG file as [S, S, 3] in [0, 1]; what is transparent becomes white."""
   try:
     with Image.open(file) as opened:
       pixels = np.asarray(opened.convert('RGBA'), np.float32) / 255
@@ -81,11 +107,11 @@ def _picture(file):
                       f'is square, with {SMALLEST} pixels or more per side.')
   alpha = pixels[..., 3:]
   shown = pixels[..., :3] * alpha + 1.0 - alpha
-  return np.clip(image.resize(jnp.asarray(shown)[None], 2 * (features.SIZE,))[0], 0.0, 1.0)
+  return np.clip(image.resize(jnp.asarray(shown)[None], (size, size))[0], 0.0, 1.0)
 
 
 def copies_of(key, pictures):
-  """Augmented copies of pictures [A, 32, 32, 3]: (for the class token, for the patches).
+  """Augmented copies of pictures [A, S, S, 3]: (for the class token, for the patches).
 
   As the authors do, patches see other colours at the same place, so that the map of what lies where
   stays sharp, and class tokens see moved, noisy and grey pictures.
@@ -103,20 +129,24 @@ def copies_of(key, pictures):
   return jnp.clip(moved + noise, 0.0, 1.0), coloured
 
 
-def build(key, extractor, pictures, copies=COPIES):
-  """The pose.Templates of the pictures of each pose (a sequence of [n, 32, 32, 3]), averaged over
-  `copies` augmented copies of each pose."""
+def build(key, look, params, pictures, copies=COPIES):
+  """The pose.Templates of the pictures of each pose (a sequence of [n, S, S, 3]), averaged over
+  `copies` augmented copies of each pose, with the features that look(params, images) gives."""
   cycle = lambda x: jnp.asarray(x)[np.arange(copies) % len(x)]
-  made = [_features_of(extractor, rng.stream(key, str(i)), cycle(x))
+  made = [_features_of(look, params, *_copies(rng.stream(key, str(i)), cycle(x)))
           for i, x in enumerate(pictures)]
   return pose.build(*(np.stack(x) for x in zip(*made, strict=True)))
 
 
-@jax.jit
-def _features_of(extractor, key, pictures):
-  """(class tokens [A, C], patches [A, h, w, C]) of augmented copies of pictures [A, 32, 32, 3]."""
-  for_token, for_patches = copies_of(key, pictures)
-  token, patches = features.features(extractor, jnp.concatenate([for_token, for_patches]))
+_copies = jax.jit(copies_of)
+_seen = jax.jit(lambda look, params, images: look(params, images), static_argnums=0)
+
+
+def _features_of(look, params, for_token, for_patches):
+  """(class tokens [A, C], patches [A, h, w, C]) of the copies of one pose, on the host."""
+  both = np.concatenate([for_token, for_patches])
+  parts = [_seen(look, params, both[i:i + CHUNK]) for i in range(0, len(both), CHUNK)]
+  token, patches = (np.concatenate(x) for x in zip(*parts, strict=True))
   return token[:len(for_token)], patches[len(for_token):]
 
 
@@ -141,20 +171,22 @@ def load(prompt, cfg):
 
   cfg.templates is a folder, or '' for the shipped pictures of the kind that the prompt names,
   'sketches' for line drawings of them, or 'turned' for pictures taken TURNED degrees too far round.
-  cfg.poses says which of them are told apart, and which count as one.
+  cfg.poses says which of them are told apart, and which count as one; cfg.features is a folder of a
+  DINOv2, or '' for the shipped network.
   """
   path = chosen(prompt, cfg.templates)
-  found = dict(zip(*read(path), strict=True))
+  look, params = seeing(cfg.features)
+  found = dict(zip(*read(path, look.size), strict=True))
   if cfg.control and not cfg.poses and tuple(found) != POSES:
     raise ConfigError(f'config.distill.control asks for {", ".join(POSES)}, and {path} holds '
                       f'{", ".join(found)} alone: name them in config.distill.poses.')
-  extractor = features.load()
-  return Classifier(extractor, build(jax.random.key(0), extractor, grouped(found, cfg.poses, path)))
+  pictures = grouped(found, cfg.poses, path)
+  return Classifier(params, build(jax.random.key(0), look, params, pictures), look)
 
 
 def grouped(found, poses, path):
   """The pictures of each class that `poses` names ('front left+right back'; '': each pose alone),
-  out of found {pose: pictures [n, 32, 32, 3]} of the folder `path`."""
+  out of found {pose: pictures [n, S, S, 3]} of the folder `path`."""
   groups = [group.split('+') for group in poses.split()] or [[name] for name in found]
   named = [name for group in groups for name in group]
   for name in named:
@@ -171,5 +203,5 @@ def classify(classifier, images, t, cfg):
 
   cfg.temperature and cfg.parts are those of `pose.probabilities`; the noise level t is not asked.
   """
-  token, patches = features.features(classifier.extractor, images)
-  return pose.probabilities(classifier.templates, token, patches, cfg.temperature, cfg.parts)
+  seen = classifier.look(classifier.params, images)
+  return pose.probabilities(classifier.templates, *seen, cfg.temperature, cfg.parts)

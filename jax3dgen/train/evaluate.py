@@ -18,13 +18,15 @@ from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.data import prompts
 from jax3dgen.export import sweep_tables
 from jax3dgen.metrics import diversity, entropy, frechet, janus, referee
-from jax3dgen.perception import text_image
+from jax3dgen.perception import clip, inception, text_image
 from jax3dgen.prior import words
 from jax3dgen.train import evaluate_config, evaluate_page, references, renders
 
 default_config = evaluate_config.default_config
 POSES = 4
 MOST_VIEWS = 1000  # of one object
+INCEPTION = {'features': lambda seen: seen.features,  # what it answers where it is the judge
+             'classes': lambda seen: jax.nn.softmax(seen.logits, -1)}
 
 
 class Judge(NamedTuple):
@@ -87,7 +89,16 @@ def text_image_model(text):
   """The text-image Model that config.judge.text_image names."""
   if ':' in text:
     return modules.function(text, 'config.judge.text_image')()
-  return text_image.load(text)
+  return clip.find(text)
+
+
+def given(name, text):
+  """The Judge that config.judge.`name` names: a function, or the FID Inception in a folder."""
+  if ':' in text or name not in INCEPTION:
+    return Judge(text, modules.function(text, f'config.judge.{name}'))
+  apply, params = inception.load(text)
+  answer = INCEPTION[name]
+  return Judge(f'{name} of the {inception.NAME}', jax.jit(lambda x: answer(apply(params, x))))
 
 
 def judges(config):
@@ -106,10 +117,7 @@ def judges(config):
          'classes': Judge(f'kind x colour of the embedded referee, {len(labels.colors)} x '
                           f'{len(labels.kinds) + 1} classes', joint),
          'poses': Judge('poses of the embedded referee', poses)}
-  for name in own:
-    if config[name]:
-      given = modules.function(config[name], f'config.judge.{name}')
-      own[name] = Judge(config[name], given)
+  own |= {name: given(name, config[name]) for name in own if config[name]}
   own = {name: judge._replace(ask=batched(judge.ask, size)) for name, judge in own.items()}
   model = text_image_model(config.text_image)
   return Judges(Judge('embedded referee', batched(classify, size)), **own,

@@ -33,9 +33,9 @@ def default_config():
   c.reference.size = 32  # pixels per side that the prior is asked for
 
   c.judge = ConfigDict()
-  c.judge.features = ''  # of FID and cosine: 'module:function', images -> [B, D]; empty: referee's
-  c.judge.classes = ''  # of IV and IQ: 'module:function', images -> p [B, K]; empty: referee's
+  c.judge.features = ''  # FID, cosine: Inception folder or 'module:function' -> [B, D]; '': referee
+  c.judge.classes = ''  # IV, IQ: Inception folder or 'module:function' -> p [B, K]; '': referee
   c.judge.poses = ''  # 'module:function', images -> p [B, 4] as camera.VIEWS; empty: referee's
-  c.judge.text_image = ''  # weights folder or 'module:function' -> Model; empty: shipped
+  c.judge.text_image = ''  # folder of a CLIP, or 'module:function' -> Model; empty: shipped
   c.judge.batch = 40  # pictures judged together
   return c.lock()

@@ -73,7 +73,7 @@ def _tokens(net, params, key, views, strength):
   images = referee_views.spoil(
       jax.random.uniform(k_amounts, (CHUNK, referee_views.DRAWS)),
       jax.random.normal(k_grain, images.shape[:3] + (4,)), images, strength)
-  token, _ = features.apply(net, params, images)
+  token, _ = features.small(net)(params, images)
   return features_step.unit(token), figurine.kind, camera.azimuth
 
 

@@ -128,7 +128,7 @@ def objective(net, params, key, images, cfg, axis_name=None):
   batch = len(images)
   k_one, k_two, k_places = jax.random.split(key, 3)
   (one, crop_one), (two, crop_two) = (crops(k, images, cfg.augment) for k in (k_one, k_two))
-  token, patches = features.apply(net, params, jnp.concatenate([one, two]))
+  token, patches = features.small(net)(params, jnp.concatenate([one, two]))
   a, b = jnp.split(unit(token), 2)
   if axis_name:
     spread = lambda x: jax.lax.all_gather(x, axis_name, tiled=True)

@@ -18,7 +18,7 @@ from jax3dgen.core import files, rng
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines, referee_views
 from jax3dgen.metrics import confusion
-from jax3dgen.perception import features, pose, templates
+from jax3dgen.perception import pose, templates
 from jax3dgen.prior import words
 from jax3dgen.train import features_config, features_step, pose_classifier_page
 
@@ -53,17 +53,17 @@ def run(config, workdir, command=''):
                       f'{", ".join(figurines.KINDS)}.')
   if cfg.test.count < CHUNK:
     raise ConfigError(f'config.test.count={cfg.test.count} must be at least {CHUNK}.')
-  extractor = features.load()
+  look, params = templates.seeing()
   sets = ({'own': cfg.templates} if cfg.templates else
           {'renders': ''} | {name: name for name in templates.OTHERS})
-  views = {name: held_out(extractor, cfg, strength)
+  views = {name: held_out(look, params, cfg, strength)
            for name, strength in (('clean', 0.0), ('spoilt', cfg.strength))}
   found = {'count': len(views['clean']['kind']), 'kinds': kinds or list(figurines.KINDS),
            'elevations_deg': ELEVATIONS_DEG, 'rows': []}
   for name, folder in sets.items():
     for kind in found['kinds']:
       poses, pictures = templates.read(templates.chosen(kind, folder))
-      made = templates.build(jax.random.key(0), extractor, pictures)
+      made = templates.build(jax.random.key(0), look, params, pictures)
       for state, seen in views.items():
         found['rows'] += [{'templates': name, 'kind': kind, 'views': state, **row}
                           for row in judged(made, poses, seen, figurines.KINDS.index(kind))]
@@ -73,24 +73,24 @@ def run(config, workdir, command=''):
   return found
 
 
-@functools.partial(jax.jit, static_argnames='views')
-def _features(extractor, key, views, strength):
+@functools.partial(jax.jit, static_argnames=('look', 'views'))
+def _features(look, params, key, views, strength):
   """Features of CHUNK views, `spoil`ed by up to `strength`, and what is true of them."""
   k_draw, k_amounts, k_grain = jax.random.split(key, 3)
   images, figurine, camera = features_step.pictures(k_draw, CHUNK, CHUNK, views)
   images = referee_views.spoil(
       jax.random.uniform(k_amounts, (CHUNK, referee_views.DRAWS)),
       jax.random.normal(k_grain, images.shape[:3] + (4,)), images, strength)
-  token, patches = features.features(extractor, images)
+  token, patches = look(params, images)
   return {'token': token, 'patches': patches, 'kind': figurine.kind, 'azimuth': camera.azimuth,
           'elevation': camera.elevation}
 
 
-def held_out(extractor, cfg, strength):
+def held_out(look, params, cfg, strength):
   """Features and truth of cfg.test.count views (rounded up to whole chunks), on the host."""
   key = rng.stream(jax.random.key(cfg.seed), 'views')
   keys = jax.random.split(key, -(-cfg.test.count // CHUNK))
-  parts = [_features(extractor, key, cfg.views, strength) for key in keys]
+  parts = [_features(look, params, key, cfg.views, strength) for key in keys]
   return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 

@@ -18,7 +18,7 @@ from jax3dgen.core import files, modules, parallel
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.export import mesh_io
 from jax3dgen.metrics import t3bench as metrics
-from jax3dgen.perception import text_image
+from jax3dgen.perception import clip
 from jax3dgen.prior import words
 from jax3dgen.scene import raster
 from jax3dgen.train import t3bench_config
@@ -71,7 +71,7 @@ def judges(config, prompts):
     reward = modules.function(config.quality.scorer, 'config.quality.scorer')
     name = config.quality.scorer
   else:
-    model = text_image.load(config.quality.text_image)
+    model = clip.find(config.quality.text_image)
     model.texts(prompts)
     reward = lambda images, prompt: model.images(images) @ model.texts([prompt])[0]
     name = f'cosine of the {model.name}'

@@ -19,7 +19,7 @@ def default_config():
 
   c.quality = ConfigDict()
   c.quality.scorer = ''  # 'module:function', (images, prompt) -> rewards [B]; empty: built in
-  c.quality.text_image = ''  # weights folder of the built-in scorer; empty: shipped
+  c.quality.text_image = ''  # folder of a CLIP, the built-in scorer; empty: the shipped model
 
   c.alignment = ConfigDict()
   c.alignment.captioner = ''  # 'module:function', images -> list of captions; empty: no alignment

@@ -121,7 +121,7 @@ def test_truncated_flipped_and_missing_files(file):
 
 def test_one_table_names_all_differences(file):
   target = {'net': {'conv': {'kernel': np.zeros((4, 3))}, 'scale': np.zeros(())},
-            'count': np.zeros(1)}
+            'count': np.zeros(1, np.int32)}
   with pytest.raises(WeightError) as caught:
     weights.load(file, target=target)
   rows = [line.split() for line in str(caught.value).splitlines()[1:]]

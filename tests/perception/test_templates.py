@@ -8,14 +8,18 @@ from ml_collections import ConfigDict
 import numpy as np
 from PIL import Image
 import pytest
+from safetensors import numpy as safetensors_numpy
 
 from jax3dgen.core import camera as cameras
+from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines, pose_pictures
 from jax3dgen.distill import rectifier
-from jax3dgen.perception import features, templates
+from jax3dgen.nn import vit
+from jax3dgen.perception import templates
 
-CFG = SimpleNamespace(templates='', temperature=0.02, parts='both', control=False, poses='')
+CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02,
+                      parts='both')
 FLOOR = 0.7  # of held-out bears told right; 0.86 was measured (docs/results/pose_classifier.md)
 
 
@@ -136,9 +140,10 @@ def test_a_mirror_swaps_left_and_right(classify):
   _, (front, left, back, _) = templates.read(templates.folder() / 'car')
   mirror = lambda x: x[:, :, ::-1]
   both = lambda x: np.concatenate([x, mirror(x)])
-  made = templates.build(jax.random.key(0), features.load(),
+  look, params = templates.seeing()
+  made = templates.build(jax.random.key(0), look, params,
                          [both(front), left, both(back), mirror(left)])
-  cars = templates.Classifier(features.load(), made)
+  cars = templates.Classifier(params, made, look)
   car = figurines.Figurine(*(jnp.full(2, i, jnp.int32) for i in (3, 0, 0)))
   camera = cameras.orbit(np.deg2rad([75.0, 110.0]), 0.2, 2.9, np.deg2rad(40.0))
   image = figurines.render(car, camera, 32).rgb
@@ -179,3 +184,35 @@ def test_unknown_parts_are_refused(bear):
   with pytest.raises(ConfigError, match='parts'):
     jax.eval_shape(lambda x: templates.classify(bear, x, None, SimpleNamespace(
         temperature=0.05, parts='half')), jnp.ones((1, 32, 32, 3)))
+
+
+def test_a_dinov2_tells_poses_too(tmp_path, monkeypatch):
+  """Its own size of pictures, and a map of patches that is resized; the weights are random."""
+  small = vit.ViT(64, 1, 1, patch=14, grid=4, registers=4)
+  params = trees.named(jax.eval_shape(small.init, jax.random.key(0), jnp.zeros((1, 56, 56, 3)))[
+      'params'])
+  rng = np.random.default_rng(0)
+  random = lambda name: np.float32(0.1 * rng.normal(size=params[name].shape))
+  names = {'patch_embed': 'patch_embed.proj', 'qkv': 'attn.qkv', 'proj': 'attn.proj',
+           'fc1': 'mlp.fc1', 'fc2': 'mlp.fc2', 'ls1': 'ls1.gamma', 'ls2': 'ls2.gamma'}
+  own = {}
+  for path in params:
+    parts = [names.get(part, part) for part in path.replace('block_', 'blocks/').split('/')]
+    array = random(path)
+    if parts[-1] == 'kernel':
+      array = array.transpose(*range(array.ndim)[::-1][:2], *range(array.ndim - 2))
+    parts[-1] = {'kernel': 'weight', 'scale': 'weight'}.get(parts[-1], parts[-1])
+    own['.'.join(parts)] = np.ascontiguousarray(array)
+  safetensors_numpy.save_file(own, tmp_path / 'dinov2.safetensors')
+  monkeypatch.setattr(templates, 'SIDE', 32)  # 560 takes longer
+  cfg = SimpleNamespace(**{**vars(CFG), 'features': str(tmp_path)})
+  made = templates.load('a red bear', cfg)
+  assert made.look.apply.net == small.clone(remat=True)
+  assert made.templates.patches.shape == (4, 16, 16, 64) and made.look.size == 32
+  images, _ = views(2)
+  slope, p = jax.jit(jax.grad(lambda x: (lambda p: (p[0, 0] + p[1, 1], p))(
+      templates.classify(made, x, None, cfg)), has_aux=True))(images)
+  np.testing.assert_allclose(p.sum(-1), 1.0, rtol=1e-5)
+  assert np.isfinite(slope).all() and np.abs(slope).max() > 0
+  poses, pictures = templates.read(templates.folder() / 'bear', 84)
+  assert pictures[0].shape == (1, 84, 84, 3)

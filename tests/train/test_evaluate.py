@@ -15,13 +15,15 @@ from configs import evaluate as configs
 from experiments import _command, evaluate
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import image, launch
-from jax3dgen.core.errors import ConfigError
+from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.core.types import Mesh
 from jax3dgen.data import prompts
 from jax3dgen.export import mesh_io, turntable
 from jax3dgen.metrics import frechet
+from jax3dgen.perception import inception
 from jax3dgen.scene import raster
 from jax3dgen.train import distill_config, evaluate_page, guard, references, renders
+from jax3dgen.train import evaluate as evaluation
 from tests import fakes
 
 FAKES = [f'--config.judge.{name}=tests.fakes:{name}' for name in ('features', 'classes', 'poses')]
@@ -106,6 +108,27 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
   with open(tmp_path / 'out' / 'evaluate.csv') as file:
     assert [row['prompt'] for row in csv.DictReader(file)][2] == 'a blue car'
   assert '| one/0: a red bear |' in (tmp_path / 'out' / 'evaluate.md').read_text()
+
+
+def test_the_inception_judges_where_its_weights_are_named(monkeypatch):
+  def load(path):
+    assert path == 'weights/inception'
+    return (lambda params, x: inception.Seen(x.mean((1, 2)), params * x[:, 0, 0])), 2.0
+  monkeypatch.setattr(inception, 'load', load)
+  config = configs.get_config('tiny').judge
+  config.features = config.classes = 'weights/inception'
+  asked = evaluation.judges(config)
+  images = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)
+  assert asked.features.name == 'features of the FID Inception (2015-12-05)'
+  np.testing.assert_allclose(asked.features.ask(images), images.mean((1, 2)), rtol=1e-5)
+  logits = np.exp(2 * images[:, 0, 0])
+  np.testing.assert_allclose(asked.classes.ask(images), logits / logits.sum(-1, keepdims=True),
+                             rtol=1e-5)
+  assert asked.poses.name == 'poses of the embedded referee'
+  config.features = 'weights/nowhere'
+  monkeypatch.undo()
+  with pytest.raises(WeightError, match='weights/nowhere'):
+    evaluation.judges(config)
 
 
 def test_strips_and_single_pictures(tmp_path, reference):

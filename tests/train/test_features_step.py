@@ -164,8 +164,8 @@ def test_run_resumes_bit_for_bit_and_writes_a_folder_that_loads(tmp_path, monkey
   monkeypatch.setattr(features.loop, 'run', stopped)
   parts = features.run(config, tmp_path / 'parts')
   assert (unbroken / 'sha256').read_text() == (parts / 'sha256').read_text()
-  extractor = perception.load(parts)
-  token, patches = perception.features(extractor, jnp.ones((1, 32, 32, 3)))
+  apply, params = perception.load(parts)
+  token, patches = apply(params, jnp.ones((1, 32, 32, 3)))
   assert token.shape == (1, CFG.net.width) and patches.shape == (1, 8, 8, CFG.net.width)
   assert json.loads((parts / 'config.json').read_text())['measured'] == figures
   assert '50.0 % | 25.0 % | 30.0 deg' in (parts / 'card.md').read_text().replace('%', ' %')

@@ -1,0 +1,37 @@
+"""What FID rests on: features and classes of pictures by the Inception of 2015."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core.types import Array
+from jax3dgen.nn import inception
+from jax3dgen.prior import convert, rules_inception
+
+NAME = 'FID Inception (2015-12-05)'
+
+
+class Seen(NamedTuple):
+  """features [B, 2048] and logits [B, 1008] of B images."""
+  features: Array
+  logits: Array
+
+
+def load(path):
+  """(apply, params): apply(params, images [B, H, W, 3] in [0, 1]) -> Seen.
+
+  `path` is a safetensors file, or a folder of one, with the tensors of pytorch-fid's
+  pt_inception-2015-12-05. Images are resized as there: bilinear, without smoothing where they
+  shrink. It can be differentiated.
+  """
+  net = inception.Inception()
+  image = jnp.zeros((1, inception.SIZE, inception.SIZE, 3))
+  target = jax.eval_shape(net.init, jax.random.key(0), image)['params']
+
+  def apply(params, images):
+    size = (len(images), inception.SIZE, inception.SIZE, 3)
+    images = jax.image.resize(images, size, 'linear', antialias=False)
+    return Seen(*net.apply({'params': params}, 2 * images - 1))
+  return apply, convert.load(Path(path), rules_inception.RULES, target)

@@ -83,7 +83,7 @@ def _shapes(tensors, members, kernel):
   halves = {'down': members.get('down'), 'up': members.get('up')}
   ranks = [tensors[name].shape[half == 'up'] for half, name in halves.items()
            if name and tensors[name].ndim > 1]
-  rank = max(ranks[:1], default=1) or 1
+  rank = next(iter(ranks), 1) or 1
   shapes = {'down': (rank, inward, *pixels), 'up': (outward, rank), 'alpha': ()}
   other = {'down': 'up', 'up': 'down'}
   names = members | {half: f'{half} of {members.get(other[half], members.get("alpha"))}'

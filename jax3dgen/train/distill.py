@@ -77,11 +77,12 @@ def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
 def load_prior(cfg):
   """(prior, params, Prompt) of a run: the prior's parameters, and those of the classifier that the
   objective asks for beside them."""
-  prior, params, tokenize = modules.find(
-      'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
   text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
-  prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
-                        debias.scorer(cfg.debias.prompt))
+  module = modules.find('jax3dgen.prior', cfg.prior.name, 'config.prior.name')
+  with parallel.on_host() if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext():
+    prior, params, tokenize = module.load(cfg.prior.weights or None)
+    prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
+                          debias.scorer(cfg.debias.prompt))
   if 'classifier' in cfg.distill:
     classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
                               'config.distill.classifier')
@@ -225,13 +226,22 @@ def run_one(config, workdir, allow_change, command):
   return Result(workdir, figures, train_state.field)
 
 
+def place(parts):
+  """(axes for `parallel.map`, the step's fixed arguments on the devices): the prior's parameters as
+  config.parallel.prior says, the prompt, the root key."""
+  cfg = parts.cfg
+  axes = parallel.split_axes(parts.params) if cfg.parallel.prior == 'fsdp' else None
+  return axes, (parallel.scatter(parts.params, axes),
+                *parallel.broadcast((parts.prompt, jax.random.key(cfg.seed))))
+
+
 def optimise(parts, workdir, start, train_state, checkpoints):
   """Runs the steps from `start` to the end; returns the final host state."""
   cfg = parts.cfg
+  axes, fixed = place(parts)
   sizes = [scene_step.size_at(cfg, i) for i in range(start, cfg.train.steps)]
-  programs = {size: parallel.map(step_of(parts, parallel.AXIS, size), 3)
+  programs = {size: parallel.map(step_of(parts, parallel.AXIS, size), 3, axes)
               for size in dict.fromkeys(sizes)}
-  fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
   replicated = parallel.replicate(train_state)
   began = time.monotonic()
   needed = max(parallel.memory(program, replicated, *fixed) for program in programs.values())

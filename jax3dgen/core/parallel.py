@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from typing import NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
@@ -201,13 +202,35 @@ def _change(old, new, arguments):
           + (', placed otherwise' if was == now else ''))
 
 
-def memory(mapped, state, *fixed):
-  """Bytes that a call of `map`'s result needs on each device beside its arguments.
+class Cost(NamedTuple):
+  """What a call of `map`'s result takes on each device.
+
+  state {part of the state: bytes} and fixed are its arguments, beside the bytes that it needs
+  beside them; flop, the floating-point operations, is 0 where the backend does not count them.
+  """
+  state: dict
+  fixed: int
+  beside: int
+  flop: float
+
+
+def cost(mapped, state, *fixed):
+  """The Cost of `mapped(state, *fixed)`.
 
   Compiles the step, which the first call then does not do again.
   """
-  stats = mapped.lower(state, *fixed).compile().memory_analysis()
-  return stats.output_size_in_bytes + stats.temp_size_in_bytes - stats.alias_size_in_bytes
+  compiled = mapped.lower(state, *fixed).compile()
+  stats, parts = compiled.memory_analysis(), {}
+  for name, leaf in trees.named(state).items():
+    part = name.partition('/')[0]
+    parts[part] = parts.get(part, 0) + leaf.nbytes // jax.local_device_count()
+  try:
+    flop = float(compiled.cost_analysis()['flops'])
+  except (KeyError, TypeError, NotImplementedError, jax.errors.JaxRuntimeError):
+    flop = 0.0
+  return Cost(parts, stats.argument_size_in_bytes - sum(parts.values()),
+              stats.output_size_in_bytes + stats.temp_size_in_bytes - stats.alias_size_in_bytes,
+              max(flop, 0.0))
 
 
 def _send(data):

@@ -244,10 +244,10 @@ def optimise(parts, workdir, start, train_state, checkpoints):
               for size in dict.fromkeys(sizes)}
   replicated = parallel.replicate(train_state)
   began = time.monotonic()
-  needed = max(parallel.memory(program, replicated, *fixed) for program in programs.values())
+  costs = [parallel.cost(program, replicated, *fixed) for program in programs.values()]
   if parallel.is_main():
     print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
-  guard.check_memory(needed)
+  guard.check_memory(max(costs, key=lambda cost: cost.beside))
   turns = (programs[size] for size in sizes)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(

@@ -160,8 +160,7 @@ def test_parameters_in_parts_give_equal_numbers_and_take_less_room():
     mapped = parallel.map(make(), 2, chosen)
     placed = parallel.scatter(params, chosen), parallel.broadcast(np.float32(0.5))
     state = parallel.replicate({'x': np.ones((2, wide), np.float32)})
-    stats = mapped.lower(state, *placed).compile().memory_analysis()
-    sizes.append(stats.argument_size_in_bytes)
+    sizes.append(parallel.cost(mapped, state, *placed).fixed)
     with jax.transfer_guard('disallow'):
       for _ in range(3):
         state, _ = mapped(state, *placed)
@@ -171,14 +170,17 @@ def test_parameters_in_parts_give_equal_numbers_and_take_less_room():
   assert sizes[0] - sizes[1] == kernels - kernels // n
 
 
-def test_memory_is_known_before_the_first_call():
+def test_cost_is_known_before_the_first_call():
   mapped, placed = parallel.map(make_step(), 2), parallel.broadcast(fixed())
   state = parallel.replicate(initial())
   with compilations() as seen:
-    needed = parallel.memory(mapped, state, *placed)
+    cost = parallel.cost(mapped, state, *placed)
     mapped(state, *placed)
     assert len(seen) == 1
-  assert 0 < needed < 10**6
+  assert cost.state == {'w': 24, 'opt': 4 + 2 * 24, 'step': 4}
+  assert 24 < cost.fixed < 64 and 0 < cost.beside < 10**6  # the truth and a key
+  forward = 2 * 8 * 3 * 2  # the truth's own product may be done once for all
+  assert 2 * forward < cost.flop < 10 * forward + 10**4
 
 
 SHOW = ('import jax; from jax3dgen.core import parallel; parallel.initialize();'

@@ -42,8 +42,7 @@ def test_the_same_numbers_from_parts(monkeypatch, prior, objective):
     axes, fixed = distill.place(parts)
     mapped = parallel.map(distill.step_of(parts, parallel.AXIS), 3, axes)
     state = parallel.replicate(parts.state)
-    stats = mapped.lower(state, *fixed).compile().memory_analysis()
-    arguments.append(stats.argument_size_in_bytes)
+    arguments.append(parallel.cost(mapped, state, *fixed).fixed)
     for _ in range(2):
       state, metrics = mapped(state, *fixed)
     ends.append(parallel.unreplicate((state, metrics)))

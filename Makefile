@@ -60,7 +60,7 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 DEV := build pytest pytest-xdist ruff
-TORCH := torch==2.13.0 transformers
+TORCH := torch==2.13.0 transformers diffusers
 
 lock:
 	echo setuptools | $(LOCK) --upgrade setup.cfg - -o requirements/runtime.txt

@@ -1,7 +1,8 @@
 """The objectives on the embedded prior without view phrases: which of them leave how many faces.
 
 `:core` and `:others` are further methods with fewer seeds, for the same folder of cells; `:sweep`
-and `:ablations` change one thing of rectified SDS. `:phrases` gives each view its phrase, as
+and `:ablations` change one thing of rectified SDS and of USD, `:particles` moves four fields at
+once. `:phrases` gives each view its phrase, as
 Perp-Neg needs it, beside one that is wrong for three of four views. `:tiny` runs in seconds, for
 tests.
 """
@@ -10,6 +11,8 @@ from ml_collections import ConfigDict
 
 from jax3dgen.train import compare_methods, distill_config
 
+CHANGED = {'sweep': compare_methods.SWEEP, 'ablations': compare_methods.ABLATIONS,
+           'particles': compare_methods.PARTICLES}
 PROMPTS = ('a red bear', 'a blue penguin', 'a purple robot', 'a green rabbit')
 
 
@@ -34,21 +37,22 @@ def get_config(variant=''):
   config.compare.seeds = 10  # of each method and prompt; 0: only count the cells that are there
   config.compare.first_seed = 0  # of them
   config.compare.cells = 'docs/results/cells/plain'  # folder of finished cells; '': in the workdir
+  config.compare.together = 0  # runs of a method at a time in one program, no meshes; 0: whole runs
   config.compare.keep_runs = False  # keep checkpoints, meshes and pages of the runs, too
   if variant == 'core':
     config.compare.update({'methods': ('debiased_sds', 'esd', 'sds_bridge', 'jsd'), 'seeds': 5})
   elif variant == 'others':
     config.compare.update({'prompts': PROMPTS[:2], 'seeds': 3, 'methods': (
-        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa',
-        'hifa_annealing')})
+        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa', 'hifa_annealing',
+        'jsd_without_minority', 'jsd_shared_noise', 'jsd_targets')})
   elif variant == 'phrases':
     config.view_prompts = True
     config.auxiliary = 'front view'  # each view's phrase has this one beside it
     config.compare.update({'cells': 'docs/results/cells/phrases', 'seeds': 5, 'methods': (
-        'sds', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge', 'jsd', 'usd')})
-  elif variant in ('sweep', 'ablations'):
-    config.compare.update({'prompts': PROMPTS[0::2], 'seeds': 3, 'methods': tuple(
-        compare_methods.SWEEP if variant == 'sweep' else compare_methods.ABLATIONS)})
+        'sds', 'sds_rectified', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge', 'jsd',
+        'usd')})
+  elif variant in CHANGED:
+    config.compare.update({'prompts': PROMPTS[:2], 'seeds': 5, 'methods': tuple(CHANGED[variant])})
   elif variant == 'tiny':
     config.compare.update({'cells': '', 'methods': ('csd',), 'prompts': PROMPTS[:1], 'seeds': 1})
     config.train.steps = 10
@@ -59,7 +63,7 @@ def get_config(variant=''):
     config.result.update({'mesh_resolution': 32, 'drop_seconds': 0.5})
   elif variant:
     raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has core, others, '
-                     'sweep, ablations, phrases and tiny.')
+                     'sweep, ablations, particles, phrases and tiny.')
   config.lock()
   config.distill.unlock()  # each objective brings its own fields
   return config

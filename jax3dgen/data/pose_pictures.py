@@ -15,11 +15,11 @@ FINE = 4  # sketches are drawn this many times larger
 EDGE = 0.1  # change of colour from one fine pixel to the next that makes a line
 
 
-def renders(kind, size=SIZE, samples=4):
-  """The figurine of a kind (a name) from the front, left, back and right: [4, size, size, 3], by
-  samples x samples rays a pixel."""
-  camera = cameras.ring(len(templates.POSES), np.deg2rad(ELEVATION_DEG), DISTANCE,
-                        np.deg2rad(FOVY_DEG))
+def renders(kind, size=SIZE, samples=4, turned_deg=0.0):
+  """The figurine of a kind (a name) from the front, left, back and right, or from `turned_deg`
+  further round: [4, size, size, 3], by samples x samples rays a pixel."""
+  azimuth = np.deg2rad(turned_deg + 360.0 * np.arange(len(templates.POSES)) / len(templates.POSES))
+  camera = cameras.orbit(azimuth, np.deg2rad(ELEVATION_DEG), DISTANCE, np.deg2rad(FOVY_DEG))
   full = lambda i: jnp.full((len(templates.POSES),), i, jnp.int32)
   figurine = figurines.Figurine(kind=full(figurines.KINDS.index(kind)),
                                 color=full(figurines.COLORS.index(COLOR)), hat=full(0))
@@ -37,10 +37,9 @@ def sketch(pictures, size=SIZE):
 
 
 def draw(kind):
-  """{path below the folder of templates: picture [SIZE, SIZE, 3]} of a kind: renders, sketches."""
-  out = {}
-  drawn = sketch(renders(kind, FINE * SIZE, 1))
-  for name, picture, lines in zip(templates.POSES, renders(kind), drawn, strict=True):
-    out[f'{kind}/{name}.png'] = picture
-    out[f'{templates.SKETCHES}/{kind}/{name}.png'] = lines
-  return out
+  """{path below the folder of templates: picture [SIZE, SIZE, 3]} of a kind: renders, line drawings
+  and turned renders."""
+  sets = {'': renders(kind), 'sketches/': sketch(renders(kind, FINE * SIZE, 1)),
+          'turned/': renders(kind, turned_deg=templates.TURNED)}
+  return {f'{folder}{kind}/{name}.png': picture for folder, pictures in sets.items()
+          for name, picture in zip(templates.POSES, pictures, strict=True)}

@@ -19,6 +19,7 @@ objective's own direction; where x_0 is no image, in latents (the paper: in imag
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax3dgen.core import modules
 from jax3dgen.core.errors import ConfigError
@@ -27,7 +28,8 @@ from jax3dgen.prior import base as priors
 
 DEFAULTS = {
     'classifier': 'templates',  # module of jax3dgen/perception, or on the path, that tells poses
-    'templates': '',  # folder of its pictures, one or more a pose; empty: those shipped
+    'templates': '',  # folder of its pictures; empty, sketches or turned: those shipped
+    'poses': '',  # that it tells apart, as 'front left+right back'; empty: all of its pictures
     'temperature': 0.05,  # of the classifier's softmax; the paper's 0.05, its code 0.01
     'parts': 'both',  # what it compares: both, texture or orientation
     'classes': 4,  # poses that it tells apart
@@ -62,6 +64,17 @@ def averaged(table, rows, probabilities, rate):
     row, p = pair
     return table.at[row].set((1 - rate) * table[row] + rate * p), None
   return jax.lax.scan(one, table, (rows, probabilities))[0]
+
+
+def asked(view, cfg):
+  """Which pose the camera asks for, [B, K] one-hot: of config.distill.poses, or of `classes` equal
+  sectors. All of them, which asks for nothing, where none of these is the camera's."""
+  if not cfg.poses:
+    return jax.nn.one_hot(base.sector(view, cfg.classes), cfg.classes)
+  groups = [group.split('+') for group in cfg.poses.split()]
+  table = np.array([[pose in group for group in groups] for pose in base.SECTORS], np.float32)
+  table[~table.any(1)] = 1.0
+  return jnp.asarray(table)[base.sector(view, len(base.SECTORS))]
 
 
 def clamped(change, g, most):
@@ -119,7 +132,7 @@ def rectified(inner, classify=named):
         raise ConfigError(f'The classifier tells {p.shape[-1]} poses apart, not '
                           f'config.distill.classes={cfg.classes}.')
       if cfg.control:
-        r = (jax.nn.one_hot(base.sector(view, cfg.classes), cfg.classes) * p).sum(-1)
+        r = (asked(view, cfg) * p).sum(-1)
       else:  # exactly 1, and without a gradient, where the averages are uniform
         r = 1.0 + ((1.0 / cfg.classes / marginal - 1.0) * p).sum(-1)
       return jnp.log(jnp.maximum(r, 1e-20)).sum(), p

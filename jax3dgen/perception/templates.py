@@ -23,8 +23,9 @@ from jax3dgen.perception import augment, features, pose
 from jax3dgen.prior import words
 
 POSES = ('front', 'left', 'back', 'right')  # seen from azimuths 0, 90, 180 and 270 degrees
-SKETCHES = 'sketches'  # the folder of the shipped line drawings
+OTHERS = ('sketches', 'turned')  # folders of shipped line drawings, and of pictures taken askew
 SMALLEST = 16  # pixels per side of a picture
+TURNED = 20  # degrees that the turned pictures are askew
 COPIES = 32  # augmented copies of each pose
 HUE, TONE = 0.6, 0.2  # jitter of the copies for the patches: radians, and share
 SHIFT, SCALE, SHEAR = 0.2, 0.2, 0.05  # moves of the copies for the class token
@@ -120,13 +121,13 @@ def _features_of(extractor, key, pictures):
 
 
 def chosen(prompt, name):
-  """The folder of templates that config field `name` means: itself, or '' and 'sketches' for the
+  """The folder of templates that config field `name` means: itself, or '' and one of OTHERS for the
   shipped pictures of the kind that the prompt names. ConfigError where there is none."""
-  if name not in ('', SKETCHES):
+  if name not in ('', *OTHERS):
     if not Path(name).is_dir():
       raise ConfigError(f'config.distill.templates={name!r} is no folder of pose templates.')
     return Path(name)
-  kinds = sorted(p.name for p in folder().iterdir() if p.is_dir() and p.name != SKETCHES)
+  kinds = sorted(p.name for p in folder().iterdir() if p.is_dir() and p.name not in OTHERS)
   said = words.meant(prompt) & set(kinds)
   if len(said) != 1:
     raise ConfigError(f'The prompt names {"no" if not said else "more than one"} kind that pose '
@@ -138,12 +139,31 @@ def chosen(prompt, name):
 def load(prompt, cfg):
   """The Classifier for a prompt: built once, in seconds; the same for the same pictures.
 
-  cfg.templates is a folder, or '' for the shipped pictures of the kind that the prompt names, or
-  'sketches' for line drawings of them.
+  cfg.templates is a folder, or '' for the shipped pictures of the kind that the prompt names,
+  'sketches' for line drawings of them, or 'turned' for pictures taken TURNED degrees too far round.
+  cfg.poses says which of them are told apart, and which count as one.
   """
-  _, pictures = read(chosen(prompt, cfg.templates))
+  path = chosen(prompt, cfg.templates)
+  found = dict(zip(*read(path), strict=True))
+  if cfg.control and not cfg.poses and tuple(found) != POSES:
+    raise ConfigError(f'config.distill.control asks for {", ".join(POSES)}, and {path} holds '
+                      f'{", ".join(found)} alone: name them in config.distill.poses.')
   extractor = features.load()
-  return Classifier(extractor, build(jax.random.key(0), extractor, pictures))
+  return Classifier(extractor, build(jax.random.key(0), extractor, grouped(found, cfg.poses, path)))
+
+
+def grouped(found, poses, path):
+  """The pictures of each class that `poses` names ('front left+right back'; '': each pose alone),
+  out of found {pose: pictures [n, 32, 32, 3]} of the folder `path`."""
+  groups = [group.split('+') for group in poses.split()] or [[name] for name in found]
+  named = [name for group in groups for name in group]
+  for name in named:
+    if name not in found:
+      raise ConfigError(f'config.distill.poses={poses!r}: {path} has no template of {name!r}, only '
+                        f'of {", ".join(found)}.')
+  if len(groups) < 2 or len(set(named)) < len(named):
+    raise ConfigError(f'config.distill.poses={poses!r} is not two or more different poses.')
+  return [np.concatenate([found[name] for name in group]) for group in groups]
 
 
 def classify(classifier, images, t, cfg):

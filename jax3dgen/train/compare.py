@@ -18,7 +18,7 @@ from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
 from jax3dgen.export import turntable
 from jax3dgen.metrics import janus, referee
 from jax3dgen.prior import words
-from jax3dgen.train import compare_methods, distill, results
+from jax3dgen.train import compare_methods, distill, log, results, together
 
 UNIFORM = 0.05  # most divergence of the views' poses from a uniform one, in nats
 TURN = 0.9  # least winding of a turn whose sides follow each other as they should
@@ -31,7 +31,8 @@ def check(config):
   if unknown:
     raise ConfigError(f'config.compare.methods={unknown[0]!r} is none of '
                       f'{", ".join(compare_methods.ALL)}.')
-  if not config.compare.methods or not config.compare.prompts or config.compare.seeds < 0:
+  c = config.compare
+  if not c.methods or not c.prompts or c.seeds < 0 or c.together < 0:
     raise ConfigError('config.compare needs a method, a prompt and 0 or more seeds.')
 
 
@@ -83,10 +84,16 @@ def run(config, workdir, cells):
   c = config.compare
   for method in c.methods:
     same_settings(cells / method, cell_config(config, method, c.prompts[0], c.first_seed))
-  for seed in range(c.first_seed, c.first_seed + c.seeds):  # seeds outside: whole tables grow
-    for prompt in c.prompts:
-      for method in c.methods:
-        cell(config, method, prompt, seed, workdir, cells)
+  missing = [(method, prompt, seed)  # seeds outside: whole tables grow
+             for seed in range(c.first_seed, c.first_seed + c.seeds)
+             for prompt in c.prompts for method in c.methods
+             if not kept(cells, method, prompt, seed).exists()]
+  if c.together:
+    for method in c.methods:
+      in_one_program(config, [one for one in missing if one[0] == method], cells)
+  else:
+    for one in missing:
+      alone(config, *one, workdir, cells)
   rows = read(cells)
   if not rows:
     raise ConfigError(f'There are no finished cells in {cells}; ask for a seed or more.')
@@ -99,25 +106,42 @@ def read(cells):
           for path in sorted((cells / method).glob('*.json')) if path.name != 'config.json']
 
 
-def cell(config, method, prompt, seed, workdir, cells):
-  """Makes one cell: `method`, `prompt`, `seed`, the figures of the run or why there are none."""
-  name = f'{words.slug(prompt)}-{seed:02d}'
-  kept, folder = cells / method / f'{name}.json', workdir / 'runs' / method / name
-  if kept.exists():
-    return
-  row = {'method': method, 'prompt': prompt, 'seed': seed}
+def kept(cells, method, prompt, seed):
+  """The file with the figures of a cell; its last strip of views lies beside it as PNG."""
+  return cells / method / f'{words.slug(prompt)}-{seed:02d}.json'
+
+
+def alone(config, method, prompt, seed, workdir, cells):
+  """Makes one cell by a whole run, with its mesh and what becomes of it."""
+  path = kept(cells, method, prompt, seed)
+  folder = workdir / 'runs' / method / path.stem
   try:
-    row |= distill.run(cell_config(config, method, prompt, seed), folder).figures
-    strips = results.previews(folder)
-    row |= {'failed': '', 'history': history(strips, row['kind_seen'])}
-    turntable.write_png(kept.with_suffix('.png'), strips[-1][1])
+    figures = distill.run(cell_config(config, method, prompt, seed), folder).figures
+    made = together.Made(figures | {'metrics': log.last(folder)}, '', results.previews(folder))
   except (DivergenceError, MeshError) as e:
-    print(f'{method}, {prompt!r}, seed {seed} came to nothing: {e}', file=sys.stderr)
-    row |= {'failed': str(e)}
-  with files.replacing(kept) as beside:
-    beside.write_text(json.dumps(row, indent=1) + '\n', encoding='utf-8')
+    made = together.Made({}, str(e), [])
+  keep(path, method, prompt, seed, made)
   if not config.compare.keep_runs:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def in_one_program(config, missing, cells):
+  """Makes the cells `missing`, (method, prompt, seed) of one method, without meshes."""
+  configs = [cell_config(config, *one) for one in missing]
+  for one, made in zip(missing, configs and together.run(configs, config.compare.together)):
+    keep(kept(cells, *one), *one, made)
+
+
+def keep(path, method, prompt, seed, made):
+  """Writes a finished cell: what it was, its figures or why there are none, its last views."""
+  row = {'method': method, 'prompt': prompt, 'seed': seed, 'failed': made.failed} | made.figures
+  if made.failed:
+    print(f'{method}, {prompt!r}, seed {seed} came to nothing: {made.failed}', file=sys.stderr)
+  else:
+    row['history'] = history(made.strips, row['kind_seen'])
+    turntable.write_png(path.with_suffix('.png'), made.strips[-1][1])
+  with files.replacing(path) as beside:
+    beside.write_text(json.dumps(row, indent=1) + '\n', encoding='utf-8')
 
 
 def history(strips, kind):

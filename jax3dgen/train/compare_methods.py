@@ -13,6 +13,9 @@ METHODS = {
     'perp_neg': {'guide.name': 'perp_neg'},
     **{name: {'distill.name': name} for name in (
         'sds_bridge', 'jsd', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
+    'jsd_without_minority': {'distill.name': 'jsd', 'distill.minority': False},
+    'jsd_shared_noise': {'distill.name': 'jsd', 'distill.minority_noise': 'shared'},
+    'jsd_targets': {'distill.name': 'jsd', 'distill.variant': 'targets'},
     'hifa_annealing': {'timestep.rule': 'sqrt'}}
 RECTIFIED = {'distill.name': 'sds_rectified'}
 # Rectified SDS by its scale and its clamp.
@@ -20,18 +23,29 @@ SWEEP = {f'scale_{scale:g}_clamp_{clamp:g}': {
     **RECTIFIED, 'distill.rect_scale': scale, 'distill.clamp': clamp}
          for scale in (1.0, 10.0, 100.0, 1e4) for clamp in (0.3, 1.0)}
 SHARES = (0.8, 0.085, 0.03, 0.085)  # of front, left, back and right in the prior's training data
-# Rectified SDS with one thing changed, RecDreamer's Figure 4 among them.
-ABLATIONS = {
-    'n_ema_100': {**RECTIFIED, 'distill.n_ema': 100},
-    'n_ema_1000': {**RECTIFIED, 'distill.n_ema': 1000},
-    'fixed': {**RECTIFIED, 'distill.fixed': SHARES},
-    'noisy': {**RECTIFIED, 'distill.sees': 'noisy'},
-    'estimate': {**RECTIFIED, 'distill.feed': 'estimate'},
-    'detached': {**RECTIFIED, 'distill.detach_denoiser': True},
-    'control': {**RECTIFIED, 'distill.control': True},
-    'texture': {**RECTIFIED, 'distill.parts': 'texture'},
-    'sketches': {**RECTIFIED, 'distill.templates': 'sketches'},
-    'auxiliary': {**RECTIFIED, 'auxiliary': 'side view, back view'},
-    'back_and_forth': {**RECTIFIED, 'timestep.rule': 'back_and_forth'},
+# One thing changed in a rectified objective: RecDreamer's Figure 4, its n_ema and n_c, other
+# classifiers, what the rectifier sees.
+CHANGES = {
+    'n_ema_100': {'distill.n_ema': 100},
+    'n_ema_1000': {'distill.n_ema': 1000},
+    'n_c_2': {'distill.poses': 'front back', 'distill.classes': 2},
+    'n_c_3': {'distill.poses': 'front left+right back', 'distill.classes': 3},
+    'fixed': {'distill.fixed': SHARES},
+    'noisy': {'distill.sees': 'noisy'},
+    'estimate': {'distill.feed': 'estimate'},
+    'detached': {'distill.detach_denoiser': True},
+    'control': {'distill.control': True},
+    'texture': {'distill.parts': 'texture'},
+    'turned': {'distill.templates': 'turned'},
+    'sketches': {'distill.templates': 'sketches'},
+    'auxiliary': {'auxiliary': 'side view, back view'},
+    'back_and_forth': {'timestep.rule': 'back_and_forth'}}
+ABLATIONS = {f'{base}_{name}': {**METHODS[base], **change}
+             for base in ('sds_rectified', 'usd') for name, change in CHANGES.items()} | {
     'q_sampling': {'camera.sectors': SHARES}}
-ALL = METHODS | SWEEP | ABLATIONS
+# Four fields that share critic and averages, each with as many steps as one field alone.
+FOUR = {'train.particles': 4, 'train.steps': 3200, 'timestep.min': (267, 0.6, 0.06, 2400),
+        'timestep.max': (0, 0.96, 0.6, 3200), 'regularizers.opaque': (1600, 0.0, 60.0, 2667),
+        'regularizers.sparsity': (800, 0.0, 60.0, 2667), 'log.preview_every': 400}
+PARTICLES = {f'{base}_four': {**METHODS[base], **FOUR} for base in ('vsd', 'usd')}
+ALL = METHODS | SWEEP | ABLATIONS | PARTICLES

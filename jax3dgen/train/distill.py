@@ -125,18 +125,29 @@ def build(config):
   prior, params, prompt = load_prior(cfg)
   referee.labels(), referee.load()  # a damaged referee is found before the run, not after it
   field = build_field(cfg)
-  key = jax.random.key(cfg.seed)
-  field_key = key if cfg.init_seed is None else jax.random.key(cfg.init_seed)
+  key, field_key = keys(cfg)
   shapes = jax.eval_shape(field.init, key)
   tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)
-  start = state.init(key, field_key, field, params, distillation, tx, fit_tx, cfg.distill,
-                     cfg.train.particles)
-  parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, start)
+  parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, None)
+  parts = parts._replace(state=start(parts, key, field_key))
   # What an objective or a regulariser refuses while it is traced is refused before files appear.
-  jax.eval_shape(step_of(parts, None), start, params, prompt, key)
+  jax.eval_shape(step_of(parts, None), parts.state, params, prompt, key)
   return parts
+
+
+def keys(cfg):
+  """(the run's key, the key of its initial field)."""
+  key = jax.random.key(cfg.seed)
+  return key, key if cfg.init_seed is None else jax.random.key(cfg.init_seed)
+
+
+def start(parts, key, field_key):
+  """The state of a run of `parts` before its first step."""
+  cfg = parts.cfg
+  return state.init(key, field_key, parts.field, parts.params, parts.distillation, parts.tx,
+                    parts.fit_tx, cfg.distill, cfg.train.particles)
 
 
 def step_of(parts, axis_name, size=None):

@@ -88,6 +88,12 @@ def _read(path, last):
   return columns, [r for r in rows if int(r['step']) <= last]
 
 
+def last(workdir):
+  """The last row of a workdir's metrics, {name: float}."""
+  row = _read(pathlib.Path(workdir) / 'metrics.csv', sys.maxsize)[1][-1]
+  return {name: float(text) for name, text in row.items() if name != 'step' and text}
+
+
 class Progress:
   """A bar on a terminal, else a line at each `show`: rate, remaining time, current figures."""
 

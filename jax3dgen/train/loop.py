@@ -43,8 +43,8 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
       progress.advance()
 
       stop, last = preemption.requested(i), i == steps
-      write = last or i == 1 or _due(i, log_every)
-      save = last or stop or _due(i, checkpoint_every)
+      write = last or i == 1 or due(i, log_every)
+      save = last or stop or due(i, checkpoint_every)
       if write or save:
         figures = {name: float(x) for name, x in parallel.unreplicate(metrics).items()}
         _judge(i, figures, state, checkpoints, guard)
@@ -52,7 +52,7 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
         parallel.from_main(writer.write, i, figures)
         progress.show(i, figures)
       for every, function in hooks:
-        if last or _due(i, every):
+        if last or due(i, every):
           parallel.from_main(function, i, state)
       if save:
         _save(i, state, checkpoints)
@@ -79,7 +79,8 @@ def optimise(cfg, workdir, step, start, state, checkpoints, describe):
   return parallel.unreplicate(final)
 
 
-def _due(step, every):
+def due(step, every):
+  """Whether something that happens every so many steps does now; with 0 it never does."""
   return every > 0 and step % every == 0
 
 

@@ -54,7 +54,8 @@ def run(config, workdir, command=''):
   if cfg.test.count < CHUNK:
     raise ConfigError(f'config.test.count={cfg.test.count} must be at least {CHUNK}.')
   extractor = features.load()
-  sets = {'own': cfg.templates} if cfg.templates else {'renders': '', 'sketches': 'sketches'}
+  sets = ({'own': cfg.templates} if cfg.templates else
+          {'renders': ''} | {name: name for name in templates.OTHERS})
   views = {name: held_out(extractor, cfg, strength)
            for name, strength in (('clean', 0.0), ('spoilt', cfg.strength))}
   found = {'count': len(views['clean']['kind']), 'kinds': kinds or list(figurines.KINDS),

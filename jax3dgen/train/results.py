@@ -60,12 +60,16 @@ def previewer(parts, workdir):
   camera = ring(parts.cfg, PREVIEW_VIEWS)
 
   def write(step, state):
-    fields = parallel.unreplicate(state.field)
-    strip = np.concatenate([
-        image.grid(draw(scene_step.particle(parts.cfg, fields, k), camera), PREVIEW_VIEWS)
-        for k in range(parts.cfg.train.particles)])
-    turntable.write_png(workdir / 'previews' / f'{step:06d}.png', strip)
+    picture = strip(draw, parts.cfg, parallel.unreplicate(state.field), camera)
+    turntable.write_png(workdir / 'previews' / f'{step:06d}.png', picture)
   return write
+
+
+def strip(draw, cfg, fields, camera):
+  """The views [S, V S, 3] of `camera` side by side, drawn by a `renderer`; a row per particle."""
+  return np.concatenate([
+      image.grid(draw(scene_step.particle(cfg, fields, k), camera), len(camera.azimuth))
+      for k in range(cfg.train.particles)])
 
 
 def previews(workdir):
@@ -74,14 +78,19 @@ def previews(workdir):
   return [(int(p.stem), png.imread(p)[..., :3]) for p in paths]
 
 
-def judge(parts, field):
-  """The referee's figures of the field seen from 24 azimuths (a dict, see `metrics/janus`)."""
+def judges(parts):
+  """(field, prompt) -> the referee's figures of it from 24 azimuths (a dict, see `metrics/janus`).
+  """
   labels, params = referee.labels(), referee.load()
-  size = scene_step.size_at(parts.cfg, parts.cfg.train.steps)
-  images = renderer(parts, size)(field, janus.ring(*lens(parts.cfg)))
-  said = words.meant(parts.cfg.prompt)
-  asked = lambda names: next((name for name in names if name in said), None)
-  return janus.judge(params, images, labels, asked(labels.kinds), asked(labels.colors))
+  draw = renderer(parts, scene_step.size_at(parts.cfg, parts.cfg.train.steps))
+  camera = janus.ring(*lens(parts.cfg))
+
+  def judge(field, prompt):
+    said = words.meant(prompt)
+    asked = lambda names: next((name for name in names if name in said), None)
+    return janus.judge(params, draw(field, camera), labels, asked(labels.kinds),
+                       asked(labels.colors))
+  return judge
 
 
 def drop(cfg, surface):
@@ -124,12 +133,12 @@ def config_digest(config):
 def others(parts, workdir, fields):
   """Writes particles/K.glb of all particles but the first, and returns what the referee says of
   them."""
-  found = []
+  found, judge = [], judges(parts)
   for k in range(1, parts.cfg.train.particles):
     field = scene_step.particle(parts.cfg, fields, k)
     surface = mesh.extract(parts.field.query, field, parts.cfg.result.mesh_resolution)
     mesh_io.write(workdir / 'particles' / f'{k}.glb', surface)
-    found.append(judge(parts, field))
+    found.append(judge(field, parts.cfg.prompt))
   return found
 
 
@@ -146,7 +155,7 @@ def write(parts, workdir, fields, config, began, command):
   generated = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
   before = drop(cfg, generated)
   surface, sole, (fall, stability) = with_sole(cfg, generated, before)
-  judged = judge(parts, field)
+  judged = judges(parts)(field, cfg.prompt)
   draw = renderer(parts, cfg.result.turntable_size)
   camera = ring(cfg, cfg.result.turntable_frames)
   frames = [draw(field, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]

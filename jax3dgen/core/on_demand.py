@@ -14,6 +14,9 @@ import jax
 from jax.extend import core
 import jax.numpy as jnp
 
+# Operations of one array that are no use of it by themselves: they wait with it for the use.
+PASSED_ON = {'convert_element_type', 'reshape', 'transpose', 'squeeze', 'slice', 'broadcast_in_dim'}
+
 
 def run(function, held, fetch, *arguments):
   """function(whole, *arguments), with the leaves of `whole` made of those of `held` on demand.
@@ -38,15 +41,12 @@ def run(function, held, fetch, *arguments):
     return late[var](others) if var in late else known[var]
 
   for equation in program.jaxpr.eqns:
-    operands = _operands(equation)
-    others = [known[var] for var in operands if var not in late]
-    apply = _operation(program.jaxpr, equation)
-    if operands and not others and not equation.effects:
-      # Made of late arrays alone (a cast, say): as late as they are.
-      for i, var in enumerate(equation.outvars):
-        late[var] = lambda others, apply=apply, operands=operands, i=i: apply(
-            *(read(var, others) for var in operands))[i]
+    operands, apply = _operands(equation), _operation(program.jaxpr, equation)
+    if equation.primitive.name in PASSED_ON and len(operands) == 1 and operands[0] in late:
+      late[equation.outvars[0]] = lambda others, get=late[operands[0]], apply=apply: apply(
+          get(others))[0]
     else:
+      others = [known[var] for var in operands if var not in late]
       values = apply(*(read(var, others) for var in operands))
       known |= zip(equation.outvars, values, strict=True)
   outputs = [var.val if isinstance(var, core.Literal) else read(var, [])

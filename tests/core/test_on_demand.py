@@ -60,7 +60,7 @@ def test_only_one_layer_is_whole_at_a_time():
 
   def net(p, x):
     for name in sorted(p):
-      x = jnp.tanh(x @ p[name])
+      x = jnp.tanh(x @ p[name].astype(jnp.bfloat16).astype(jnp.float32).T)
     return x
 
   join = lambda part: jnp.concatenate([part[i] for i in range(4)])
@@ -72,5 +72,5 @@ def test_only_one_layer_is_whole_at_a_time():
       ('on demand', lambda held, x: on_demand.run(step, held, fetch, x))):
     compiled = jax.jit(function).lower(held, np.zeros((1, wide), np.float32)).compile()
     temporary[name] = compiled.memory_analysis().temp_size_in_bytes
-  total = 4 * count * wide * wide
-  assert temporary['first'] > 0.9 * total > 5 * temporary['on demand']
+  halves = 2 * count * wide * wide  # what of all layers together is kept for the way back
+  assert temporary['first'] > 0.9 * halves > 2.5 * temporary['on demand']

@@ -29,7 +29,7 @@ UNSEEN = {  # required, and imported by no file of ours
     'networkx',  # trimesh.repair imports it without requiring it
     'mujoco-mjx',  # imported as mujoco.mjx
 }
-OPTIONAL = {'brax', 'diffusers', 'huggingface_hub', 'transformers'}  # inside functions only
+OPTIONAL = {'brax', 'diffusers', 'huggingface_hub', 'torch', 'transformers'}  # inside functions
 MAX_LINES = {'jax3dgen': 320, 'experiments': 120}
 
 

@@ -17,6 +17,7 @@ from jax3dgen.core.errors import WeightError
 
 LIMIT = 2**24  # bytes; those of the largest published models are below 1 MB
 MAX_RANK = 8
+METADATA = '__metadata__'
 DTYPES = {
     'F64': np.float64, 'F32': np.float32, 'F16': np.float16, 'BF16': jnp.bfloat16,
     'I64': np.int64, 'I32': np.int32, 'I16': np.int16, 'I8': np.int8,
@@ -37,6 +38,22 @@ class Entry(NamedTuple):
 
 def read(path):
   """{name: Entry} of the safetensors file `path`, in the order of their bytes."""
+  described, start, size = _open(path)
+  entries = {name: _entry(path, name, value, start) for name, value in described.items()
+             if name != METADATA}
+  entries = dict(sorted(entries.items(), key=lambda item: (item[1].offset, item[1].nbytes)))
+  _check_tiling(path, entries, start, size)
+  return entries
+
+
+def metadata(path):
+  """{key: text} that whoever wrote the file left in its header."""
+  described = dict(_open(path)[0].get(METADATA, ()))
+  return {key: text for key, text in described.items() if isinstance(text, str)}
+
+
+def _open(path):
+  """({name: description}, where the tensors' bytes start, the size of the file)."""
   try:
     size = path.stat().st_size
     with open(path, 'rb') as file:
@@ -50,14 +67,11 @@ def read(path):
       text = file.read(length)
   except OSError as error:
     raise WeightError(f'Cannot read the weights {path}: {error.strerror}.') from error
-  entries = {name: _entry(path, name, value, 8 + length) for name, value in _parse(path, text)}
-  entries = dict(sorted(entries.items(), key=lambda item: (item[1].offset, item[1].nbytes)))
-  _check_tiling(path, entries, 8 + length, size)
-  return entries
+  return _parse(path, text), 8 + length, size
 
 
 def _parse(path, text):
-  """The (name, description) pairs of the header's JSON, without the metadata."""
+  """{name: description}, by the header's JSON."""
   try:
     pairs = json.loads(text.decode('utf-8'), object_pairs_hook=_Pairs)
   except (ValueError, RecursionError) as error:
@@ -69,11 +83,11 @@ def _parse(path, text):
   if len(set(names)) < len(names):
     twice = next(name for name in names if names.count(name) > 1)
     raise WeightError(f'{path} has two tensors of the name {twice!r}.')
-  return [(name, value) for name, value in pairs if name != '__metadata__']
+  return dict(pairs)
 
 
 class _Pairs(list):
-  """A JSON object before duplicate keys are lost."""
+  """The (key, value) pairs of a JSON object, before duplicate keys are lost."""
 
 
 def _entry(path, name, value, start):

@@ -11,7 +11,6 @@ tensor. There is no lenient mode: every tensor has one place and every place one
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core import tree as trees
@@ -94,10 +93,10 @@ def to_tree(tensors, rules, target, dtype=None, where='this file'):
 
 def _cast(array, dtype, name, where):
   with np.errstate(over='ignore'):  # what overflows is refused by name
-    array = array.astype(dtype, copy=False)
+    array = array.astype(dtype, order='C')
   if weights.is_float(array) and not np.isfinite(array).all():
     raise WeightError(f'{where}: {name!r} is not finite as {np.dtype(dtype).name}.')
-  return jnp.array(array)
+  return jax.device_put(array).block_until_ready()  # else the casts of many tensors live at once
 
 
 def load(path, rules, target, dtype=None):

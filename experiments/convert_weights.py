@@ -1,0 +1,56 @@
+"""Turns pickled weights (.bin, .ckpt, .pt, .pth) into safetensors files beside them.
+
+  python -m experiments.convert_weights FOLDER/diffusion_pytorch_model.bin
+
+The one place where a pickle is opened: by torch.load(weights_only=True), which makes nothing but
+tensors, in a process of its own with an empty environment and an empty folder. Names and numbers
+stay; optimiser states and counters are left out. Needs the extra `convert` (PyTorch).
+"""
+
+from importlib import util
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from experiments import _command
+from jax3dgen.core.errors import ConfigError, WeightError
+
+
+def flags(parser):
+  parser.add_argument('files', nargs='*', metavar='FILE', help='pickled weights')
+
+
+def convert(path):
+  """Writes the safetensors file of the pickle `path` beside it; returns (its path, a notice)."""
+  from jax3dgen.core import files, weights
+  target = path.with_suffix('.safetensors')
+  if target.exists():
+    raise WeightError(f'{target} is there already; move it away to convert {path.name} again.')
+  if not path.is_file():
+    raise WeightError(f'{path} is no file.')
+  reader = pathlib.Path(__file__).with_name('_unpickle.py')
+  with files.replacing(target) as beside, tempfile.TemporaryDirectory() as empty:
+    done = subprocess.run(
+        [sys.executable, '-I', reader, path.resolve(), beside.resolve()], cwd=empty,
+        env={'PATH': os.defpath}, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+      lines = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
+      raise WeightError(f'{path} cannot be converted: {lines[-1]}')
+    weights.Tensors(beside)
+  return target, done.stdout.strip()
+
+
+def run(config, workdir, args):
+  if not args.files:
+    raise ConfigError('name the files of pickled weights to convert.')
+  if util.find_spec('torch') is None:
+    raise ConfigError("converting needs PyTorch: pip install 'jax3dgen[convert]'.")
+  for name in args.files:
+    target, notice = convert(pathlib.Path(name))
+    print(f'{target}: {notice}')
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, workdir=False, flags=flags)

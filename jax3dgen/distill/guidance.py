@@ -33,9 +33,7 @@ def rescaled(rule, share, prior, params, x_t, t, view, scale):
   `share` 1 does so wholly, 0 not at all (Lin et al. 2024, Eqs. 15 and 16). Another denoiser row.
   """
   eps = rule(prior, params, x_t, t, view, scale)
-  cond = prior.predict(params, x_t, t, base.rows(view))
-  spread = lambda x: x.std(tuple(range(1, x.ndim)), keepdims=True)
-  return eps * (1 - share + share * spread(cond) / jnp.maximum(spread(eps), 1e-8))
+  return priors.rescale(eps, prior.predict(params, x_t, t, base.rows(view)), share)
 
 
 def perp_neg(prior, params, x_t, t, view, scale):
@@ -63,15 +61,8 @@ def perp_neg(prior, params, x_t, t, view, scale):
   total = main
   for weight, eps in zip(weights, against, strict=True):
     weight = jnp.where(over, 0.0, weight)
-    total = total - priors.broadcast(weight, main) * perpendicular(eps - null, main)
+    total = total - priors.broadcast(weight, main) * priors.perpendicular(eps - null, main)
   return null + scale * total
-
-
-def perpendicular(x, y):
-  """The part of x [B, ...] at right angles to y [B, ...], sample by sample."""
-  axes = tuple(range(1, x.ndim))
-  dot = lambda a, b: jnp.sum(a * b, axes, keepdims=True)
-  return x - y * dot(x, y) / jnp.maximum(dot(y, y), 1e-6)
 
 
 def _fall(constants, share):

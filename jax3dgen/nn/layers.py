@@ -11,15 +11,17 @@ import jax.numpy as jnp
 MASKED = -1e9  # finite, so that a row whose whole context is masked stays finite
 
 
-def time_embedding(t, width, max_period=10_000.0):
-  """Sinusoidal embedding [B, width] of noise levels t [B] in [0, 1] (Ho et al. 2020, cos first).
-
-  t is scaled by 1000, so that the frequencies are those of a 1000-step network.
-  """
+def sinusoids(x, width, max_period=10_000.0):
+  """Cosines, then sines, of x [B] at width / 2 frequencies (Ho et al. 2020): [B, width]."""
   half = width // 2
   frequency = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
-  angle = 1000.0 * t[:, None] * frequency[None, :]
+  angle = x[:, None] * frequency[None, :]
   return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], -1)
+
+
+def time_embedding(t, width):
+  """`sinusoids` of noise levels t [B] in [0, 1], scaled by 1000: those of a 1000-step network."""
+  return sinusoids(1000.0 * t, width)
 
 
 def space_to_depth(x, factor):

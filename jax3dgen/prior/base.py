@@ -27,6 +27,7 @@ class Prior(NamedTuple):
   init (key) -> params; embed (params, ids | image) -> Cond;
   predict (params, x_t [B,h,w,c], t [B], cond) -> eps [B,h,w,c] in the dtype of x_t;
   encode (params, image [B,H,W,3] in [0,1]) -> x_0 [B,h,w,c], differentiable; decode its inverse.
+  params['text'], where there is one, is for embed alone.
   """
   init: Callable
   embed: Callable
@@ -117,3 +118,39 @@ def predict_rows(prior, params, x_t, t, *conditions):
 def predict_guided(prior, params, x_t, t, cond, null, scale):
   """eps [B, ...] under guidance `scale`: one call of the denoiser on 2 B rows."""
   return guide(*predict_rows(prior, params, x_t, t, null, cond), scale)
+
+
+def rescale(eps, cond, share):
+  """eps [B, ...] with the standard deviation of the conditional prediction, sample by sample.
+
+  `share` 1 does so wholly, 0 not at all (Lin et al. 2024, Eqs. 15 and 16).
+  """
+  spread = lambda x: x.std(tuple(range(1, x.ndim)), keepdims=True)
+  return eps * (1 - share + share * spread(cond) / jnp.maximum(spread(eps), 1e-8))
+
+
+def perpendicular(x, y):
+  """The part of x [B, ...] at right angles to y [B, ...], sample by sample."""
+  axes = tuple(range(1, x.ndim))
+  dot = lambda a, b: jnp.sum(a * b, axes, keepdims=True)
+  return x - y * dot(x, y) / jnp.maximum(dot(y, y), 1e-6)
+
+
+def guided(prior, params, cond, null, scale, share=0.0, negative=None):
+  """predict(x_t [B, ...], t [B]) -> eps under the conditions `cond`, as samplers call it.
+
+  `null` is the condition of classifier-free guidance with `scale`, or None for none. `share` is
+  that of `rescale`. Of `negative`, conditions to keep away from, the part at right angles to the
+  guided direction is taken off (Perp-Neg, Armandpour et al. 2023). One call of the denoiser.
+  """
+  def predict(x_t, t):
+    if null is None:
+      return prior.predict(params, x_t, t, cond)
+    others = () if negative is None else (negative,)
+    plain, main, *away = predict_rows(prior, params, x_t, t, null, cond, *others)
+    toward = main - plain
+    for eps in away:
+      toward = toward - perpendicular(eps - plain, main - plain)
+    eps = plain + scale * toward
+    return rescale(eps, main, share) if share else eps
+  return predict

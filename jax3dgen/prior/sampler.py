@@ -30,29 +30,80 @@ def ddim_step(schedule, x, t, t_next, eps, noise, eta, clip=None):
   return alpha_next * x0 + kept * eps + fresh * noise
 
 
-def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=None):
+def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=None, share=0.0,
+         negative=None):
   """Samples x_0 of `shape` [B, h, w, c] under `cond` (a Cond of B rows) with DDIM.
 
-  `null` is the Cond of no condition (B rows), or None to sample without guidance. The result is the
-  clean estimate at the lowest safe noise level.
+  `null` is the Cond of no condition (B rows), or None to sample without guidance; `share` and
+  `negative` are those of `base.guided`. The result is the clean estimate at the lowest safe noise
+  level.
   """
   schedule = prior.schedule
   k_start, k_noise = jax.random.split(key)
   grid = times(schedule, steps)
+  predict = base.guided(prior, params, cond, null, guidance, share, negative)
 
-  def predict(x, t):
-    if null is None:
-      return prior.predict(params, x, t, cond)
-    return base.predict_guided(prior, params, x, t, cond, null, guidance)
-
-  def body(x, i):
-    t, t_next = (jnp.broadcast_to(grid[j], shape[:1]) for j in (i, i + 1))
+  def body(carry, i):
+    x, _ = carry
+    t, t_next = _levels(grid, i, shape)
+    eps = predict(x, t)
     noise = jax.random.normal(jax.random.fold_in(k_noise, i), shape)
-    return ddim_step(schedule, x, t, t_next, predict(x, t), noise, eta, clip), None
+    return (ddim_step(schedule, x, t, t_next, eps, noise, eta, clip),
+            _clean(schedule, x, t, eps, clip)), None
 
-  x, _ = jax.lax.scan(body, jax.random.normal(k_start, shape), jnp.arange(steps))
-  t = jnp.broadcast_to(grid[-1], shape[:1])
-  x0 = base.x0_from_eps(schedule, x, t, predict(x, t))
+  start = jax.random.normal(k_start, shape)
+  (_, x0), _ = jax.lax.scan(body, (start, start), jnp.arange(steps + 1))
+  return x0
+
+
+def euler(key, prior, params, cond, null, shape, steps, guidance, **options):
+  """Samples as `ddim` does, with Euler's steps of the ordinary differential equation.
+
+  In x / alpha over sigma / alpha (Karras et al. 2022) the slope is eps, and Euler's step is DDIM's
+  without noise; of a rectified flow it is the step along u = eps - x_0.
+  """
+  return ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, **options)
+
+
+def dpm_solver(key, prior, params, cond, null, shape, steps, guidance, clip=None, share=0.0,
+               negative=None):
+  """Samples as `ddim` does, with DPM-Solver++ 2M (Lu et al. 2022, Alg. 2): second order in
+  log(alpha / sigma), from the clean estimates of this step and of the one before."""
+  schedule = prior.schedule
+  grid = times(schedule, steps)
+  predict = base.guided(prior, params, cond, null, guidance, share, negative)
+  log_snr = jnp.log(schedule.alpha(grid)) - jnp.log(schedule.sigma(grid))
+
+  def body(carry, i):
+    x, before = carry
+    t, t_next = _levels(grid, i, shape)
+    x0 = _clean(schedule, x, t, predict(x, t), clip)
+    step = log_snr[jnp.minimum(i + 1, steps)] - log_snr[i]
+    last = jnp.where(i > 0, log_snr[i] - log_snr[i - 1], 1.0)
+    slope = jnp.where(i > 0, 0.5 * step / last, 0.0).astype(x.dtype)
+    _, sigma = base.coefficients(schedule, t, x)
+    alpha_next, sigma_next = base.coefficients(schedule, t_next, x)
+    moved = sigma_next / sigma * x - alpha_next * jnp.expm1(-step).astype(x.dtype) * (
+        x0 + slope * (x0 - before))
+    return (moved, x0), None
+
+  start = jax.random.normal(jax.random.split(key)[0], shape)
+  (_, x0), _ = jax.lax.scan(body, (start, start), jnp.arange(steps + 1))
+  return x0
+
+
+def _levels(grid, i, shape):
+  """Noise levels [B] of the steps i and i + 1; the last step, where all ends, stays where it is.
+
+  So all predictions are made inside the scan: the denoiser is compiled once.
+  """
+  last = grid.shape[0] - 1
+  return tuple(jnp.broadcast_to(grid[jnp.minimum(j, last)], shape[:1]) for j in (i, i + 1))
+
+
+def _clean(schedule, x, t, eps, clip):
+  """The clean estimate that eps implies, within [-clip, clip] where `clip` is given."""
+  x0 = base.x0_from_eps(schedule, x, t, eps)
   return x0 if clip is None else jnp.clip(x0, -clip, clip)
 
 
@@ -84,3 +135,6 @@ def invert(key, schedule, predict, x0, t, steps, eta=0.0, renoise=0):
     return found, None
 
   return jax.lax.scan(step, x0, jnp.arange(steps, dtype=x0.dtype))[0]
+
+
+SAMPLERS = {'ddim': ddim, 'euler': euler, 'dpm_solver': dpm_solver}

@@ -6,6 +6,7 @@ its result and does nothing.
 """
 
 import contextlib
+import inspect
 import json
 import pathlib
 import sys
@@ -74,15 +75,26 @@ def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
                    for i, name in enumerate(texts)})
 
 
+def open_prior(section):
+  """(prior, params, tokenize) of the section `prior` of a config: what its module's load() returns,
+  with the section's further fields that are not None."""
+  load = modules.find('jax3dgen.prior', section.name, 'config.prior.name').load
+  options = {name: value for name, value in section.items()
+             if name not in ('name', 'weights') and value is not None}
+  for name in options.keys() - inspect.signature(load).parameters.keys():
+    raise ConfigError(f'config.prior.{name}: the prior {section.name!r} has no such setting.')
+  return load(section.weights or None, **options)
+
+
 def load_prior(cfg):
-  """(prior, params, Prompt) of a run: the prior's parameters, and those of the classifier that the
-  objective asks for beside them."""
+  """(prior, params, Prompt) of a run: the parameters that its steps need, without those of text
+  encoders, and those of the classifier that the objective asks for beside them."""
   text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
-  module = modules.find('jax3dgen.prior', cfg.prior.name, 'config.prior.name')
   with parallel.on_host() if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext():
-    prior, params, tokenize = module.load(cfg.prior.weights or None)
+    prior, params, tokenize = open_prior(cfg.prior)
     prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
                           debias.scorer(cfg.debias.prompt))
+  params = {name: part for name, part in params.items() if name != 'text'}
   if 'classifier' in cfg.distill:
     classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
                               'config.distill.classifier')

@@ -31,7 +31,10 @@ def default_config():
 
   c.prior = ConfigDict()
   c.prior.name = 'embedded'  # module of jax3dgen/prior, or a module on the path, that has load()
-  c.prior.weights = ''  # folder of its weights; empty: the ones shipped with the package
+  c.prior.weights = ''  # folder of its weights, or a hub id; empty: those shipped with the package
+  c.prior.dtype = placeholder(str)  # float32 or bfloat16, where the prior asks; None: its default
+  c.prior.size = placeholder(int)  # pixels per side that images are encoded at, likewise
+  c.prior.remat = placeholder(bool)  # recompute blocks in the backward pass, likewise
 
   c.distill = ConfigDict()
   c.distill.name = 'sds'  # file of jax3dgen/distill, or a module on the path

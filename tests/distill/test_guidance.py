@@ -65,13 +65,6 @@ def test_from_overhead_nothing_is_subtracted():
   np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_perpendicular_parts_are_perpendicular():
-  x, y = jax.random.normal(KEY, (2, 5, 4, 4, 3))
-  part = guidance.perpendicular(x, y)
-  np.testing.assert_allclose((part * y).sum((1, 2, 3)), 0, atol=1e-4)
-  np.testing.assert_allclose(guidance.perpendicular(2 * y, y), 0, atol=1e-5)
-
-
 def test_rescale_restores_the_spread_of_the_conditional_prediction():
   view, x, t = view_at(0), jnp.zeros((1, 4, 4, 3)), jnp.ones(1)
   plain = base.classifier_free(PRIOR, {}, x, t, view, 9.0)

@@ -75,3 +75,33 @@ def test_gaussian_eps_implies_the_posterior_mean():
   alpha, sigma = base.coefficients(prior.schedule, T, EPS)
   want = mean + alpha * std**2 * (EPS - alpha * mean) / (alpha**2 * std**2 + sigma**2)
   np.testing.assert_allclose(x0, want, atol=1e-5)
+
+
+def test_perpendicular_parts_are_perpendicular():
+  part = base.perpendicular(X0, EPS)
+  np.testing.assert_allclose((part * EPS).sum((1, 2, 3)), 0, atol=1e-4)
+  np.testing.assert_allclose(base.perpendicular(2 * EPS, EPS), 0, atol=1e-5)
+
+
+def test_guided_combines_predictions_in_one_call():
+  """eps of condition c is c times a pattern of its own; written out by hand in NumPy."""
+  patterns = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype(np.float32)
+  calls = []
+
+  def predict(params, x, t, cond):
+    calls.append(len(x))
+    return jnp.einsum('bk,khwc->bhwc', cond, patterns)
+
+  prior = gaussian.prior(0.0, 1.0)[0]._replace(predict=predict)
+  null, cond, negative = (jnp.tile(row, (3, 1)) for row in np.eye(3, dtype=np.float32)[:, None])
+  toward, away = patterns[1] - patterns[0], patterns[2] - patterns[0]
+  across = away - toward * (away * toward).sum() / (toward**2).sum()
+  run = lambda *args: np.asarray(base.guided(prior, {}, cond, *args)(X0, T))[0]
+  np.testing.assert_allclose(run(None, 4.0), patterns[1], atol=1e-5)
+  plain = patterns[0] + 4 * toward
+  np.testing.assert_allclose(run(null, 4.0), plain, atol=1e-5)
+  np.testing.assert_allclose(run(null, 4.0, 0.7), plain * (
+      0.3 + 0.7 * patterns[1].std() / plain.std()), atol=1e-4)
+  np.testing.assert_allclose(run(null, 4.0, 0.0, negative), patterns[0] + 4 * (toward - across),
+                             atol=1e-4)
+  assert calls == [3, 6, 6, 9]

@@ -2,10 +2,12 @@
 
 import functools
 
+import diffusers
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from jax3dgen.prior import base, sampler, schedule
 from tests import gaussian
@@ -97,3 +99,46 @@ def test_guidance_of_equal_variances_moves_the_mean():
 def test_clip_bounds_the_clean_estimate():
   assert np.abs(sample(0.9, 0.5, 6)[1]).max() > 1.0
   assert np.abs(sample(0.9, 0.5, 6, clip=1.0)[1]).max() <= 1.0
+
+
+# As SD was trained; 10 levels of which the index is whole.
+LEVELS = {'beta_start': 0.00085, 'beta_end': 0.012, 'beta_schedule': 'scaled_linear'}
+PUBLISHED = {
+    'ddim': (lambda: diffusers.DDIMScheduler(
+        **LEVELS, clip_sample=False, timestep_spacing='leading'), (0.0, 0.9)),
+    'euler': (lambda: diffusers.EulerDiscreteScheduler(
+        **LEVELS, timestep_spacing='linspace'), (0.0, 0.999)),
+    'dpm_solver': (lambda: diffusers.DPMSolverMultistepScheduler(
+        **LEVELS, timestep_spacing='linspace'), (0.1, 0.999)),
+}
+
+
+def toy(x, t):
+  """A prediction that bends with x and t in [0, 1]; works on arrays and tensors."""
+  return 0.7 * x / (0.5 + x * x) + (t - 0.5) * x
+
+
+@pytest.mark.parametrize('name, eta', [('ddim', 0.0), ('ddim', 0.7), ('euler', 0.0),
+                                       ('dpm_solver', 0.0)])
+def test_steps_are_those_of_diffusers(name, eta):
+  make, safe_range = PUBLISHED[name]
+  steps, key = 9, jax.random.key(3)
+  noise = schedule.discrete(schedule.betas(LEVELS))._replace(safe_range=safe_range)
+  prior = gaussian.prior(0.0, 1.0)[0]._replace(
+      schedule=noise, predict=lambda params, x, t, cond: toy(x, base.broadcast(t, x)))
+  options = {'eta': eta} if eta else {}
+  ours = jax.jit(lambda key: sampler.SAMPLERS[name](
+      key, prior, None, None, None, SHAPE, steps, 1.0, **options))(key)
+
+  start, fresh = jax.random.split(key)
+  theirs = make()
+  theirs.set_timesteps(steps + 1)
+  x = torch.from_numpy(np.array(jax.random.normal(start, SHAPE)))
+  if name == 'euler':  # its samples are x / alpha
+    x = x / float(noise.alpha(safe_range[1]))
+  for i, level in enumerate(theirs.timesteps):
+    given = theirs.scale_model_input(x, level)
+    kwargs = {'eta': eta if i < steps else 0.0, 'variance_noise': torch.from_numpy(np.array(
+        jax.random.normal(jax.random.fold_in(fresh, i), SHAPE)))} if eta else {}
+    x = theirs.step(toy(given, float(level) / 1000), level, x, **kwargs).prev_sample
+  np.testing.assert_allclose(ours, x.numpy(), atol=2e-4 * float(x.abs().max()))

@@ -1,0 +1,157 @@
+"""The text encoder of CLIP (Radford et al. 2021) and OpenCLIP; names are those of published files.
+
+Axes: B texts, L tokens, C channels. Norms and softmax are float32 whatever `dtype` the rest has.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core.errors import WeightError
+
+PLAIN, PROJECTED = 'CLIPTextModel', 'CLIPTextModelWithProjection'
+ACTIVATIONS = {
+    'quick_gelu': lambda x: x * nn.sigmoid(1.702 * x),
+    'gelu': lambda x: nn.gelu(x, approximate=False),
+}
+
+
+class Attention(nn.Module):
+  """x [B, L, C] -> [B, L, C]: each token sees itself and those before it."""
+  heads: int
+  dtype: jnp.dtype
+  param_dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    dense = lambda name: nn.Dense(x.shape[-1], dtype=self.dtype, param_dtype=self.param_dtype,
+                                  name=name)
+    split = lambda y: y.reshape(y.shape[:2] + (self.heads, x.shape[-1] // self.heads))
+    q, k, v = (split(dense(name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
+    mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    return dense('out_proj')(mixed.reshape(x.shape))
+
+
+class Mlp(nn.Module):
+  """x [B, L, C] -> [B, L, C] through `hidden` channels."""
+  hidden: int
+  activation: str
+  dtype: jnp.dtype
+  param_dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    dense = lambda width, name: nn.Dense(width, dtype=self.dtype, param_dtype=self.param_dtype,
+                                         name=name)
+    return dense(x.shape[-1], 'fc2')(ACTIVATIONS[self.activation](dense(self.hidden, 'fc1')(x)))
+
+
+class Layer(nn.Module):
+  """x [B, L, C] -> [B, L, C]: attention and an MLP, each behind a norm and beside a shortcut."""
+  heads: int
+  hidden: int
+  activation: str
+  dtype: jnp.dtype
+  param_dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    x = x + Attention(self.heads, name='self_attn', **types)(
+        norm('layer_norm1', self.param_dtype)(x))
+    return x + Mlp(self.hidden, self.activation, name='mlp', **types)(
+        norm('layer_norm2', self.param_dtype)(x))
+
+
+class Embeddings(nn.Module):
+  """ids [B, L] -> [B, L, C]: the token's row plus the position's."""
+  vocabulary: int
+  width: int
+  length: int
+  dtype: jnp.dtype
+  param_dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, ids):
+    table = lambda rows, name: nn.Embed(rows, self.width, dtype=self.dtype,
+                                        param_dtype=self.param_dtype, name=name)
+    positions = table(self.length, 'position_embedding')(jnp.arange(ids.shape[1]))
+    return table(self.vocabulary, 'token_embedding')(ids) + positions[None]
+
+
+class Encoder(nn.Module):
+  """x [B, L, C] -> (the state before the last layer, the state after it), each [B, L, C]."""
+  depth: int
+  heads: int
+  hidden: int
+  activation: str
+  dtype: jnp.dtype
+  param_dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    for i in range(self.depth):
+      before, x = x, Layer(self.heads, self.hidden, self.activation, self.dtype, self.param_dtype,
+                           name=f'layers_{i}')(x)
+    return before, x
+
+
+class ClipText(nn.Module):
+  """ids [B, L] int32 -> (tokens [B, L, width], pooled [B, projection or width]).
+
+  `tokens` is what comes out of the last layer, normed, as SD 1 and 2 read it (SD 2's published
+  encoder is OpenCLIP-H less its last layer), or with `penultimate` what goes into it, plain, as
+  SDXL does. `pooled` is the normed output at the end of text, the largest id; with `projection` > 0
+  through a matrix without bias. The fields' defaults are those of CLIP-L.
+  """
+  vocabulary: int = 49_408
+  width: int = 768
+  depth: int = 12
+  heads: int = 12
+  hidden: int = 3072
+  length: int = 77
+  activation: str = 'quick_gelu'
+  projection: int = 0
+  penultimate: bool = False
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, ids):
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    x = Embeddings(self.vocabulary, self.width, self.length, name='embeddings', **types)(ids)
+    before, x = Encoder(self.depth, self.heads, self.hidden, self.activation, name='encoder',
+                        **types)(x)
+    last = norm('final_layer_norm', self.param_dtype)(x).astype(self.dtype)
+    end = ids.argmax(-1)[:, None, None]
+    pooled = jnp.take_along_axis(last, end, 1)[:, 0]
+    if self.projection:
+      pooled = nn.Dense(self.projection, use_bias=False, name='text_projection', **types)(pooled)
+    return before if self.penultimate else last, pooled
+
+
+def norm(name, param_dtype):
+  return nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, param_dtype=param_dtype, name=name)
+
+
+def sizes(config):
+  """The fields of `ClipText` for the dict of a published text_encoder/config.json.
+
+  WeightError where the config is of another network.
+  """
+  try:
+    name = config['architectures'][0]
+    if name not in (PLAIN, PROJECTED):
+      raise WeightError(f'The text encoder is a {name!r}; it must be one of {PLAIN}, {PROJECTED}.')
+    if config['hidden_act'] not in ACTIVATIONS:
+      raise WeightError(f'The text encoder has hidden_act={config["hidden_act"]!r}; it must be one '
+                        f'of {", ".join(ACTIVATIONS)}.')
+    return {
+        'vocabulary': int(config['vocab_size']), 'width': int(config['hidden_size']),
+        'depth': int(config['num_hidden_layers']), 'heads': int(config['num_attention_heads']),
+        'hidden': int(config['intermediate_size']), 'activation': config['hidden_act'],
+        'length': int(config['max_position_embeddings']),
+        'projection': int(config['projection_dim']) if name == PROJECTED else 0}
+  except (KeyError, IndexError, TypeError, ValueError) as error:
+    raise WeightError(f'The config of the text encoder lacks or garbles its sizes ({error!r}).'
+                      ) from error

@@ -1,0 +1,207 @@
+"""What the U-Nets of the Stable Diffusion family are made of (Rombach et al. 2022).
+
+Residual blocks told the noise level, and transformers that attend to their own positions and to
+text. Modules are named as in the published files.
+
+Axes: B images, V views of an object (B holds objects x V), H and W rows and columns, C channels,
+N = H W positions, L tokens, M positions that are attended to, h heads.
+"""
+
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+LOGITS = 2**25  # attention logits held at once: 128 MiB
+PATCHES = 2**10  # pixels up to which a CPU convolves by one matrix product
+
+
+class Kind(NamedTuple):
+  """What all layers of a net have in common."""
+  groups: int
+  views: int
+  remat: bool
+  dtype: Any
+  param_dtype: Any
+
+  @property
+  def types(self):
+    return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+
+  def held(self, module):
+    """The module class, recomputed in the backward pass where `remat` asks for that."""
+    return nn.remat(module) if self.remat else module
+
+
+def convolve(x, kernel, stride=1):
+  """x [B, H, W, C] with a kernel [3, 3, C, D], one pixel of zeros around: [B, H', W', D].
+
+  On a CPU small images go through one matrix product over the 9 shifted copies: the library's
+  convolution is as fast forwards, but its gradient takes up to four times as long.
+  """
+  if jax.default_backend() != 'cpu' or x.shape[1] * x.shape[2] > PATCHES:
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  rows, columns = (-(-n // stride) for n in x.shape[1:3])
+  padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  reach = lambda first, count: slice(first, first + stride * (count - 1) + 1, stride)
+  patches = jnp.concatenate([padded[:, reach(i, rows), reach(j, columns)]
+                             for i in range(3) for j in range(3)], -1)
+  return patches @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def attend(q, k, v):
+  """Softmax attention of q [B, N, h, d] to k and v [B, M, h, d]: [B, N, h, d].
+
+  Logits and softmax are float32. Where there are more than LOGITS of them, queries go through in
+  chunks, of which the gradient computes the logits anew.
+  """
+  q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * q.shape[-1]**-0.5, k, v))
+
+  def rows(q):
+    logits = jnp.einsum('bhnd,bhmd->bhnm', q, k, preferred_element_type=jnp.float32)
+    power = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
+    mixed = jnp.einsum('bhnm,bhmd->bhnd', power.astype(v.dtype), v,
+                       preferred_element_type=jnp.float32)
+    return (mixed / power.sum(-1, keepdims=True)).astype(v.dtype)
+
+  batch, heads, count, width = q.shape
+  least = -(-batch * heads * count * k.shape[2] // LOGITS)
+  chunks = next(n for n in range(least, count + 1) if count % n == 0) if least < count else count
+  if chunks == 1:
+    mixed = rows(q)
+  else:
+    split = jnp.moveaxis(q.reshape(batch, heads, chunks, -1, width), 2, 0)
+    mixed = jnp.moveaxis(jax.lax.map(jax.checkpoint(rows), split), 0, 2).reshape(q.shape)
+  return mixed.transpose(0, 2, 1, 3)
+
+
+class Conv(nn.Module):
+  """A 3x3 convolution with padding 1: [B, H, W, C] -> [B, H / stride, W / stride, channels]."""
+  channels: int
+  kind: Kind
+  stride: int = 1
+
+  @nn.compact
+  def __call__(self, x):
+    kernel = self.param('kernel', nn.initializers.lecun_normal(),
+                        (3, 3, x.shape[-1], self.channels), self.kind.param_dtype)
+    bias = self.param('bias', nn.initializers.zeros, (self.channels,), self.kind.param_dtype)
+    x, kernel, bias = (y.astype(self.kind.dtype) for y in (x, kernel, bias))
+    return convolve(x, kernel, self.stride) + bias[None, None, None]
+
+
+class Resize(nn.Module):
+  """A convolution to half the size, or, `up`, after a repetition of pixels to twice the size."""
+  up: bool
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x):
+    if self.up:
+      x = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+    return Conv(x.shape[-1], self.kind, 1 if self.up else 2, name='conv')(x)
+
+
+class Embedding(nn.Module):
+  """Two dense layers with a SiLU between: [B, E] -> [B, width]."""
+  width: int
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x):
+    x = nn.silu(nn.Dense(self.width, name='linear_1', **self.kind.types)(x))
+    return nn.Dense(self.width, name='linear_2', **self.kind.types)(x)
+
+
+class Resnet(nn.Module):
+  """x [B, H, W, C], embedding [B, E] -> [B, H, W, channels]: two convolutions and a skip."""
+  channels: int
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x, embedding):
+    norm = lambda name: nn.GroupNorm(self.kind.groups, epsilon=1e-5, use_fast_variance=False, name=name,
+                                     **self.kind.types)
+    dense = lambda name: nn.Dense(self.channels, name=name, **self.kind.types)
+    h = Conv(self.channels, self.kind, name='conv1')(nn.silu(norm('norm1')(x)))
+    h = h + dense('time_emb_proj')(embedding)[:, None, None]
+    h = Conv(self.channels, self.kind, name='conv2')(nn.silu(norm('norm2')(h)))
+    return h + (x if x.shape[-1] == self.channels else dense('conv_shortcut')(x))
+
+
+class Attention(nn.Module):
+  """Multi-head attention of x [B, N, C] to context [B, M, D]: [B, N, C]."""
+  heads: int
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x, context):
+    width = x.shape[-1]
+    project = lambda y, name: nn.Dense(width, use_bias=False, name=name, **self.kind.types)(
+        y).reshape(y.shape[:2] + (self.heads, width // self.heads))
+    mixed = attend(project(x, 'to_q'), project(context, 'to_k'), project(context, 'to_v'))
+    return nn.Dense(width, name='to_out_0', **self.kind.types)(mixed.reshape(x.shape))
+
+
+class Gated(nn.Module):
+  """[..., C] -> [..., width], gated by the GELU of as much again (Shazeer 2020)."""
+  width: int
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x):
+    x, gate = jnp.split(nn.Dense(2 * self.width, name='proj', **self.kind.types)(x), 2, -1)
+    return x * nn.gelu(gate, approximate=False)
+
+
+class FeedForward(nn.Module):
+  """[..., C] -> [..., C] through four times the width."""
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x):
+    h = Gated(4 * x.shape[-1], self.kind, name='net_0')(x)
+    return nn.Dense(x.shape[-1], name='net_2', **self.kind.types)(h)
+
+
+class Block(nn.Module):
+  """x [B, N, C] -> (x, seen): attention to itself and to tokens [B, L, D], and feed-forward.
+
+  `seen` [B / V, V N, C] is what the first attention was of; `read`, such a thing of another pass,
+  is attended to as well.
+  """
+  heads: int
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x, tokens, read):
+    norm = lambda name: nn.LayerNorm(1e-5, name=name, **self.kind.types)
+    attention = lambda name: Attention(self.heads, self.kind, name=name)
+    seen = norm('norm1')(x)
+    seen = seen.reshape(-1, self.kind.views * x.shape[1], x.shape[2])
+    context = seen if read is None else jnp.concatenate([seen, read], 1)
+    x = x + attention('attn1')(seen, context).reshape(x.shape)
+    x = x + attention('attn2')(norm('norm2')(x), tokens)
+    return x + FeedForward(self.kind, name='ff')(norm('norm3')(x)), seen
+
+
+class Transformer(nn.Module):
+  """x [B, H, W, C] -> (x, what its blocks saw); `read` is None or such a tuple."""
+  depth: int
+  heads: int
+  kind: Kind
+
+  @nn.compact
+  def __call__(self, x, tokens, read):
+    dense = lambda name: nn.Dense(x.shape[-1], name=name, **self.kind.types)
+    h = nn.GroupNorm(self.kind.groups, epsilon=1e-6, use_fast_variance=False, name='norm',
+                     **self.kind.types)(x)
+    h = dense('proj_in')(h.reshape(x.shape[0], -1, x.shape[-1]))
+    seen = []
+    for i in range(self.depth):
+      block = self.kind.held(Block)(self.heads, self.kind, name=f'transformer_blocks_{i}')
+      h, own = block(h, tokens, None if read is None else read[i])
+      seen.append(own)
+    return x + dense('proj_out')(h).reshape(x.shape), tuple(seen)

@@ -1,0 +1,176 @@
+"""Stable Diffusion 1.x, 2.x and XL as priors, from folders in the layout of diffusers.
+
+Such a folder holds model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/ and, for
+XL, text_encoder_2/ and tokenizer_2/. x_0 is a scaled latent [B, size / 8, size / 8, 4]. `params` is
+{'denoiser': ..., 'vae': ..., 'text': {folder: ...}}.
+"""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.core import image as images
+from jax3dgen.core import rng
+from jax3dgen.core.errors import ConfigError, WeightError
+from jax3dgen.core.types import Cond
+from jax3dgen.nn import clip_text, unet, vae
+from jax3dgen.prior import base, clip_tokens, convert, rules_clip, rules_unet, rules_vae, schedule
+
+PIPELINES = ('StableDiffusionPipeline', 'StableDiffusionXLPipeline')
+TEXT = ('text_encoder', 'text_encoder_2')
+CONFIGS = {'index': 'model_index.json', 'scheduler': 'scheduler/scheduler_config.json',
+           **{part: f'{part}/config.json' for part in ('unet', 'vae', *TEXT)}}
+OUTPUTS = {'epsilon': 'eps', 'v_prediction': 'v', 'sample': 'x0'}  # prediction_type -> base.TO_EPS
+DTYPES = ('float32', 'bfloat16')
+FETCHED = ['*.json', '*/*.json', '*/*.txt', '*/*.safetensors']  # of a hub repository
+NOT_FETCHED = ['*.fp16.*', '*non_ema*']
+
+
+def make(configs, dtype='float32', size=None, tile=None, remat=False):
+  """The Prior of the nets that `configs` describes, without weights.
+
+  `configs` has the dicts of CONFIGS by name; text_encoder_2 makes it an SDXL. Weights and
+  computations are of `dtype`. Images are encoded at size x size pixels (None: the size that the net
+  was trained at), in tiles of tile x tile latent cells where that is given. `remat` recomputes
+  blocks in the backward pass. WeightError where the configs are of other nets.
+  """
+  if dtype not in DTYPES:
+    raise ConfigError(f'The dtype of a prior is one of {", ".join(DTYPES)}, not {dtype!r}.')
+  types = {'dtype': jnp.dtype(dtype), 'param_dtype': jnp.dtype(dtype)}
+  denoiser = unet.UNet(**unet.sizes(configs['unet']), remat=remat, **types)
+  autoencoder = vae.AutoencoderKL(**vae.sizes(configs['vae']), remat=remat, **types)
+  large = TEXT[1] in configs
+  encoders = {part: clip_text.ClipText(**clip_text.sizes(configs[part]), penultimate=large, **types)
+              for part in TEXT if part in configs}
+  levels, output = noise(configs['scheduler'])
+  cell = 2**(len(autoencoder.widths) - 1)
+  size = size or cell * configs['unet']['sample_size']
+  least = cell * 2**(len(denoiser.channels) - 1)
+  if size % least:
+    raise ConfigError(f'This prior cannot encode {size} pixels: a multiple of {least} is needed.')
+
+  def init(key):
+    ids = jnp.zeros((1, len(encoders), clip_tokens.LENGTH), jnp.int32)
+    text = {part: net.init(rng.stream(key, part), ids[:, 0])['params']
+            for part, net in encoders.items()}
+    picture = jnp.zeros((1, 8 * cell, 8 * cell, 3))
+    coded = autoencoder.init(rng.stream(key, 'vae'), picture)['params']
+    cond = embed({'text': text}, ids)
+    x0 = jnp.zeros((1, 8, 8, autoencoder.latent))
+    drawn = denoiser.init(rng.stream(key, 'denoiser'), x0, jnp.zeros(1), cond.tokens, cond.extra)
+    return {'denoiser': drawn['params'], 'vae': coded, 'text': text}
+
+  def embed(params, ids):
+    out = [net.apply({'params': params['text'][part]}, ids[:, i])
+           for i, (part, net) in enumerate(encoders.items())]
+    tokens = jnp.concatenate([tokens for tokens, _ in out], -1).astype(jnp.float32)
+    if not large:
+      return Cond(tokens)
+    pooled = out[-1][1].astype(jnp.float32)
+    if configs['index'].get('force_zeros_for_empty_prompt', True):
+      said = ids[:, 0, 1] != ids[:, 0].max(-1)  # the end does not follow the start at once
+      tokens, pooled = (base.broadcast(said, x) * x for x in (tokens, pooled))
+    seen = jnp.broadcast_to(jnp.array([[size, size, 0, 0, size, size]]), (len(ids), 6))
+    return Cond(tokens, unet.added(pooled, seen, configs['unet']['addition_time_embed_dim']))
+
+  def network(params, x_t, t, cond):
+    level = schedule.index(t, len(levels)).astype(jnp.float32)
+    return denoiser.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra)
+
+  def run(params, x, method, **scale):
+    code = lambda x: autoencoder.apply({'params': params['vae']}, x, method=method)
+    return vae.tiled(code, x, tile, **scale) if tile else code(x)
+
+  noised = schedule.discrete(levels)
+  return base.Prior(
+      init=init,
+      embed=embed,
+      predict=base.as_eps(network, noised, output),
+      encode=lambda params, image: run(params, images.resize(image, (size, size)), 'encode',
+                                       shrink=cell),
+      decode=lambda params, x0: run(params, x0, 'decode', grow=cell),
+      schedule=noised)
+
+
+def noise(config):
+  """(betas [N], what the network predicts) of the dict of a scheduler_config.json."""
+  kind = config.get('prediction_type', 'epsilon')
+  if kind not in OUTPUTS:
+    raise WeightError(f'The network predicts prediction_type={kind!r}; it must be one of '
+                      f'{", ".join(OUTPUTS)}.')
+  return schedule.betas(config), OUTPUTS[kind]
+
+
+def load(weights=None, dtype='float32', size=None, tile=None, remat=False):
+  """(prior, params, tokenize) of a folder in the layout of diffusers, or of a hub id 'owner/name'.
+
+  tokenize(list of B texts) -> ids [B, number of text encoders, 77] int32; '' is the null prompt.
+  The other arguments are those of `make`. WeightError where a part is missing, damaged or of
+  another network.
+  """
+  folder = locate(weights)
+  configs = read(folder)
+  try:
+    prior = make(configs, dtype, size, tile, remat)
+    target = jax.eval_shape(prior.init, jax.random.key(0))
+  except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    raise WeightError(f'The configs in {folder} do not describe nets that fit each other '
+                      f'({str(error).splitlines()[0]}).') from error
+  of = lambda part, rules, target: convert.load(folder / part, rules.RULES, target)
+  params = {'denoiser': of('unet', rules_unet, target['denoiser']),
+            'vae': of('vae', rules_vae, target['vae']),
+            'text': {part: of(part, rules_clip, shapes)
+                     for part, shapes in target['text'].items()}}
+  names = [part.replace('text_encoder', 'tokenizer') for part in target['text']]
+  return prior, params, clip_tokens.load([folder / name for name in names])
+
+
+def read(folder):
+  """{name: dict} of the CONFIGS of a folder."""
+  index = _json(folder / CONFIGS['index'])
+  name = index.get('_class_name')
+  if name not in PIPELINES:
+    raise WeightError(f'{folder} is a {name!r}; this prior reads one of {", ".join(PIPELINES)}.')
+  wanted = [part for part in CONFIGS if part != TEXT[1] or name == PIPELINES[1]]
+  return {part: _json(folder / CONFIGS[part]) for part in wanted}
+
+
+def _json(path):
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+    if not isinstance(found, dict):
+      raise ValueError('no object')
+  except OSError as error:
+    raise WeightError(f'Cannot read {path}: {error.strerror}; a prior is a folder of '
+                      f'{", ".join(CONFIGS.values())} and weights.') from error
+  except (ValueError, RecursionError) as error:
+    raise WeightError(f'{path} is no whole JSON file ({error}).') from error
+  return found
+
+
+def locate(weights):
+  """The folder of `weights`: itself, or that into which a hub id is fetched."""
+  if not weights:
+    raise WeightError('This prior is not shipped: name the folder of its weights, or a hub id.')
+  folder = pathlib.Path(weights)
+  if folder.is_dir():
+    return folder
+  if folder.is_file():
+    raise WeightError(f'{folder} is a file; make a folder of it: python -m '
+                      f'experiments.unpack_checkpoint --workdir FOLDER {folder}')
+  if folder.is_absolute() or len(folder.parts) != 2 or folder.parts[0] in ('.', '..', '~'):
+    raise WeightError(f'There is no folder {folder}.')
+  try:
+    import huggingface_hub
+  except ImportError as error:
+    raise ConfigError(f'There is no folder {folder}; fetching it as a hub id needs the extra '
+                      "pretrained: pip install 'jax3dgen[pretrained]'.") from error
+  print(f'There is no folder {folder}; it is looked for on the Hugging Face hub.')
+  try:
+    return pathlib.Path(huggingface_hub.snapshot_download(
+        str(weights), allow_patterns=FETCHED, ignore_patterns=NOT_FETCHED))
+  except Exception as error:  # no network, no such repository, no permission: of many classes
+    raise WeightError(f'There is no folder {folder}, and the hub does not give it '
+                      f'({str(error).splitlines()[0]}).') from error

@@ -1,4 +1,4 @@
-"""Torch models as oracles: random weights that are nowhere zero, in the layout of published files."""
+"""Torch models as oracles: random weights that are nowhere zero, in the published layout."""
 
 import json
 import os
@@ -96,13 +96,15 @@ def pipeline(folder, large=False, output='epsilon', seed=0):
       down_block_types=('DownEncoderBlock2D',) * 2, up_block_types=('UpDecoderBlock2D',) * 2),
       0.15, seed)
   parts['scheduler'] = diffusers.DDIMScheduler(
-      **LEVELS, prediction_type=output, clip_sample=False, timestep_spacing='leading')
+      **LEVELS, prediction_type=output, clip_sample=False, timestep_spacing='leading',
+      steps_offset=1)
   kind = diffusers.StableDiffusionXLPipeline if large else diffusers.StableDiffusionPipeline
   names = [part.replace('text_encoder', 'tokenizer') for part in parts if part.startswith('text')]
   tokenizers = {name: transformers.CLIPTokenizer.from_pretrained(str(folder / name))
                 for name in names}
-  others = {} if large else {'safety_checker': None, 'feature_extractor': None,
-                             'requires_safety_checker': False}
+  others = {'add_watermarker': False} if large else {
+      'safety_checker': None, 'feature_extractor': None, 'requires_safety_checker': False}
   made = kind(**parts, **tokenizers, **others)
+  made.set_progress_bar_config(disable=True)
   made.save_pretrained(folder, safe_serialization=True)
   return made

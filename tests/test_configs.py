@@ -22,7 +22,7 @@ def test_settings_of_the_paper_and_of_the_embedded_prior_pass_the_checks(name):
     config = distill.complete(_config.load(f'{path}{variant}')[1])
     distill_config.check(config)
     assert config.distill.name == name
-    assert config.prior.name == ('embedded' if variant else 'stable_diffusion')
+    assert config.prior.name == ('embedded' if variant else 'latent')
 
 
 def test_unknown_variant_is_refused():

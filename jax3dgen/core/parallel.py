@@ -6,20 +6,24 @@ placed otherwise, the second call would compile the step again, and weights woul
 devices on every call.
 """
 
+import contextlib
 import json
 import os
 import sys
 import time
+from typing import NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from jax3dgen.core import errors, launch
+from jax3dgen.core import errors, launch, on_demand
 from jax3dgen.core import tree as trees
 
 AXIS = 'batch'
+SMALL = 2**12  # numbers; a smaller leaf costs more to gather than to hold
 
 
 def initialize(coordinator=None, processes=None, process_id=None):
@@ -86,18 +90,71 @@ def broadcast(tree):
   return jax.device_put(tree, _placed(PartitionSpec()))
 
 
+def on_host():
+  """A context in which arrays are made in the host's memory: what is too large for one device."""
+  try:
+    return jax.default_device(jax.local_devices(backend='cpu')[0])
+  except RuntimeError:  # JAX_PLATFORMS leaves the host out
+    return contextlib.nullcontext()
+
+
+def split_axes(tree):
+  """The axis of each leaf along which `scatter` shares it out to the devices; -1: not at all.
+
+  The largest axis that the number of devices divides, of floating leaves that are worth it.
+  """
+  count = jax.device_count()
+
+  def axis(leaf):
+    fits = [(size, -i) for i, size in enumerate(leaf.shape) if size % count == 0]
+    worth = leaf.size >= SMALL and jnp.issubdtype(leaf.dtype, np.floating)
+    return -max(fits)[1] if fits and worth else -1
+  return jax.tree.map(axis, tree)
+
+
+def scatter(tree, axes):
+  """A tree for the first fixed argument of `map`: each device of all processes holds one part of
+  every leaf that `axes` (see `split_axes`) divides. Without `axes`, `broadcast`."""
+  if axes is None:
+    return broadcast(tree)
+  count, local = jax.device_count(), jax.local_device_count()
+  first = jax.process_index() * local
+
+  def place(leaf, axis):
+    if axis < 0:
+      return broadcast(leaf)
+    parts = np.split(np.asarray(leaf), count, axis)[first:first + local]
+    return jax.device_put(np.stack(parts), _placed(PartitionSpec(AXIS)))
+  return jax.tree.map(place, tree, axes)
+
+
+def _gather(axis):
+  """Inside a mapped step: a part of a leaf -> the whole leaf; None for one that is whole."""
+  if axis < 0:
+    return None
+  return lambda part: jax.lax.all_gather(part, AXIS, axis=axis, tiled=True)
+
+
 def unreplicate(tree):
   """Replica 0 of this process as numpy arrays of their own (devices may reuse their buffers)."""
   return jax.tree.map(lambda x: np.array(x.addressable_shards[0].data)[0, ...], tree)
 
 
-def map(step, n_fixed):
+def map(step, n_fixed, axes=None):
   """`step(state, *fixed)` over all devices: state replicated and donated, `n_fixed` broadcast.
 
+  With `axes`, the first fixed argument is what `scatter` made with them; the step sees it whole,
+  leaf by leaf (see `on_demand`).
   It compiles once. A later call whose arguments would make it compile again is refused, with the
   argument's name.
   """
-  mapped = jax.pmap(step, axis_name=AXIS, in_axes=(0,) + (None,) * n_fixed, donate_argnums=(0,))
+  in_axes, whole = [0] + [None] * n_fixed, step
+  if axes is not None:
+    in_axes[1] = jax.tree.map(lambda axis: None if axis < 0 else 0, axes)
+    gather = jax.tree.map(_gather, axes)
+    whole = lambda state, parts, *rest: on_demand.run(
+        lambda held, state, *rest: step(state, held, *rest), parts, gather, state, *rest)
+  mapped = jax.pmap(whole, axis_name=AXIS, in_axes=tuple(in_axes), donate_argnums=(0,))
   first = []
 
   def call(*arguments):
@@ -145,13 +202,35 @@ def _change(old, new, arguments):
           + (', placed otherwise' if was == now else ''))
 
 
-def memory(mapped, state, *fixed):
-  """Bytes that a call of `map`'s result needs on each device beside its arguments.
+class Cost(NamedTuple):
+  """What a call of `map`'s result takes on each device.
+
+  state {part of the state: bytes} and fixed are its arguments, beside the bytes that it needs
+  beside them; flop, the floating-point operations, is 0 where the backend does not count them.
+  """
+  state: dict
+  fixed: int
+  beside: int
+  flop: float
+
+
+def cost(mapped, state, *fixed):
+  """The Cost of `mapped(state, *fixed)`.
 
   Compiles the step, which the first call then does not do again.
   """
-  stats = mapped.lower(state, *fixed).compile().memory_analysis()
-  return stats.output_size_in_bytes + stats.temp_size_in_bytes - stats.alias_size_in_bytes
+  compiled = mapped.lower(state, *fixed).compile()
+  stats, parts = compiled.memory_analysis(), {}
+  for name, leaf in trees.named(state).items():
+    part = name.partition('/')[0]
+    parts[part] = parts.get(part, 0) + leaf.nbytes // jax.local_device_count()
+  try:
+    flop = float(compiled.cost_analysis()['flops'])
+  except (KeyError, TypeError, NotImplementedError, jax.errors.JaxRuntimeError):
+    flop = 0.0
+  return Cost(parts, stats.argument_size_in_bytes - sum(parts.values()),
+              stats.output_size_in_bytes + stats.temp_size_in_bytes - stats.alias_size_in_bytes,
+              max(flop, 0.0))
 
 
 def _send(data):

@@ -3,8 +3,9 @@
 It predicts the noise in noised renders, and so stands for the score of what the field looks like
 from a camera. Its adapters (`nn.lora`) start at the prior itself. The camera, a flattened [4, 4]
 camera-to-world matrix, goes through two dense layers, of which the second starts at 0, and is added
-to the condition's `extra`, which the denoiser adds to its time embedding; a prior without `extra`
-has a critic that knows no camera. All zeros is 'no camera', shown in a share of the examples.
+to the condition's `extra`, which the denoiser adds to its time embedding, or stands for it where
+the prior has none. Where no layer reads it, the critic knows no camera. All zeros is 'no camera',
+shown in a share of the examples.
 """
 
 import re
@@ -19,11 +20,14 @@ from jax3dgen.distill import base
 from jax3dgen.nn import lora
 from jax3dgen.prior import base as priors
 
+# What reads a condition's `extra`: the embedded prior's layer and SDXL's; a plain Stable Diffusion
+# adds it to its time embedding, whose second layer is as wide.
+READERS = '(pooled|add_embedding/linear_1|time_embedding/linear_2)/kernel$'
 DEFAULTS = {
     'critic_rank': 4,  # of the critic's adapters; 0: kernels are free as a whole
     'critic_layers': '(self|cross|attn)',  # which kernels are adapted, by regular expression
     'critic_target': 'v',  # what the critic's loss compares: v or eps
-    'camera_layer': 'pooled/kernel$',  # the kernel that reads the condition's extra; '': none does
+    'camera_layer': READERS,  # the kernel that reads the condition's extra; '': none does
     'camera_dropout': 0.1,  # share of the critic's examples without a camera
 }
 
@@ -52,7 +56,8 @@ def predict(trainable, prior, params, x_t, t, cond, cameras):
   if 'camera' in trainable:
     layers = trainable['camera']
     hidden = jax.nn.silu(cameras @ layers['in'] + layers['bias'][None])
-    cond = Cond(cond.tokens, cond.extra + hidden @ layers['out'])
+    seen = hidden @ layers['out']
+    cond = Cond(cond.tokens, seen if cond.extra is None else cond.extra + seen)
   return prior.predict(phi, x_t, t, cond)
 
 

@@ -27,6 +27,7 @@ class Prior(NamedTuple):
   init (key) -> params; embed (params, ids | image) -> Cond;
   predict (params, x_t [B,h,w,c], t [B], cond) -> eps [B,h,w,c] in the dtype of x_t;
   encode (params, image [B,H,W,3] in [0,1]) -> x_0 [B,h,w,c], differentiable; decode its inverse.
+  params['text'], where there is one, is for embed alone.
   """
   init: Callable
   embed: Callable

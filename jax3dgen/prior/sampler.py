@@ -43,13 +43,17 @@ def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=N
   grid = times(schedule, steps)
   predict = base.guided(prior, params, cond, null, guidance, share, negative)
 
-  def body(x, i):
-    t, t_next = (jnp.broadcast_to(grid[j], shape[:1]) for j in (i, i + 1))
+  def body(carry, i):
+    x, _ = carry
+    t, t_next = _levels(grid, i, shape)
+    eps = predict(x, t)
     noise = jax.random.normal(jax.random.fold_in(k_noise, i), shape)
-    return ddim_step(schedule, x, t, t_next, predict(x, t), noise, eta, clip), None
+    return (ddim_step(schedule, x, t, t_next, eps, noise, eta, clip),
+            _clean(schedule, x, t, eps, clip)), None
 
-  x, _ = jax.lax.scan(body, jax.random.normal(k_start, shape), jnp.arange(steps))
-  return _clean(schedule, predict, x, jnp.broadcast_to(grid[-1], shape[:1]), clip)
+  start = jax.random.normal(k_start, shape)
+  (_, x0), _ = jax.lax.scan(body, (start, start), jnp.arange(steps + 1))
+  return x0
 
 
 def euler(key, prior, params, cond, null, shape, steps, guidance, **options):
@@ -72,11 +76,11 @@ def dpm_solver(key, prior, params, cond, null, shape, steps, guidance, clip=None
 
   def body(carry, i):
     x, before = carry
-    t, t_next = (jnp.broadcast_to(grid[j], shape[:1]) for j in (i, i + 1))
-    x0 = _clean(schedule, predict, x, t, clip)
-    step = log_snr[i + 1] - log_snr[i]
-    last = log_snr[i] - log_snr[jnp.maximum(i - 1, 0)]
-    slope = jnp.where(i > 0, 0.5 * step / jnp.where(i > 0, last, 1.0), 0.0).astype(x.dtype)
+    t, t_next = _levels(grid, i, shape)
+    x0 = _clean(schedule, x, t, predict(x, t), clip)
+    step = log_snr[jnp.minimum(i + 1, steps)] - log_snr[i]
+    last = jnp.where(i > 0, log_snr[i] - log_snr[i - 1], 1.0)
+    slope = jnp.where(i > 0, 0.5 * step / last, 0.0).astype(x.dtype)
     _, sigma = base.coefficients(schedule, t, x)
     alpha_next, sigma_next = base.coefficients(schedule, t_next, x)
     moved = sigma_next / sigma * x - alpha_next * jnp.expm1(-step).astype(x.dtype) * (
@@ -84,13 +88,22 @@ def dpm_solver(key, prior, params, cond, null, shape, steps, guidance, clip=None
     return (moved, x0), None
 
   start = jax.random.normal(jax.random.split(key)[0], shape)
-  (x, _), _ = jax.lax.scan(body, (start, jnp.zeros_like(start)), jnp.arange(steps))
-  return _clean(schedule, predict, x, jnp.broadcast_to(grid[-1], shape[:1]), clip)
+  (_, x0), _ = jax.lax.scan(body, (start, start), jnp.arange(steps + 1))
+  return x0
 
 
-def _clean(schedule, predict, x, t, clip):
-  """The clean estimate at x and t, within [-clip, clip] where `clip` is given."""
-  x0 = base.x0_from_eps(schedule, x, t, predict(x, t))
+def _levels(grid, i, shape):
+  """Noise levels [B] of the steps i and i + 1; the last step, where all ends, stays where it is.
+
+  So all predictions are made inside the scan: the denoiser is compiled once.
+  """
+  last = grid.shape[0] - 1
+  return tuple(jnp.broadcast_to(grid[jnp.minimum(j, last)], shape[:1]) for j in (i, i + 1))
+
+
+def _clean(schedule, x, t, eps, clip):
+  """The clean estimate that eps implies, within [-clip, clip] where `clip` is given."""
+  x0 = base.x0_from_eps(schedule, x, t, eps)
   return x0 if clip is None else jnp.clip(x0, -clip, clip)
 
 

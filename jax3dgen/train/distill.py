@@ -6,6 +6,7 @@ its result and does nothing.
 """
 
 import contextlib
+import inspect
 import json
 import pathlib
 import sys
@@ -74,14 +75,26 @@ def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
                    for i, name in enumerate(texts)})
 
 
+def open_prior(section):
+  """(prior, params, tokenize) of the section `prior` of a config: what its module's load() returns,
+  with the section's further fields that are not None."""
+  load = modules.find('jax3dgen.prior', section.name, 'config.prior.name').load
+  options = {name: value for name, value in section.items()
+             if name not in ('name', 'weights') and value is not None}
+  for name in options.keys() - inspect.signature(load).parameters.keys():
+    raise ConfigError(f'config.prior.{name}: the prior {section.name!r} has no such setting.')
+  return load(section.weights or None, **options)
+
+
 def load_prior(cfg):
-  """(prior, params, Prompt) of a run: the prior's parameters, and those of the classifier that the
-  objective asks for beside them."""
-  prior, params, tokenize = modules.find(
-      'jax3dgen.prior', cfg.prior.name, 'config.prior.name').load(cfg.prior.weights or None)
+  """(prior, params, Prompt) of a run: the parameters that its steps need, without those of text
+  encoders, and those of the classifier that the objective asks for beside them."""
   text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
-  prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
-                        debias.scorer(cfg.debias.prompt))
+  with parallel.on_host() if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext():
+    prior, params, tokenize = open_prior(cfg.prior)
+    prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
+                          debias.scorer(cfg.debias.prompt))
+  params = {name: part for name, part in params.items() if name != 'text'}
   if 'classifier' in cfg.distill:
     classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
                               'config.distill.classifier')
@@ -236,19 +249,28 @@ def run_one(config, workdir, allow_change, command):
   return Result(workdir, figures, train_state.field)
 
 
+def place(parts):
+  """(axes for `parallel.map`, the step's fixed arguments on the devices): the prior's parameters as
+  config.parallel.prior says, the prompt, the root key."""
+  cfg = parts.cfg
+  axes = parallel.split_axes(parts.params) if cfg.parallel.prior == 'fsdp' else None
+  return axes, (parallel.scatter(parts.params, axes),
+                *parallel.broadcast((parts.prompt, jax.random.key(cfg.seed))))
+
+
 def optimise(parts, workdir, start, train_state, checkpoints):
   """Runs the steps from `start` to the end; returns the final host state."""
   cfg = parts.cfg
+  axes, fixed = place(parts)
   sizes = [scene_step.size_at(cfg, i) for i in range(start, cfg.train.steps)]
-  programs = {size: parallel.map(step_of(parts, parallel.AXIS, size), 3)
+  programs = {size: parallel.map(step_of(parts, parallel.AXIS, size), 3, axes)
               for size in dict.fromkeys(sizes)}
-  fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
   replicated = parallel.replicate(train_state)
   began = time.monotonic()
-  needed = max(parallel.memory(program, replicated, *fixed) for program in programs.values())
+  costs = [parallel.cost(program, replicated, *fixed) for program in programs.values()]
   if parallel.is_main():
     print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
-  guard.check_memory(needed)
+  guard.check_memory(max(costs, key=lambda cost: cost.beside))
   turns = (programs[size] for size in sizes)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(

@@ -31,7 +31,10 @@ def default_config():
 
   c.prior = ConfigDict()
   c.prior.name = 'embedded'  # module of jax3dgen/prior, or a module on the path, that has load()
-  c.prior.weights = ''  # folder of its weights; empty: the ones shipped with the package
+  c.prior.weights = ''  # folder of its weights, or a hub id; empty: those shipped with the package
+  c.prior.dtype = placeholder(str)  # float32 or bfloat16, where the prior asks; None: its default
+  c.prior.size = placeholder(int)  # pixels per side that images are encoded at, likewise
+  c.prior.remat = placeholder(bool)  # recompute blocks in the backward pass, likewise
 
   c.distill = ConfigDict()
   c.distill.name = 'sds'  # file of jax3dgen/distill, or a module on the path
@@ -104,6 +107,9 @@ def default_config():
   c.train.accumulate = 1  # steps whose mean gradient makes one update
   c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
 
+  c.parallel = ConfigDict()
+  c.parallel.prior = 'replicated'  # prior's parameters on devices: replicated, or fsdp (in parts)
+
   c.watch = ConfigDict()
   c.watch.after = 100  # first step at which an empty or foggy field stops the run
   c.watch.empty = 0.005  # mean opacity (of rays through the scene) of an empty field
@@ -141,7 +147,8 @@ AT_LEAST = {
 SHARES = ('guide.rescale', 'render.random_background', 'shading.probability', 'shading.textureless')
 RANGES = ('camera.elevation_deg', 'camera.distance', 'camera.fovy_deg')
 CHOICES = {'guide.name': tuple(guidance.RULES), 'timestep.rule': optim.RULES,
-           'shading.light': tuple(shading.LIGHTS), 'render.normals': ('', 'analytic', 'finite')}
+           'parallel.prior': ('replicated', 'fsdp'), 'shading.light': tuple(shading.LIGHTS),
+           'render.normals': ('', 'analytic', 'finite')}
 SCHEDULES = ('debias.clamp', 'field.bands', 'timestep.min', 'timestep.max')
 
 

@@ -17,6 +17,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from jax3dgen.core import errors, files, parallel
+from jax3dgen.train import estimate
 
 FREE = r'^(log|checkpoint)\.'  # fields that may change between the parts of a run
 GIB = 2**30
@@ -199,19 +200,19 @@ def free_memory():
   return free // jax.local_device_count()  # CPU devices share the host's memory
 
 
-def check_memory(needed, free=None):
-  """Says what one step needs beside its arguments; refuses a step that cannot fit.
+def check_memory(cost, free=None):
+  """Says what one step holds, needs and computes; refuses a step that cannot fit.
 
-  `needed` is `parallel.memory(...)`, bytes on each device; so is `free`, measured by default. Of
-  several processes the one with the least memory decides for all.
+  `cost` is `parallel.cost(...)`; `free`, bytes on each device, is measured by default. Of several
+  processes the one with the least memory decides for all.
   """
   free = parallel.least(free_memory() if free is None else free)
-  sentence = (f'One step needs {needed / GIB:.2f} GiB on each device beside its arguments; '
+  sentence = (f'One step needs {cost.beside / GIB:.2f} GiB on each device beside its arguments; '
               f'{max(free, 0) / GIB:.2f} GiB are free')
-  if needed > free:
+  if cost.beside > free:
     raise errors.ConfigError(f'{sentence}. {LESS}')
   if parallel.is_main():
-    print(f'{sentence}.', flush=True)
+    print(f'{sentence}.', *estimate.sentences(cost), flush=True)
 
 
 LESS = 'Lower config.train.batch, the size of the renders or their samples per ray.'

@@ -70,7 +70,7 @@ def optimise(cfg, workdir, step, start, state, checkpoints, describe):
   """Runs a mapped step that takes its state alone, from `start` to cfg.train.steps; returns the
   final host state."""
   replicated = parallel.replicate(state)
-  guards.check_memory(parallel.memory(step, replicated))
+  guards.check_memory(parallel.cost(step, replicated))
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = run(
         step, replicated, start=start, steps=cfg.train.steps, writer=writer,

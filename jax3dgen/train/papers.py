@@ -29,6 +29,20 @@ def start(name, variant=''):
   return c
 
 
+def model(name, variant=''):
+  """The unlocked config of configs/NAME.py, a base for any objective on a published model: SDS with
+  threestudio's settings, or `tiny`."""
+  if variant not in ('', 'tiny'):
+    raise ConfigError(f'configs/{name}.py has no variant {variant!r}; it has tiny.')
+  c = start('sds', variant)
+  c.prior.name = 'latent'
+  if not variant:
+    lit(c)
+    c.prior.dtype = 'bfloat16'
+    c.distill.update({'guidance': 100.0, 'weighting': 'sds', 'clip': False})
+  return c
+
+
 def shrink(c):
   """Makes a run of seconds."""
   c.train.steps = 10
@@ -43,7 +57,7 @@ def shrink(c):
 def stable_diffusion(c):
   """threestudio's settings of DreamFusion for Stable Diffusion, from which the others depart."""
   c.prompt = 'a zombie bust, head sculpture'
-  c.prior.name = 'stable_diffusion'
+  c.prior.name = 'latent'
   c.field.update({'levels': 16, 'table_log2': 19, 'base': 16, 'finest': 4096, 'hidden': 64,
                   'blob': 'magic3d'})
   c.camera.update({'elevation_deg': (-10.0, 45.0), 'distance': (1.5, 2.0),

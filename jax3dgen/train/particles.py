@@ -159,10 +159,10 @@ def run(config, workdir, allow_change=False, command=''):
 def optimise(parts, workdir, start, train_state, checkpoints):
   """Runs the steps from `start` to the end; returns the final host state."""
   cfg = parts.cfg
-  mapped = parallel.map(step_of(parts, parallel.AXIS), 3)
-  fixed = parallel.broadcast((parts.params, parts.prompt, jax.random.key(cfg.seed)))
+  axes, fixed = distill.place(parts)
+  mapped = parallel.map(step_of(parts, parallel.AXIS), 3, axes)
   replicated = parallel.replicate(train_state)
-  guard.check_memory(parallel.memory(mapped, replicated, *fixed))
+  guard.check_memory(parallel.cost(mapped, replicated, *fixed))
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(
         lambda train_state: mapped(train_state, *fixed), replicated, start=start,

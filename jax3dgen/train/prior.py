@@ -136,7 +136,7 @@ def run(config, workdir, allow_change=False):
 def optimise(cfg, workdir, step, start, state, checkpoints, grid):
   """Runs the steps from `start` to the end; returns the final host state."""
   replicated = parallel.replicate(state)
-  guard.check_memory(parallel.memory(step, replicated))
+  guard.check_memory(parallel.cost(step, replicated))
   with contextlib.closing(log.Writer(workdir, start)) as writer:
 
     def preview(done, replicated):

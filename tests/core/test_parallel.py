@@ -138,14 +138,49 @@ def test_unreplicate_owns_its_memory():
   np.testing.assert_array_equal(back['a'], tree['a'])
 
 
-def test_memory_is_known_before_the_first_call():
+def test_parameters_in_parts_give_equal_numbers_and_take_less_room():
+  n, wide = jax.device_count(), 64
+  draw = lambda i, *shape: np.random.default_rng(i).normal(size=shape).astype(np.float32)
+  params = {f'layer_{i}': {'kernel': draw(i, *(wide, 2 * wide)[::(-1)**i]) / 8, 'bias': draw(i, 3)}
+            for i in range(4)}
+
+  def make():
+    def step(state, params, shift):
+      def net(x):
+        for i in range(4):
+          x = jnp.tanh(x @ params[f'layer_{i}']['kernel']) + params[f'layer_{i}']['bias'].sum()
+        return jnp.square(x - shift).mean()
+      return {'x': state['x'] - jax.lax.pmean(jax.grad(net)(state['x']), parallel.AXIS)}, {}
+    return step
+
+  axes = parallel.split_axes(params)
+  assert axes['layer_0'] == {'kernel': 1, 'bias': -1} and axes['layer_1']['kernel'] == 0
+  ends, sizes = [], []
+  for chosen in (None, axes):
+    mapped = parallel.map(make(), 2, chosen)
+    placed = parallel.scatter(params, chosen), parallel.broadcast(np.float32(0.5))
+    state = parallel.replicate({'x': np.ones((2, wide), np.float32)})
+    sizes.append(parallel.cost(mapped, state, *placed).fixed)
+    with jax.transfer_guard('disallow'):
+      for _ in range(3):
+        state, _ = mapped(state, *placed)
+    ends.append(state['x'])
+  np.testing.assert_allclose(ends[0], ends[1], atol=1e-6, rtol=0)
+  kernels = 4 * 4 * 2 * wide * wide
+  assert sizes[0] - sizes[1] == kernels - kernels // n
+
+
+def test_cost_is_known_before_the_first_call():
   mapped, placed = parallel.map(make_step(), 2), parallel.broadcast(fixed())
   state = parallel.replicate(initial())
   with compilations() as seen:
-    needed = parallel.memory(mapped, state, *placed)
+    cost = parallel.cost(mapped, state, *placed)
     mapped(state, *placed)
     assert len(seen) == 1
-  assert 0 < needed < 10**6
+  assert cost.state == {'w': 24, 'opt': 4 + 2 * 24, 'step': 4}
+  assert 24 < cost.fixed < 64 and 0 < cost.beside < 10**6  # the truth and a key
+  forward = 2 * 8 * 3 * 2  # the truth's own product may be done once for all
+  assert 2 * forward < cost.flop < 10 * forward + 10**4
 
 
 SHOW = ('import jax; from jax3dgen.core import parallel; parallel.initialize();'

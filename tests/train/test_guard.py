@@ -9,7 +9,7 @@ import jax
 from ml_collections import ConfigDict
 import pytest
 
-from jax3dgen.core import errors
+from jax3dgen.core import errors, parallel
 from jax3dgen.train import guard
 from tests import processes
 
@@ -125,10 +125,12 @@ def test_preemption_in_a_thread_leaves_signals_alone():
 
 def test_memory_is_estimated_and_refused(capsys):
   assert 2**26 < guard.free_memory() < 2**45
-  guard.check_memory(2**29)
-  assert 'One step needs 0.50 GiB' in capsys.readouterr().out
+  cost = parallel.Cost({'field': 2**28, 'opt': 2**29}, 2**30, 2**29, 0.0)
+  guard.check_memory(cost)
+  said = capsys.readouterr().out
+  assert 'One step needs 0.50 GiB' in said and '1.00 GiB of fixed parameters' in said
   with pytest.raises(errors.ConfigError, match='needs 3.00 GiB .* 1.00 GiB are free.*train.batch'):
-    guard.check_memory(3 * 2**30, free=2**30)
+    guard.check_memory(cost._replace(beside=3 * 2**30), free=2**30)
 
 
 def exhausted(*_):

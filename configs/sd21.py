@@ -1,0 +1,16 @@
+"""Text to 3D with Stable Diffusion 2.1: a base for any objective, at threestudio's settings.
+
+`--config.prior.weights` names a folder in the layout of diffusers, or a hub id. Another objective
+is `--config.distill.name=NAME`; configs/NAME.py has the settings of its paper. Images are encoded
+at the size of the weights: 512 pixels for the base model, 768 for the v-model. `:tiny` makes a run
+of seconds with the weights that it is given, for tests.
+"""
+
+from jax3dgen.train import papers
+
+
+def get_config(variant=''):
+  config = papers.model('sd21', variant)
+  config.lock()
+  config.distill.unlock()  # the objective brings further fields
+  return config

@@ -1,0 +1,201 @@
+"""Stable Diffusion as a prior against diffusers' pipelines, from folders with random weights."""
+
+import json
+import shutil
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from jax3dgen.core import tree
+from jax3dgen.core.errors import ConfigError, WeightError
+from jax3dgen.prior import latent, sampler
+from tests import published
+
+KINDS = {'sd': (False, 'v_prediction'), 'sdxl': (True, 'epsilon')}
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+  """{kind: (folder, diffusers' pipeline)}."""
+  root = tmp_path_factory.mktemp('models')
+  return {kind: (root / kind, published.pipeline(root / kind, *settings))
+          for kind, settings in KINDS.items()}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_samples_are_those_of_the_pipeline(models, kind):
+  """Words to picture: tokens, text encoders, guidance, U-Net, DDIM and the decoder at once."""
+  folder, theirs = models[kind]
+  prior, params, tokenize = latent.load(folder)
+  steps, key = 4, jax.random.key(0)
+  prior = prior._replace(schedule=prior.schedule._replace(safe_range=(0.001, 0.801)))
+
+  @jax.jit
+  def draw(params, rows):
+    cond, null = (jax.tree.map(lambda leaf, i=i: leaf[i:i + 1], rows) for i in range(2))
+    x0 = sampler.ddim(key, prior, params, cond, null, (1, 8, 8, 4), steps, 3.0)
+    return prior.decode(params, x0)
+
+  ours = draw(params, jax.jit(prior.embed)(params, tokenize(['a red bear', ''])))
+  noise = jax.random.normal(jax.random.split(key)[0], (1, 8, 8, 4))
+  expected = theirs('a red bear', height=16, width=16, num_inference_steps=steps + 1,
+                    guidance_scale=3.0, latents=published.to_torch(noise), output_type='np').images
+  assert ours.shape == (1, 16, 16, 3)
+  assert ((0 < expected) & (expected < 1)).mean() > 0.3
+  np.testing.assert_allclose(ours, expected, atol=2e-4)
+
+
+def test_encodes_resized_images_as_the_autoencoder_does(models):
+  folder, theirs = models['sd']
+  prior, params, _ = latent.load(folder)
+  image = np.random.default_rng(0).uniform(size=(2, 24, 40, 3)).astype(np.float32)
+  with torch.no_grad():
+    resized = torch.nn.functional.interpolate(published.to_torch(image), (16, 16), mode='bilinear',
+                                              antialias=True)
+    expected = 0.18215 * theirs.vae.encode(2 * resized - 1).latent_dist.mode()
+  found = jax.jit(prior.encode)(params, image)
+  assert published.apart(found, published.from_torch(expected)) < 2e-4
+  wide, _, _ = latent.load(folder, size=24, tile=8)
+  assert jax.eval_shape(wide.encode, params, image).shape == (2, 12, 12, 4)
+  assert jax.eval_shape(wide.decode, params, jnp.zeros((2, 12, 12, 4))).shape == (2, 24, 24, 3)
+
+
+def test_half_precision_is_that_of_weights_and_nets_alone(models):
+  prior, params, tokenize = latent.load(models['sd'][0], 'bfloat16', remat=True)
+  assert {str(leaf.dtype) for leaf in jax.tree.leaves(params)} == {'bfloat16'}
+  cond = jax.eval_shape(prior.embed, params, tokenize(['a bear']))
+  x_t = jnp.zeros((1, 8, 8, 4))
+  eps = jax.eval_shape(prior.predict, params, x_t, jnp.ones(1), cond)
+  image = jax.eval_shape(prior.decode, params, x_t)
+  assert eps.dtype == cond.tokens.dtype == image.dtype == jnp.float32
+  assert prior.schedule.safe_range == (0.0, 0.999)
+
+
+def copied(models, tmp_path, kind='sd'):
+  return shutil.copytree(models[kind][0], tmp_path / 'copy')
+
+
+def edit(path, **changes):
+  path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize('name, changes, sentence', [
+    ('model_index.json', {'_class_name': 'FluxPipeline'}, 'is a .FluxPipeline.; this prior reads'),
+    ('unet/config.json', {'_class_name': 'Transformer2DModel'}, 'denoiser is a .Transformer2D'),
+    ('unet/config.json', {'sample_size': None}, 'do not describe nets that fit'),
+    ('vae/config.json', {'_class_name': 'VQModel'}, 'autoencoder is a .VQModel'),
+    ('vae/config.json', {'shift_factor': 0.1}, 'shift_factor=0.1'),
+    ('vae/config.json', {'latent_channels': 'four'}, 'lacks or garbles'),
+    ('vae/config.json', {'down_block_types': ['AttnDownEncoderBlock2D'] * 2}, 'AttnDownEncoder'),
+    ('text_encoder/config.json', {'architectures': ['T5EncoderModel']}, 'encoder is a .T5Encoder'),
+    ('text_encoder/config.json', {'hidden_act': 'relu'}, 'hidden_act=.relu'),
+    ('text_encoder/config.json', {'hidden_size': 24}, 'weights of another network'),
+    ('text_encoder/config.json', {'num_attention_heads': 3}, 'do not describe nets that fit'),
+    ('scheduler/scheduler_config.json', {'prediction_type': 'flow'}, 'prediction_type=.flow'),
+    ('scheduler/scheduler_config.json', {'beta_schedule': 'sigmoid'}, 'beta_schedule=.sigmoid'),
+])
+def test_wrong_configs_get_a_sentence_each(models, tmp_path, name, changes, sentence):
+  folder = copied(models, tmp_path)
+  edit(folder / name, **changes)
+  with pytest.raises(WeightError, match=sentence):
+    latent.load(folder)
+
+
+def test_missing_and_damaged_files_get_a_sentence_each(models, tmp_path):
+  folder = copied(models, tmp_path)
+  (folder / 'scheduler' / 'scheduler_config.json').write_text('[1]')
+  with pytest.raises(WeightError, match='no whole JSON'):
+    latent.load(folder)
+  (folder / 'scheduler' / 'scheduler_config.json').unlink()
+  with pytest.raises(WeightError, match='Cannot read .*scheduler_config.json: No such file'):
+    latent.load(folder)
+  with pytest.raises(WeightError, match='not shipped'):
+    latent.load(None)
+  with pytest.raises(WeightError, match='is a file; make a folder of it'):
+    latent.load(folder / 'model_index.json')
+  with pytest.raises(WeightError, match='no folder'):
+    latent.load('no/such/folder')
+
+
+@pytest.mark.parametrize('options, sentence', [({'dtype': 'float16'}, 'float16'),
+                                               ({'size': 18}, 'a multiple of 4')])
+def test_settings_that_mean_nothing_are_refused(models, options, sentence):
+  with pytest.raises(ConfigError, match=sentence):
+    latent.load(models['sd'][0], **options)
+
+
+def test_hub_ids_are_fetched_once_and_refusals_are_one_sentence(models, monkeypatch, capsys):
+  import huggingface_hub
+  asked = []
+
+  def fetch(name, **patterns):
+    asked.append(name)
+    if name == 'no/model':
+      raise huggingface_hub.errors.LocalEntryNotFoundError('no network\nand more')
+    return str(models['sd'][0])
+  monkeypatch.setattr(huggingface_hub, 'snapshot_download', fetch)
+  assert latent.locate('some/model') == models['sd'][0]
+  assert 'hub' in capsys.readouterr().out
+  with pytest.raises(WeightError, match=r'the hub does not give it \(no network\)'):
+    latent.locate('no/model')
+  assert asked == ['some/model', 'no/model']
+  monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+  with pytest.raises(ConfigError, match='extra pretrained'):
+    latent.locate('some/model')
+
+
+VAE = {'_class_name': 'AutoencoderKL', 'block_out_channels': [128, 256, 512, 512],
+       'layers_per_block': 2, 'latent_channels': 4, 'scaling_factor': 0.18215,
+       'down_block_types': ['DownEncoderBlock2D'] * 4, 'up_block_types': ['UpDecoderBlock2D'] * 4}
+CROSS, PLAIN = 'CrossAttn{}Block2D', '{}Block2D'
+
+
+def unet_config(kinds, **changes):
+  return {'_class_name': 'UNet2DConditionModel', 'block_out_channels': [320, 640, 1280, 1280],
+          'layers_per_block': 2, 'in_channels': 4, 'out_channels': 4, 'sample_size': 64,
+          'down_block_types': [kind.format('Down') for kind in kinds],
+          'up_block_types': [kind.format('Up') for kind in kinds[::-1]]} | changes
+
+
+def text_config(width, depth, act, kind='CLIPTextModel'):
+  return {'architectures': [kind], 'hidden_size': width, 'intermediate_size': 4 * width,
+          'num_hidden_layers': depth, 'num_attention_heads': width // 64, 'hidden_act': act,
+          'vocab_size': 49408, 'max_position_embeddings': 77, 'projection_dim': 1280}
+
+
+FULL = {  # the published configs, and the parameters of U-Net and of all nets together
+    'sd21': ({'unet': unet_config([CROSS] * 3 + [PLAIN], cross_attention_dim=1024, sample_size=96,
+                                  attention_head_dim=[5, 10, 20, 20], use_linear_projection=True),
+              'text_encoder': text_config(1024, 23, 'gelu')},
+             768, 865_910_724, 865_910_724 + 83_653_863 + 340_387_840),
+    'sdxl': ({'unet': unet_config([PLAIN] + [CROSS] * 2, cross_attention_dim=2048, sample_size=128,
+                                  block_out_channels=[320, 640, 1280],
+                                  attention_head_dim=[5, 10, 20], use_linear_projection=True,
+                                  transformer_layers_per_block=[1, 2, 10],
+                                  addition_embed_type='text_time', addition_time_embed_dim=256,
+                                  projection_class_embeddings_input_dim=2816),
+              'text_encoder': text_config(768, 12, 'quick_gelu'),
+              'text_encoder_2': text_config(1280, 32, 'gelu', 'CLIPTextModelWithProjection')},
+             1024, 2_567_463_684, 2_567_463_684 + 83_653_863 + 123_060_480 + 694_659_840),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FULL)
+def test_full_size_without_weights(name):
+  """Shapes alone: what the published configs describe has the published numbers of parameters."""
+  configs, size, denoiser, whole = FULL[name]
+  prior = latent.make({'index': {}, 'scheduler': published.LEVELS, 'vae': VAE} | configs)
+  shapes = jax.eval_shape(prior.init, jax.random.key(0))
+  assert tree.count(shapes['denoiser']) == denoiser and tree.count(shapes) == whole
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+  x0 = jax.eval_shape(prior.encode, shapes, image)
+  assert x0.shape == (1, size // 8, size // 8, 4)
+  ids = jax.ShapeDtypeStruct((1, len(shapes['text']), 77), jnp.int32)
+  cond = jax.eval_shape(prior.embed, shapes, ids)
+  assert cond.tokens.shape == (1, 77, configs['unet']['cross_attention_dim'])
+  assert (cond.extra is None) == (name != 'sdxl')

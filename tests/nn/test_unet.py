@@ -233,9 +233,9 @@ def test_attention_in_chunks_is_attention(monkeypatch):
 
 def shapes(fields, context, extra=None):
   """{parameter path: shape} of a full-size net."""
-  added = () if extra is None else (jnp.zeros((1, extra)),)
-  tree = jax.eval_shape(unet.UNet(**fields).init, jax.random.key(0), jnp.zeros((1, 8, 8, 4)),
-                        jnp.zeros(1), jnp.zeros((1, 7, context)), *added)['params']
+  x, t, tokens = (jnp.zeros((BATCH, *shape)) for shape in ((8, 8, 4), (), (7, context)))
+  tree = jax.eval_shape(unet.UNet(**fields).init, jax.random.key(0), x, t, tokens,
+                        extra and jnp.zeros((BATCH, extra)))['params']
   return {'/'.join(key.key for key in path): leaf.shape
           for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 

@@ -5,7 +5,7 @@ hub id; `:tiny` draws one picture in few steps, for tests.
 """
 
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.train import sample
+from jax3dgen.train import distill_config, sample
 
 GUIDANCE = {'sd15': 7.5, 'sd21': 7.5, 'sdxl': 5.0}
 
@@ -22,3 +22,6 @@ def get_config(variant=''):
     raise ConfigError(f'configs/sample.py has no variant {variant!r}; it has sd15, sd21, sdxl and '
                       'tiny.')
   return config
+
+
+default_config = distill_config.default_config  # where --help finds the fields of the prior

@@ -187,7 +187,8 @@ def _diffusers(config):
 def _multi_view(config):
   """The same for MVDream, whose config has the names of the original code; it was trained with 4
   views."""
-  channels = tuple(config.pop('model_channels') * m for m in config.pop('channel_mult'))
+  narrowest = config.pop('model_channels')
+  channels = tuple(narrowest * m for m in config.pop('channel_mult'))
   seen, depth = config.pop('attention_resolutions'), int(config.pop('transformer_depth', 1))
   heads, width = config.pop('num_heads', -1), config.pop('num_head_channels', -1)
   return {

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from flax import linen as nn
 import jax
+from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 
 LOGITS = 2**25  # attention logits held at once: 128 MiB
@@ -62,8 +63,8 @@ def attend(q, k, v):
   def rows(q):
     logits = jnp.einsum('bhnd,bhmd->bhnm', q, k, preferred_element_type=jnp.float32)
     power = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-    mixed = jnp.einsum('bhnm,bhmd->bhnd', power.astype(v.dtype), v,
-                       preferred_element_type=jnp.float32)
+    mixed = checkpoint_name(jnp.einsum('bhnm,bhmd->bhnd', power.astype(v.dtype), v,
+                                       preferred_element_type=jnp.float32), 'mixed')
     return (mixed / power.sum(-1, keepdims=True)).astype(v.dtype)
 
   batch, heads, count, width = q.shape
@@ -73,7 +74,8 @@ def attend(q, k, v):
     mixed = rows(q)
   else:
     split = jnp.moveaxis(q.reshape(batch, heads, chunks, -1, width), 2, 0)
-    mixed = jnp.moveaxis(jax.lax.map(jax.checkpoint(rows), split), 0, 2).reshape(q.shape)
+    held = jax.checkpoint(rows, policy=jax.checkpoint_policies.save_only_these_names('mixed'))
+    mixed = jnp.moveaxis(jax.lax.map(held, split), 0, 2).reshape(q.shape)
   return mixed.transpose(0, 2, 1, 3)
 
 
@@ -122,8 +124,8 @@ class Resnet(nn.Module):
 
   @nn.compact
   def __call__(self, x, embedding):
-    norm = lambda name: nn.GroupNorm(self.kind.groups, epsilon=1e-5, use_fast_variance=False, name=name,
-                                     **self.kind.types)
+    norm = lambda name: nn.GroupNorm(self.kind.groups, epsilon=1e-5, use_fast_variance=False,
+                                     name=name, **self.kind.types)
     dense = lambda name: nn.Dense(self.channels, name=name, **self.kind.types)
     h = Conv(self.channels, self.kind, name='conv1')(nn.silu(norm('norm1')(x)))
     h = h + dense('time_emb_proj')(embedding)[:, None, None]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core.errors import WeightError
+from jax3dgen.nn import unet_blocks
 
 AROUND = ((1, 1), (1, 1))
 BELOW_RIGHT = ((0, 1), (0, 1))  # how the published encoder pads where it halves
@@ -64,7 +65,7 @@ class SelfAttention(nn.Module):
     dense = lambda name: nn.Dense(channels, dtype=self.form.dtype,
                                   param_dtype=self.form.param_dtype, name=name)
     h = norm(self.form, 'group_norm')(x).reshape(batch, -1, 1, channels)
-    h = jax.nn.dot_product_attention(dense('to_q')(h), dense('to_k')(h), dense('to_v')(h))
+    h = unet_blocks.attend(dense('to_q')(h), dense('to_k')(h), dense('to_v')(h))
     return x + dense('to_out_0')(h).reshape(x.shape)
 
 

@@ -158,8 +158,8 @@ def locate(weights):
   if folder.is_dir():
     return folder
   if folder.is_file():
-    raise WeightError(f'{folder} is a file; make a folder of it: python -m '
-                      f'experiments.unpack_checkpoint --workdir FOLDER {folder}')
+    raise WeightError(f'{folder} is a file; `python -m experiments.unpack_checkpoint` makes the '
+                      'folder of a single-file checkpoint that can be read.')
   if folder.is_absolute() or len(folder.parts) != 2 or folder.parts[0] in ('.', '..', '~'):
     raise WeightError(f'There is no folder {folder}.')
   try:

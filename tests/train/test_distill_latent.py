@@ -29,7 +29,9 @@ def call(workdir, weights, *args):
         command.run, command.__doc__, config='configs/sd15.py', flags=command.flags,
         complete=command.complete, argv=[
             f'--config={CONFIG}', f'--workdir={workdir}', f'--config.prior.weights={weights}',
-            '--config.prompt=a red bear', '--config.checkpoint.every=1', *args])
+            '--config.prompt=a red bear', '--config.checkpoint.every=1',
+            '--config.log.preview_every=0', '--config.result.mesh_resolution=16',
+            '--config.result.turntable_frames=1', *args])
 
 
 def test_runs_end_to_end_checkpoints_and_resumes(weights, tmp_path, capsys):

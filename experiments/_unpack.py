@@ -1,0 +1,21 @@
+"""The isolated half of unpack_checkpoint: one single-file checkpoint in, one folder out.
+
+Run as a file of its own, with nothing of this package on the path: _unpack.py FILE TARGET CONFIG.
+"""
+
+import json
+import pathlib
+import sys
+
+
+def main(source, target, config):
+  import diffusers
+  index = json.loads((pathlib.Path(config) / 'model_index.json').read_text(encoding='utf-8'))
+  kind = {'StableDiffusionPipeline': diffusers.StableDiffusionPipeline,
+          'StableDiffusionXLPipeline': diffusers.StableDiffusionXLPipeline}[index['_class_name']]
+  kind.from_single_file(source, config=config, local_files_only=True).save_pretrained(
+      target, safe_serialization=True)
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

@@ -1,0 +1,65 @@
+"""Turns a single-file checkpoint (.safetensors) of Stable Diffusion into a folder of diffusers.
+
+  python -m experiments.unpack_checkpoint MODEL.safetensors --like FOLDER --workdir NEW_FOLDER
+
+FOLDER is in the layout of diffusers and says what the model consists of: its configs, schedules and
+tokenizers, weights need not lie in it. Diffusers' own converter does the work, in a process of its
+own without network. Needs the extras `pretrained` and `convert`.
+"""
+
+from importlib import util
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from experiments import _command
+from jax3dgen.core.errors import ConfigError, WeightError
+
+
+def flags(parser):
+  parser.add_argument('file', nargs='?', metavar='FILE', help='the checkpoint, in safetensors')
+  parser.add_argument('--like', metavar='FOLDER', help='a folder with the configs of such a model')
+
+
+def unpack(source, like, target):
+  """Writes folder `target` of the checkpoint `source`, with configs and tokenizers of `like`."""
+  from jax3dgen.core import weights
+  from jax3dgen.prior import latent
+  weights.Tensors(source)  # whole, and no pickle
+  configs = latent.read(like)
+  if target.exists() and any(target.iterdir()):
+    raise WeightError(f'{target} is not empty; name a new folder.')
+  target.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(dir=target.parent) as beside:
+    done = subprocess.run(
+        [sys.executable, '-I', pathlib.Path(__file__).with_name('_unpack.py'), source.resolve(),
+         pathlib.Path(beside) / 'new', like.resolve()], cwd=beside, text=True,
+        env={'PATH': os.defpath, 'HOME': beside, 'HF_HUB_OFFLINE': '1'}, stdin=subprocess.DEVNULL,
+        capture_output=True)
+    if done.returncode:
+      lines = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
+      raise WeightError(f'{source} cannot be unpacked like {like}: {lines[-1]}')
+    for part in latent.TEXT:  # as published; newer libraries write another form
+      name = part.replace('text_encoder', 'tokenizer')
+      if part in configs:
+        shutil.copytree(like / name, pathlib.Path(beside) / 'new' / name, dirs_exist_ok=True)
+    if target.exists():
+      target.rmdir()
+    (pathlib.Path(beside) / 'new').rename(target)
+
+
+def run(config, workdir, args):
+  if not args.file or not args.like:
+    raise ConfigError('name the checkpoint and, with --like, a folder with configs of its kind.')
+  if not all(util.find_spec(name) for name in ('diffusers', 'torch', 'transformers')):
+    raise ConfigError("unpacking needs diffusers and PyTorch: pip install "
+                      "'jax3dgen[pretrained,convert]'.")
+  unpack(pathlib.Path(args.file), pathlib.Path(args.like), workdir)
+  print(f'{workdir} holds the model in the layout of diffusers.')
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, flags=flags)

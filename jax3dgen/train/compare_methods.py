@@ -1,7 +1,8 @@
 """The methods that `train/compare` knows: what each changes in a distillation's config."""
 
 # In some hundred steps adapters of rank 4 learn too little of the renders: all kernels are free.
-CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate': 5e-4}
+CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate': 5e-4,
+          'distill.camera_layer': 'pooled/kernel$'}
 # What each method changes in the config; all else is equal.
 METHODS = {
     'sds': {},

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 import numpy as np
 
+from jax3dgen.core import parallel
 from jax3dgen.train import distill, log, loop, results, scene_step
 
 
@@ -62,7 +63,7 @@ def build(configs):
 
   On the host: an accelerator compiles the many small programs of this more slowly.
   """
-  with jax.default_device(jax.local_devices(backend='cpu')[0]):
+  with parallel.on_host():
     parts = distill.build(configs[0])
     loaded = {config.prompt: distill.load_prior(FrozenConfigDict(config))[1:]
               for config in {config.prompt: config for config in configs}.values()}

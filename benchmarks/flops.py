@@ -42,7 +42,7 @@ SD21 = {
                      'intermediate_size': 4096, 'max_position_embeddings': 77},
 }
 OBJECTIVES = ('sds', 'sjc', 'nfsd', 'csd', 'hifa', 'vsd', 'esd', 'cfd', 'sdi', 'ism', 'jsd',
-              'sds_bridge', 'sds_rectified', 'usd')
+              'sds_bridge', 'usd')
 PROMPT = 'a bear'  # there must be pictures for the classifier of poses
 LIMITS = (('vsd', 'sds', 2.6), ('usd', 'vsd', 1.45))
 

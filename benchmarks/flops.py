@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 import optax
 
-from jax3dgen.core import image, modules
+from jax3dgen.core import modules
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base
 from jax3dgen.prior import latent
@@ -105,23 +105,19 @@ def work(name, prior, size):
   return flops(jax.make_jaxpr(step)(start, params, prompt, key))
 
 
-def traced_once(prior, factor):
-  """The prior whose `decode` makes a picture of 1 / factor of the size. Its functions are jitted:
-  steps are traced faster so."""
-  def decode(params, x0):
-    return prior.decode(params, image.resize(x0, tuple(n // factor for n in x0.shape[1:3])))
+def traced_once(prior):
+  """The prior with jitted functions: steps are traced faster so."""
   return prior._replace(predict=jax.jit(prior.predict), encode=jax.jit(prior.encode),
-                        decode=jax.jit(decode))
+                        decode=jax.jit(prior.decode))
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--size', type=int, default=64, help='pixels per side of the views')
-  parser.add_argument('--decode', type=int, default=256, help='pixels per side of decoded images')
   parser.add_argument('objectives', nargs='*', default=OBJECTIVES)
   args = parser.parse_args()
-  prior = traced_once(latent.make(SD21), 512 // args.decode)
-  print(f'Views of {args.size} px encoded at 512, decoded at {args.decode}; TFLOP of one step')
+  prior = traced_once(latent.make(SD21))
+  print(f'Views of {args.size} px encoded at 512; TFLOP of one step')
   found = {}
   for name in args.objectives:
     found[name] = work(name, prior, args.size)

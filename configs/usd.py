@@ -17,7 +17,7 @@ def get_config(variant=''):
     config.regularizers.update({'opaque': 0.0, 'sparsity': 0.0, 'entropy': 100.0})
     config.train.steps = 15_000
     config.distill.update({'guidance': 7.5, 'weighting': 'sds', 'clip': False, 'rect_scale': 1.0,
-                           'n_ema': 100})
+                           'n_ema': 100, 'decode': 0.5})
   config.lock()
   config.distill.unlock()  # the objective brings further fields
   return config

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import modules
+from jax3dgen.core import image, modules
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base, sds
 from jax3dgen.prior import base as priors
@@ -35,6 +35,7 @@ DEFAULTS = {
     'parts': 'both',  # what it compares: both, texture or orientation
     'classes': 4,  # poses that it tells apart
     'sees': 'estimate',  # what it is shown of x_t: its clean estimate, or noisy, x_t itself
+    'decode': 1.0,  # size of what it is shown, over that of x_0; a latent's half costs a quarter
     'intervals': 10,  # ranges of the noise level with an average of their own
     'n_ema': 25,  # views that carry 90 percent of the weight of an average
     'fixed': (),  # shares of the poses in place of averages (RecDreamer Fig. 4); (): averages
@@ -121,6 +122,8 @@ def rectified(inner, classify=named):
     if cfg.fixed and (len(cfg.fixed) != cfg.classes or min(cfg.fixed) < 0 or not sum(cfg.fixed)):
       raise ConfigError(f'config.distill.fixed={cfg.fixed!r} are not the shares of {cfg.classes} '
                         'poses.')
+    if not 0 < cfg.decode <= 1:
+      raise ConfigError(f'config.distill.decode={cfg.decode!r} is not above 0 and at most 1.')
     for name in ('intervals', 'n_ema', 'classes'):
       if cfg[name] < 1:
         raise ConfigError(f'config.distill.{name}={cfg[name]!r} is not 1 or more.')
@@ -162,6 +165,7 @@ def rectified(inner, classify=named):
       clean = priors.x0_from_eps(prior.schedule, x_t, view.t, eps_hat)
       if cfg.get('clip', False):
         clean = jnp.clip(clean, -1.0, 1.0)
+      clean = image.resize(clean, [round(cfg.decode * n) for n in clean.shape[1:3]])
       return classify(params, prior.decode(params, clean), 0 * view.t, cfg)
 
     (slope, through), estimated = jax.grad(log_r, (0, 1), has_aux=True)(x_t, eps_hat)

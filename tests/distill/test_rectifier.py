@@ -146,6 +146,23 @@ def test_a_classifier_may_be_shown_the_noisy_image(x64):
   np.testing.assert_allclose(g, expected, atol=1e-6)
 
 
+def test_the_classifier_may_be_shown_a_smaller_picture():
+  sides = []
+
+  def classify(params, picture, t, cfg):
+    sides.append(picture.shape[1:3])
+    return jax.nn.softmax(picture.mean((1, 2)) * jnp.arange(3.0)[None])
+  view = gaussian.view(jnp.ones((2, 8, 8, 1)), T, base.classifier_free)
+  view = view.replace(prompt=Prompt(*[jnp.int32(-1)] * 8))
+  for decode, side in ((1.0, 8), (0.5, 4)):
+    sides.clear()
+    directed(config(decode=decode, feed='estimate'), view, classify=classify)
+    assert set(sides) == {(side, side)}
+  for bad in (0.0, 1.5):
+    with pytest.raises(ConfigError, match='decode'):
+      directed(config(decode=bad), view)
+
+
 @pytest.mark.parametrize('field', ['intervals', 'n_ema', 'classes'])
 def test_counts_below_one_are_refused(field):
   with pytest.raises(ConfigError, match=field):

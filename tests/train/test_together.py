@@ -84,7 +84,8 @@ def test_runs_that_come_to_nothing_are_named_and_do_not_stop_the_others():
   assert failed[1:] == before[1:] and 'empty' in failed[0]  # the first reason stays
 
 
-def test_four_particles_are_all_judged():
+@pytest.mark.slow
+def test_particles_are_all_judged():
   config = configs('sds')[0]
   with config.unlocked():
     config.train.particles, config.train.steps = 2, 2

@@ -34,6 +34,7 @@ def get_config(variant=''):
   config.compare = ConfigDict()
   config.compare.methods = ('sds', 'sds_rectified', 'vsd', 'usd')  # by name
   config.compare.prompts = PROMPTS  # each is made by each method
+  config.compare.prompts_file = ''  # text file with a prompt in each line, in place of them
   config.compare.seeds = 10  # of each method and prompt; 0: only count the cells that are there
   config.compare.first_seed = 0  # of them
   config.compare.cells = 'docs/results/cells/plain'  # folder of finished cells; '': in the workdir

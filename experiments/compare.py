@@ -24,7 +24,7 @@ def run(config, workdir, args):
   cells = pathlib.Path(config.compare.cells or workdir / 'cells')
   rows = compare.run(config, workdir, cells)
   page = compare.markdown(rows, shlex.join(['python', '-m', 'experiments.compare', *sys.argv[1:]]))
-  for prompt in config.compare.prompts:
+  for prompt in compare.asked(config):
     strips = compare.picture(rows, cells, prompt, config.compare.first_seed)
     if strips is not None:
       turntable.write_png(workdir / f'{words.slug(prompt)}.png', strips)

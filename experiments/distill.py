@@ -23,27 +23,15 @@ def complete(config):
   return distill.complete(config)
 
 
-def read(path):
-  """The prompts of a text file, one in each line that is not blank."""
-  from jax3dgen.core.errors import ConfigError
-  try:
-    with open(path, encoding='utf-8') as file:
-      prompts = [line.strip() for line in file if line.strip()]
-  except (OSError, UnicodeDecodeError) as e:
-    raise ConfigError(f'--prompts={path} cannot be read as text: {e}.') from e
-  if not prompts:
-    raise ConfigError(f'--prompts={path} holds no prompt.')
-  return prompts
-
-
 def run(config, workdir, args):
+  from jax3dgen.data import prompts as texts
   from jax3dgen.train import distill
   if not args.prompts:
     command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
     distill.run(config, workdir, None, args.allow_change, command)
     print(f'{workdir / "report.html"} shows the result; {workdir / "mesh.glb"} is the mesh.')
     return 0
-  prompts = read(args.prompts)
+  prompts = texts.read(args.prompts, '--prompts')
   made = distill.run(config, workdir, prompts, args.allow_change,
                      lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
   print(f'{sum(m is not None for m in made)} of {len(made)} prompts are in {workdir}.')

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import objectives
+from configs import compare_janus
 from experiments import _command, compare
 from jax3dgen.core import launch
 from jax3dgen.train import compare as comparing
@@ -81,6 +82,14 @@ def test_cells_are_made_once_and_kept(tmp_path, monkeypatch, capsys):
   assert 'no finished cells' in capsys.readouterr().err
   assert call(tmp_path / 'other', cells, '--config.train.steps=11') == 2
   assert 'were made with config.train.steps=10, not 11' in capsys.readouterr().err
+
+
+def test_prompts_may_stand_in_a_file(tmp_path):
+  (tmp_path / 'some.txt').write_text('a green car\na gray rocket\n')
+  config = compare_janus.get_config()
+  assert comparing.asked(config) == compare_janus.PROMPTS
+  config.compare.prompts_file = str(tmp_path / 'some.txt')
+  assert comparing.asked(config) == ['a green car', 'a gray rocket']
 
 
 def test_unknown_methods_are_refused(tmp_path, capsys):

@@ -38,3 +38,10 @@ def test_sizes_of_views_follow_their_stages():
     config.render.size = bad
     with pytest.raises(ConfigError, match='config.render.size'):
       distill_config.check(distill.complete(config))
+
+
+def test_phases_that_do_not_divide_the_steps_are_refused():
+  config = _config.load(str(ROOT / 'configs' / 'usd.py'))[1]
+  config.timestep.phases = 7
+  with pytest.raises(ConfigError, match='15000 cannot be divided into 14 equal phases'):
+    distill_config.check(distill.complete(config))

@@ -4,6 +4,8 @@ Captions of the figurines (`captions`) and view-dependent prompts use the same p
 the prior was taught is what it is asked.
 """
 
+import pathlib
+
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import words
 
@@ -24,3 +26,16 @@ def view_prompts(prompt, by_view=None):
                                    strict=True)}
   return {'main': prompt, **views, 'null': '', 'negative': NEGATIVE,
           'source': f'{prompt}, {NEGATIVE}'}
+
+
+def read(path, option):
+  """The prompts of a text file, one in each line that is not blank; ConfigError, which names the
+  `option` that the file was given by, where there are none."""
+  try:
+    lines = pathlib.Path(path).read_text(encoding='utf-8').splitlines()
+  except (OSError, UnicodeDecodeError) as error:
+    raise ConfigError(f'{option}={path} cannot be read as text ({error}).') from error
+  found = [line.strip() for line in lines if line.strip()]
+  if not found:
+    raise ConfigError(f'{option}={path} holds no prompt.')
+  return found

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from jax3dgen.core import files
 from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
+from jax3dgen.data import prompts
 from jax3dgen.export import turntable
 from jax3dgen.metrics import janus, referee
 from jax3dgen.prior import words
@@ -34,6 +35,13 @@ def check(config):
   c = config.compare
   if not c.methods or not c.prompts or c.seeds < 0 or c.together < 0:
     raise ConfigError('config.compare needs a method, a prompt and 0 or more seeds.')
+
+
+def asked(config):
+  """The prompts of a comparison: those of config.compare.prompts_file where it is given."""
+  c = config.compare
+  return (prompts.read(c.prompts_file, 'config.compare.prompts_file') if c.prompts_file
+          else c.prompts)
 
 
 def cell_config(config, method, prompt, seed):
@@ -81,12 +89,12 @@ def same_settings(folder, one):
 def run(config, workdir, cells):
   """Runs what is missing; returns the rows of all cells in the folder, one dict each."""
   check(config)
-  c = config.compare
+  c, texts = config.compare, asked(config)
   for method in c.methods:
-    same_settings(cells / method, cell_config(config, method, c.prompts[0], c.first_seed))
+    same_settings(cells / method, cell_config(config, method, texts[0], c.first_seed))
   missing = [(method, prompt, seed)  # seeds outside: whole tables grow
              for seed in range(c.first_seed, c.first_seed + c.seeds)
-             for prompt in c.prompts for method in c.methods
+             for prompt in texts for method in c.methods
              if not kept(cells, method, prompt, seed).exists()]
   if c.together:
     for method in c.methods:
@@ -208,13 +216,13 @@ def at_equal_calls(row, calls):
 def markdown(rows, command):
   """The page: each method over all prompts, prompt by prompt, and at equal denoiser calls."""
   methods = list(dict.fromkeys(row['method'] for row in rows))
-  prompts = list(dict.fromkeys(row['prompt'] for row in rows))
+  texts = list(dict.fromkeys(row['prompt'] for row in rows))
   seeds = sorted({row['seed'] for row in rows})
   by = {method: [row for row in rows if row['method'] == method] for method in methods}
   free = lambda some: share(sum(map(janus_free, some)), len(some))
   whole = lambda some: [row for row in some if 'together' not in row]
   lines = ['# Objectives side by side', '', f'`{command}`', '',
-           f'{len(prompts)} prompts ({", ".join(prompts)}), seeds {seeds[0]} to {seeds[-1]}. '
+           f'{len(texts)} prompts ({", ".join(texts)}), seeds {seeds[0]} to {seeds[-1]}. '
            f'Janus-free: one face, winding above {TURN}, poses within {UNIFORM} nats of uniform, '
            'by the referee. In brackets 95 % intervals (Wilson). Seconds and memory are those of '
            'whole runs on CPUs, with mesh and page; runs several at a time have none.']
@@ -228,13 +236,13 @@ def markdown(rows, command):
         mean(whole(some), 'peak_memory_gib'),
         ', '.join(sorted({row.get('device', 'cpu') for row in some}))]
        for method, some in by.items()])
-  of = lambda some, prompt: [row for row in some if row['prompt'] == prompt]
+  of = lambda some, text: [row for row in some if row['prompt'] == text]
   cell = lambda some: 'no runs' if not some else (
       f'{free(some)}; none {faces(some, lambda n: n == 0)}, '
       f'several {faces(some, lambda n: n > 1)}')
   lines += ['', '## Prompt by prompt', '', 'Janus-free; runs with no face and with several.']
-  lines += table(['method', *prompts], [
-      [method, *(cell(of(some, prompt)) for prompt in prompts)] for method, some in by.items()])
+  lines += table(['method', *texts], [
+      [method, *(cell(of(some, text)) for text in texts)] for method, some in by.items()])
   budget = min(compare_methods.calls(row['method']) * row['steps'] for row in rows
                if not row['failed'])
   lines += ['', '## At equal denoiser calls', '',

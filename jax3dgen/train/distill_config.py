@@ -189,6 +189,10 @@ def check(config):
   for name in (*SCHEDULES, *(f'regularizers.{name}' for name in config.regularizers)):
     demand(plain(at(name)) or numbers(at(name), 4), name,
            'a number or a schedule (start, from, to, end)')
+  steps, phases = at('train.steps'), 2 * at('timestep.phases')
+  if at('timestep.rule') == 'back_and_forth' and steps % phases:
+    raise ConfigError(f'config.train.steps={steps} cannot be divided into {phases} equal phases, '
+                      'there and back, of config.timestep.phases.')
   for pattern, rate in at('optim.rates'):
     try:
       re.compile(pattern)

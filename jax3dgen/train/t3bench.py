@@ -16,6 +16,7 @@ import numpy as np
 
 from jax3dgen.core import files, modules, parallel
 from jax3dgen.core.errors import ConfigError, MeshError
+from jax3dgen.data import prompts
 from jax3dgen.export import mesh_io
 from jax3dgen.metrics import t3bench as metrics
 from jax3dgen.perception import clip
@@ -51,18 +52,6 @@ def check(config):
       raise ConfigError(f'config.{name}={config[name]} must be {least} or more.')
   if bool(config.alignment.captioner) != bool(config.alignment.judge):
     raise ConfigError('config.alignment needs both a captioner and a judge, or neither.')
-
-
-def read(path):
-  """The prompts of a text file, one in each line that is not blank."""
-  try:
-    lines = pathlib.Path(path).read_text(encoding='utf-8').splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise ConfigError(f'config.prompts: {path} cannot be read as text ({error}).') from error
-  found = [line.strip() for line in lines if line.strip()]
-  if not found:
-    raise ConfigError(f'config.prompts: {path} holds no prompt.')
-  return list(dict.fromkeys(found))
 
 
 def judges(config, prompts):
@@ -171,7 +160,7 @@ def run(config, workdir, command=''):
     name = pathlib.Path(path).stem
     if name in groups:
       raise ConfigError(f'config.prompts names two groups {name!r}; call their files differently.')
-    groups[name] = read(path)
+    groups[name] = list(dict.fromkeys(prompts.read(path, 'config.prompts')))
   jobs = [(group, prompt) for group, prompts in groups.items() for prompt in prompts]
   asked = judges(config, [prompt for _, prompt in jobs])
   directions, neighbours = metrics.sphere(config.subdivisions)

@@ -1,5 +1,7 @@
 """View-dependent prompts."""
 
+from importlib import resources
+
 import pytest
 
 from jax3dgen.core.errors import ConfigError
@@ -22,3 +24,19 @@ def test_view_prompts_are_the_fields_of_a_prompt_in_known_words():
 def test_prompt_without_words_is_refused(empty):
   with pytest.raises(ConfigError, match='empty'):
     prompts.view_prompts(empty)
+
+
+def test_a_file_of_prompts(tmp_path):
+  path = tmp_path / 'prompts.txt'
+  path.write_text('a red bear\n\n  a blue car \n')
+  assert prompts.read(path, '--prompts') == ['a red bear', 'a blue car']
+  path.write_text('\n')
+  with pytest.raises(ConfigError, match='--prompts=.*holds no prompt'):
+    prompts.read(path, '--prompts')
+  with pytest.raises(ConfigError, match='cannot be read as text'):
+    prompts.read(tmp_path / 'none.txt', '--prompts')
+
+
+def test_recdreamer_s_prompts_are_shipped():
+  shipped = prompts.read(resources.files('jax3dgen') / 'assets' / 'prompts' / 'recdreamer.txt', '')
+  assert len(set(shipped)) == 22

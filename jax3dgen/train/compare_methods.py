@@ -33,6 +33,7 @@ CHANGES = {
     'n_c_3': {'distill.poses': 'front left+right back', 'distill.classes': 3},
     'fixed': {'distill.fixed': SHARES},
     'noisy': {'distill.sees': 'noisy'},
+    'time_conditioned': {'distill.classifier': 'noisy_pose', 'distill.sees': 'noisy'},
     'estimate': {'distill.feed': 'estimate'},
     'detached': {'distill.detach_denoiser': True},
     'control': {'distill.control': True},

@@ -5,9 +5,7 @@ resumes from the newest whole checkpoint; a run whose steps are done measures an
 again.
 """
 
-import contextlib
 import functools
-import json
 import pathlib
 
 import jax
@@ -21,12 +19,11 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import referee_views
 from jax3dgen.perception import features
 from jax3dgen.train import (
-  checkpoint,
   features_assets,
   features_config,
   features_step,
   guard,
-  loop,
+  small_nets,
 )
 
 default_config = features_config.default_config
@@ -52,14 +49,10 @@ def run(config, workdir, allow_change=False):
   with guard.lock(workdir):
     guard.check_config(workdir, config, allow_change)
     state = features_step.init_state(jax.random.key(cfg.seed), net, tx)
-    with contextlib.closing(checkpoint.Checkpoints(
-        workdir / 'checkpoints', cfg.checkpoint.keep, json.dumps(config.to_dict()))) as checkpoints:
-      start, state = checkpoints.restore(state) or (0, state)
-      if start < cfg.train.steps:
-        step = parallel.map(features_step.make_step(net, tx, cfg, count, parallel.AXIS), 0)
-        state = loop.optimise(cfg, workdir, step, start, state, checkpoints, 'features')
+    step = features_step.make_step(net, tx, cfg, count, parallel.AXIS)
+    state = small_nets.trained(config, workdir, state, step, 'features')
     if parallel.is_main():
-      params = features_assets.as_shipped(state.ema)
+      params = small_nets.as_shipped(state.ema)
       features_assets.write(workdir / 'weights', net, params, measure(net, params, cfg), config,
                             workdir / 'metrics.csv')
   return workdir / 'weights'

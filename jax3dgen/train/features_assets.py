@@ -1,15 +1,8 @@
 """The folder of trained features: weights, sizes, curve and a card that says all of it."""
 
-import json
-import shutil
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from jax3dgen.core import files, parallel, tree, weights
-from jax3dgen.export import curves
+from jax3dgen.core import parallel, tree
 from jax3dgen.perception import features
+from jax3dgen.train import small_nets
 
 CARD = """# Features of the embedded world's pictures
 
@@ -43,11 +36,6 @@ It knows this procedural world and nothing else. An object that is optimised thr
 """
 
 
-def as_shipped(params):
-  """Parameters as a reader of the float16 file will have them."""
-  return jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float16), jnp.float32), params)
-
-
 def card(net, params, measured, config):
   """The card's text; `measured` is what `train.features.measure` returned."""
   rows = '\n'.join(f'| {name} | {x["kind"]:.1%} | {x["side"]:.1%} | {x["gap_deg"]:.1f} deg |'
@@ -59,20 +47,8 @@ def card(net, params, measured, config):
 
 
 def write(folder, net, params, measured, config, metrics):
-  """Writes the folder; `metrics` is the run's metrics.csv. sha256 comes last: without it the folder
-  counts as incomplete."""
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'sha256').unlink(missing_ok=True)
-  weights.save(folder / 'weights.safetensors', params, {'format': 'jax3dgen features'}, np.float16)
+  """Writes the folder; `metrics` is the run's metrics.csv."""
   record = {'net': {name: getattr(net, name) for name in features.SIZES},
             'config': config.to_dict(), 'measured': measured}
-  put(folder / 'config.json', json.dumps(record, indent=2) + '\n')
-  put(folder / 'card.md', card(net, params, measured, config))
-  shutil.copyfile(metrics, folder / 'curve.csv')
-  put(folder / 'curve.svg', curves.svg(*curves.read(metrics)['loss']))
-  weights.seal(folder, ('weights.safetensors', 'config.json'))
-
-
-def put(path, text):
-  with files.replacing(path) as beside:
-    beside.write_text(text, encoding='utf-8')
+  texts = {'config.json': small_nets.listed(record), 'card.md': card(net, params, measured, config)}
+  small_nets.write(folder, params, 'features', texts, ('config.json',), metrics)

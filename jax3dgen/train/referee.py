@@ -4,8 +4,6 @@
 from the newest whole checkpoint; a run whose steps are done measures and writes its weights again.
 """
 
-import contextlib
-import json
 import pathlib
 
 import jax
@@ -16,13 +14,12 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines
 from jax3dgen.metrics import referee
 from jax3dgen.train import (
-  checkpoint,
   guard,
-  loop,
   referee_assets,
   referee_checks,
   referee_config,
   referee_step,
+  small_nets,
 )
 
 default_config = referee_config.default_config
@@ -41,14 +38,10 @@ def run(config, workdir, allow_change=False):
   with guard.lock(workdir):
     guard.check_config(workdir, config, allow_change)
     state = referee_step.init_state(jax.random.key(cfg.seed), net, tx)
-    with contextlib.closing(checkpoint.Checkpoints(
-        workdir / 'checkpoints', cfg.checkpoint.keep, json.dumps(config.to_dict()))) as checkpoints:
-      start, state = checkpoints.restore(state) or (0, state)
-      if start < cfg.train.steps:
-        step = parallel.map(referee_step.make_step(net, tx, cfg, count, parallel.AXIS), 0)
-        state = loop.optimise(cfg, workdir, step, start, state, checkpoints, 'referee')
+    step = referee_step.make_step(net, tx, cfg, count, parallel.AXIS)
+    state = small_nets.trained(config, workdir, state, step, 'referee')
     if parallel.is_main():
-      params = referee_assets.as_shipped(state.ema)
+      params = small_nets.as_shipped(state.ema)
       labels, measured = measure(params, cfg)
       referee_assets.write(workdir / 'weights', params, labels, measured, config,
                            workdir / 'metrics.csv')

@@ -1,14 +1,7 @@
 """The folder of a trained referee: weights, sizes, words, curve and a card that says all of it."""
 
-import json
-import shutil
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from jax3dgen.core import files, parallel, tree, weights
-from jax3dgen.export import curves
+from jax3dgen.core import parallel, tree
+from jax3dgen.train import small_nets
 
 CARD = """# The referee of the embedded world
 
@@ -60,11 +53,6 @@ it. `reject` was learnt from the sorts above; another sort of picture may pass a
 """
 
 
-def as_shipped(params):
-  """Parameters as a reader of the float16 file will have them."""
-  return jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float16), jnp.float32), params)
-
-
 def percent(shares):
   return ' | '.join(f'{100 * shares[name]:.2f} %' for name in ('kind', 'color', 'sector', 'face'))
 
@@ -92,20 +80,9 @@ def card(params, labels, measured, config):
 
 
 def write(folder, params, labels, measured, config, metrics):
-  """Writes the folder; `metrics` is the run's metrics.csv. sha256 comes last: without it the folder
-  counts as incomplete."""
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'sha256').unlink(missing_ok=True)
-  weights.save(folder / 'weights.safetensors', params, {'format': 'jax3dgen referee'}, np.float16)
-  put(folder / 'labels.json', json.dumps(labels._asdict(), indent=2) + '\n')
+  """Writes the folder; `metrics` is the run's metrics.csv."""
   record = {'config': config.to_dict(), 'measured': measured}
-  put(folder / 'config.json', json.dumps(record, indent=2) + '\n')
-  put(folder / 'card.md', card(params, labels, measured, config))
-  shutil.copyfile(metrics, folder / 'curve.csv')
-  put(folder / 'curve.svg', curves.svg(*curves.read(metrics)['loss']))
-  weights.seal(folder, ('weights.safetensors', 'labels.json'))
-
-
-def put(path, text):
-  with files.replacing(path) as beside:
-    beside.write_text(text, encoding='utf-8')
+  texts = {'labels.json': small_nets.listed(labels._asdict()),
+           'config.json': small_nets.listed(record),
+           'card.md': card(params, labels, measured, config)}
+  small_nets.write(folder, params, 'referee', texts, ('labels.json',), metrics)

@@ -5,9 +5,7 @@ resumes from the newest whole checkpoint; a run whose steps are done measures an
 again.
 """
 
-import contextlib
 import functools
-import json
 import pathlib
 
 import jax
@@ -22,11 +20,9 @@ from jax3dgen.data import figurine_examples, figurines, prompts
 from jax3dgen.metrics import entropy
 from jax3dgen.perception import text_image
 from jax3dgen.train import (
-  checkpoint,
   guard,
-  loop,
-  referee_assets,
   referee_step,
+  small_nets,
   text_image_assets,
   text_image_config,
   text_image_step,
@@ -51,14 +47,10 @@ def run(config, workdir, allow_change=False):
   with guard.lock(workdir):
     guard.check_config(workdir, config, allow_change)
     state = text_image_step.init_state(cfg, tx)
-    with contextlib.closing(checkpoint.Checkpoints(
-        workdir / 'checkpoints', cfg.checkpoint.keep, json.dumps(config.to_dict()))) as checkpoints:
-      start, state = checkpoints.restore(state) or (0, state)
-      if start < cfg.train.steps:
-        step = parallel.map(text_image_step.make_step(tx, cfg, count, parallel.AXIS), 0)
-        state = loop.optimise(cfg, workdir, step, start, state, checkpoints, 'text-image')
+    step = text_image_step.make_step(tx, cfg, count, parallel.AXIS)
+    state = small_nets.trained(config, workdir, state, step, 'text-image')
     if parallel.is_main():
-      net, params = text_image_step.net_config(cfg), referee_assets.as_shipped(state.ema)
+      net, params = text_image_step.net_config(cfg), small_nets.as_shipped(state.ema)
       text_image_assets.write(workdir / 'weights', params, net, figurine_examples.words(),
                               measure(params, net, cfg), config, workdir / 'metrics.csv')
   return workdir / 'weights'

@@ -1,13 +1,9 @@
 """The folder of a trained text-image model: weights, sizes, words, curve and a card."""
 
 import json
-import shutil
 
-import numpy as np
-
-from jax3dgen.core import parallel, tree, weights
-from jax3dgen.export import curves
-from jax3dgen.train import referee_assets
+from jax3dgen.core import parallel, tree
+from jax3dgen.train import small_nets
 
 CARD = """# The text-image model of the embedded world
 
@@ -59,17 +55,8 @@ def card(params, measured, config):
 
 
 def write(folder, params, net, words, measured, config, metrics):
-  """Writes the folder; `metrics` is the run's metrics.csv. sha256 comes last: without it the folder
-  counts as incomplete."""
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'sha256').unlink(missing_ok=True)
-  weights.save(folder / 'weights.safetensors', params, {'format': 'jax3dgen text-image'},
-               np.float16)
-  put = referee_assets.put
-  put(folder / 'words.json', json.dumps(list(words)) + '\n')
+  """Writes the folder; `metrics` is the run's metrics.csv."""
   record = {'net': net, 'config': config.to_dict(), 'measured': measured}
-  put(folder / 'config.json', json.dumps(record, indent=2) + '\n')
-  put(folder / 'card.md', card(params, measured, config))
-  shutil.copyfile(metrics, folder / 'curve.csv')
-  put(folder / 'curve.svg', curves.svg(*curves.read(metrics)['loss']))
-  weights.seal(folder, ('weights.safetensors', 'config.json', 'words.json'))
+  texts = {'config.json': small_nets.listed(record), 'words.json': json.dumps(list(words)) + '\n',
+           'card.md': card(params, measured, config)}
+  small_nets.write(folder, params, 'text-image', texts, ('config.json', 'words.json'), metrics)

@@ -15,7 +15,7 @@ from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.perception import augment
 from jax3dgen.perception import features as perception
-from jax3dgen.train import features, features_step
+from jax3dgen.train import features, features_step, small_nets
 
 CFG = FrozenConfigDict(configs.get_config('tiny'))
 
@@ -150,7 +150,7 @@ def test_run_resumes_bit_for_bit_and_writes_a_folder_that_loads(tmp_path, monkey
   monkeypatch.setattr(features, 'measure', lambda *_: figures)
   config = configs.get_config('tiny')
   unbroken = features.run(config, tmp_path / 'whole')
-  stopped = features.loop.run
+  stopped = small_nets.loop.run
 
   class Killed(Exception):
     pass
@@ -158,10 +158,10 @@ def test_run_resumes_bit_for_bit_and_writes_a_folder_that_loads(tmp_path, monkey
   def half(step, state, **options):
     stopped(step, state, **options | {'steps': 3})
     raise Killed
-  monkeypatch.setattr(features.loop, 'run', half)
+  monkeypatch.setattr(small_nets.loop, 'run', half)
   with pytest.raises(Killed):
     features.run(config, tmp_path / 'parts')
-  monkeypatch.setattr(features.loop, 'run', stopped)
+  monkeypatch.setattr(small_nets.loop, 'run', stopped)
   parts = features.run(config, tmp_path / 'parts')
   assert (unbroken / 'sha256').read_text() == (parts / 'sha256').read_text()
   apply, params = perception.load(parts)

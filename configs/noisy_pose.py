@@ -1,0 +1,23 @@
+"""The classifier of poses in noisy pictures of the embedded prior, true poses for labels.
+
+`noisy_pose.py` trains the shipped weights; `:tiny` runs every part in seconds, for tests. What to
+expect is on the card beside the weights, in jax3dgen/assets/noisy_pose.
+"""
+
+from jax3dgen.train import noisy_pose
+
+
+def get_config(variant=''):
+  config = noisy_pose.default_config()
+  if variant == 'tiny':
+    config.net.channels = (8, 8, 8)
+    config.net.embedding = 8
+    config.optim.warmup = 2
+    config.train.steps = 6
+    config.train.batch = 16
+    config.test.count = 200
+    config.log.every = 2
+    config.checkpoint.every = 3
+  elif variant:
+    raise ValueError(f'configs/noisy_pose.py has no variant {variant!r}; it has tiny.')
+  return config

@@ -1,0 +1,17 @@
+"""The judge of noisy pictures: sizes read back from parameters, and the noise level is heard."""
+
+import jax
+import jax.numpy as jnp
+
+from jax3dgen.nn import noisy_pose as nets
+
+
+def test_sizes_are_read_from_the_parameters_and_the_noise_level_counts():
+  net = nets.NoisyPose((8, 12), embedding=8, classes=3)
+  params = jax.jit(lambda key: nets.init(key, net))(jax.random.key(0))
+  assert nets.of(params) == net
+  params['block_0']['film']['kernel'] += 0.1  # blocks start as the identity, deaf to t
+  params['block_0']['conv_out']['kernel'] += 0.1
+  x = jnp.tile(jax.random.normal(jax.random.key(1), (1, nets.SIZE, nets.SIZE, 3)), (2, 1, 1, 1))
+  a, b = jax.jit(net.apply)({'params': params}, x, jnp.array([0.1, 0.9]))
+  assert a.shape == (3,) and float(jnp.abs(a - b).max()) > 1e-3

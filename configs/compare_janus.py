@@ -2,14 +2,11 @@
 
 `:core` and `:others` are further methods with fewer seeds, for the same folder of cells; `:sweep`
 and `:ablations` change one thing of rectified SDS and of USD, `:particles` moves four fields at
-once. `:phrases` gives each view its phrase, as
-Perp-Neg needs it, beside one that is wrong for three of four views. `:tiny` runs in seconds, for
-tests.
+once. `:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for
+three of four views. `:tiny` runs in seconds, for tests.
 """
 
-from ml_collections import ConfigDict
-
-from jax3dgen.train import compare_methods, distill_config
+from jax3dgen.train import compare_config, compare_methods
 
 CHANGED = {'sweep': compare_methods.SWEEP, 'ablations': compare_methods.ABLATIONS,
            'particles': compare_methods.PARTICLES}
@@ -17,7 +14,7 @@ PROMPTS = ('a red bear', 'a blue penguin', 'a purple robot', 'a green rabbit')
 
 
 def get_config(variant=''):
-  config = distill_config.default_config()
+  config = compare_config.default_config()
   config.view_prompts = False
   # 800 steps on a small field: what many runs need on few cores. All methods have the same.
   config.train.steps = 800
@@ -30,16 +27,7 @@ def get_config(variant=''):
   config.log.preview_every = 100
   config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,
                         'sole': 0.0})
-  config.unlock()
-  config.compare = ConfigDict()
-  config.compare.methods = ('sds', 'sds_rectified', 'vsd', 'usd')  # by name
-  config.compare.prompts = PROMPTS  # each is made by each method
-  config.compare.prompts_file = ''  # text file with a prompt in each line, in place of them
-  config.compare.seeds = 10  # of each method and prompt; 0: only count the cells that are there
-  config.compare.first_seed = 0  # of them
-  config.compare.cells = 'docs/results/cells/plain'  # folder of finished cells; '': in the workdir
-  config.compare.together = 0  # runs of a method at a time in one program, no meshes; 0: whole runs
-  config.compare.keep_runs = False  # keep checkpoints, meshes and pages of the runs, too
+  config.compare.update({'prompts': PROMPTS, 'cells': 'docs/results/cells/plain'})
   if variant == 'core':
     config.compare.update({'methods': ('debiased_sds', 'esd', 'sds_bridge', 'jsd'), 'seeds': 5})
   elif variant == 'others':

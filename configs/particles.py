@@ -5,7 +5,7 @@ of them. `:control` asks each particle for the pose of its camera (Appendix C.5;
 rectifier); `:tiny` runs every part in seconds, for tests.
 """
 
-from jax3dgen.train import distill_config, particles
+from jax3dgen.train import particles
 
 
 def get_config(variant=''):
@@ -25,4 +25,3 @@ def get_config(variant=''):
   return config
 
 
-default_config = distill_config.default_config  # where --help finds the fields that are the same

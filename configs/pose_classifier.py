@@ -5,9 +5,7 @@ whole classifier, .633 for orientation and .770 for texture alone. What is measu
 docs/results/pose_classifier.md. `:tiny` runs every part in seconds, for tests.
 """
 
-from jax3dgen.train import features_config, pose_classifier
-
-default_config = features_config.default_config  # where --help finds what the views' fields mean
+from jax3dgen.train import pose_classifier
 
 
 def get_config(variant=''):

@@ -5,7 +5,7 @@ hub id; `:tiny` draws one picture in few steps, for tests.
 """
 
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.train import distill_config, sample
+from jax3dgen.train import sample
 
 GUIDANCE = {'sd15': 7.5, 'sd21': 7.5, 'sdxl': 5.0}
 
@@ -24,4 +24,3 @@ def get_config(variant=''):
   return config
 
 
-default_config = distill_config.default_config  # where --help finds the fields of the prior

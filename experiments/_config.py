@@ -245,16 +245,25 @@ def _with_inherited(path):
   return [path, *(file for other in others for file in _with_inherited(other))]
 
 
-def explanations(module, config):
-  """{field: what it means} from the config file, the `default_config` that it builds on, and the
-  objective."""
+def sources(module):
+  """The files of a config file, of the functions `default_config` that it builds on, of the config
+  files that it imports, and of what these build on in turn."""
   files = [module.__file__]
   for value in list(vars(module).values()):
     function = getattr(value, 'default_config', value)
     if getattr(function, '__name__', '') == 'default_config':
-      files.append(inspect.getsourcefile(function))
+      value = inspect.getmodule(function)
+    if inspect.ismodule(value) and value is not module and (
+        hasattr(value, 'default_config') or hasattr(value, 'get_config')):
+      files += sources(value)
+  return files
+
+
+def explanations(module, config):
+  """{field: what it means} from the objective, and from the config file and all that it builds on.
+  """
   found = {}
-  for file in dict.fromkeys([*objective_files(config), *files]):
+  for file in dict.fromkeys([*objective_files(config), *sources(module)]):
     for name, remark in comments(pathlib.Path(file).read_text(encoding='utf-8')).items():
       found.setdefault(name, remark)
   return found

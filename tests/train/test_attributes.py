@@ -26,7 +26,7 @@ def test_configs_and_their_runs_pass_the_checks(variant):
                          ('sds_rectified', sds.DEFAULTS | rectifier.DEFAULTS)):
     one = attributes.one(whole, objective, 7)
     particles.check(one)
-    assert one.seed == 7 and one.distill.keys() - {'name', 'guidance'} == own.keys() - {'guidance'}
+    assert one.seed == 7 and set(one.distill) == {'name', 'guidance', *own}
     assert 'attributes' not in one and one.prompt == whole.prompt
   assert one.distill.classifier == 'phrases' and one.distill.n_ema == whole.distill.n_ema
 
@@ -57,8 +57,8 @@ def test_the_page_counts_runs_together():
   found = {'prompt': 'a red bear', 'attribute': 'hat', 'classes': ('hat', 'no hat'), 'rows': rows,
            'particles': 4, 'steps': 2, 'judge_accuracy': 0.9, 'held_out': 1000}
   page = '\n'.join(attributes_page.markdown(found, 'command'))
-  assert '| sds | 1 of 8 (2 to 47%) | 7 of 8 (53 to 98%) |' in page
-  assert '| usd | 8 of 8 (68 to 100%) | 0 of 8 (0 to 32%) |' in page
+  assert '| sds | 1 of 8 (2% to 47%) | 7 of 8 (53% to 98%) |' in page
+  assert '| usd | 8 of 8 (68% to 100%) | 0 of 8 (0% to 32%) |' in page
   assert '| usd | 1 | 1, 3 | 4, 0 | 3 |' in page and '90.0% of 1,000' in page
 
 

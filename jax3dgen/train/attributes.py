@@ -55,6 +55,8 @@ def check(config):
     raise ConfigError(f'config.attributes.name={c.name!r} is none of {", ".join(CLASSES)}.')
   if not c.objectives or c.seeds < 1 or c.views < 2 * CHUNK:
     raise ConfigError(f'config.attributes needs an objective, a seed and {2 * CHUNK} views.')
+  for name in c.objectives:
+    base.load(name)  # an unknown one is refused before the first run, not after it
   count = len(config.distill.templates.split(phrases.SEPARATOR))
   if not count == config.distill.classes == len(CLASSES[c.name]):
     raise ConfigError(f'config.distill.templates={config.distill.templates!r} and config.distill.'

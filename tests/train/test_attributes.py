@@ -1,5 +1,7 @@
 """Rectified attributes: the configs, how runs differ, and the page."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,12 @@ from jax3dgen.distill import rectifier, sds
 from jax3dgen.train import attributes, attributes_page, particles
 from tests import commands
 
+ROOT = commands.ROOT
+
 
 def config(variant='', **changes):
   found = attributes.complete(
-      _config.load(f'{commands.ROOT / "configs" / "attributes.py"}{variant}')[1])
+      _config.load(f'{ROOT / "configs" / "attributes.py"}{variant}')[1])
   found.update_from_flattened_dict(changes)
   return found
 
@@ -33,9 +37,10 @@ def test_configs_and_their_runs_pass_the_checks(variant):
 
 @pytest.mark.parametrize('changes', [
     {'attributes.name': 'scarf'}, {'attributes.name': 'color'}, {'attributes.seeds': 0},
-    {'distill.classes': 3}, {'distill.templates': 'a bear'}, {'attributes.objectives': ()}])
+    {'attributes.objectives': ('sdss',)}, {'attributes.objectives': ()}, {'distill.classes': 3},
+    {'distill.templates': 'a bear'}])
 def test_what_cannot_be_compared_is_refused(changes):
-  with pytest.raises(ConfigError, match='config.attributes|config.distill'):
+  with pytest.raises(ConfigError, match='config.attributes|config.distill|no objective'):
     attributes.check(config(**changes))
 
 
@@ -60,6 +65,19 @@ def test_the_page_counts_runs_together():
   assert '| sds | 1 of 8 (2% to 47%) | 7 of 8 (53% to 98%) |' in page
   assert '| usd | 8 of 8 (68% to 100%) | 0 of 8 (0% to 32%) |' in page
   assert '| usd | 1 | 1, 3 | 4, 0 | 3 |' in page and '90.0% of 1,000' in page
+
+
+@pytest.mark.slow
+def test_the_command_leaves_a_page_and_finished_runs_alone(tmp_path):
+  spec = ROOT / 'configs' / 'attributes.py:tiny'
+  for _ in range(2):
+    done = commands.run('attributes', f'--config={spec}', '--workdir', tmp_path)
+    assert done.returncode == 0, done.stderr
+  assert done.stdout.count('is finished') == 2
+  figures = json.loads((tmp_path / 'attributes.json').read_text())
+  assert [row['objective'] for row in figures['rows']] == ['sds', 'sds_rectified']
+  assert all(sum(row['judge']) == sum(row['classifier']) == 4 for row in figures['rows'])
+  assert (tmp_path / 'attributes.md').exists() and (tmp_path / 'attributes.png').exists()
 
 
 @pytest.mark.slow

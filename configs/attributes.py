@@ -1,0 +1,43 @@
+"""An attribute in place of the pose (RecDreamer, Figure 15): hats, which are rare, and colours.
+
+`:hat`, the default: one in ten figurines of the embedded prior's training pictures wears a hat,
+and captions leave one hat in five unsaid, so that 'a red bear' seldom has one. `:color`: captions
+always name a colour, and 'a bear', a prompt that the prior never saw, it makes gray. `:tiny` runs
+every part in seconds, for tests.
+"""
+
+from jax3dgen.data import figurines
+from jax3dgen.train import attributes, distill_config
+
+STEPS = 120
+
+
+def get_config(variant=''):
+  config = attributes.default_config()
+  config.distill.name = 'sds_rectified'
+  config.distill.classifier = 'phrases'
+  config.distill.n_ema = 100  # views: those of six steps, at all noise levels
+  config.distill.templates = 'a red bear with a hat|a red bear'  # a text for each class
+  config.distill.classes = 2
+  config.train.steps = STEPS
+  config.optim.rates = (('', 0.02),)
+  config.timestep.min = (STEPS // 12, 0.6, 0.06, 3 * STEPS // 4)
+  config.timestep.max = (0, 0.96, 0.6, STEPS)
+  config.log.preview_every = STEPS // 4
+  if variant == 'color':
+    config.attributes.name = 'color'
+    config.prompt = 'a bear'
+    config.distill.templates = '|'.join(f'a {color} bear' for color in figurines.COLORS)
+    config.distill.classes = len(figurines.COLORS)
+  elif variant == 'tiny':
+    config.attributes.update({'seeds': 1, 'views': 400})
+    config.particles.count = 4
+    config.train.steps = 2
+    config.log.preview_every = 2
+  elif variant not in ('', 'hat'):
+    raise ValueError(f'configs/attributes.py has no variant {variant!r}; it has hat, color and '
+                     'tiny.')
+  return config
+
+
+default_config = distill_config.default_config  # where --help finds the fields that are the same

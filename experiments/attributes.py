@@ -1,0 +1,35 @@
+"""Moves particles with and without a rectifier of an attribute, and counts the attribute.
+
+  python -m experiments.attributes --config configs/attributes.py:hat --workdir runs/hat
+  python -m experiments.attributes --config configs/attributes.py:color --workdir runs/color
+
+The workdir receives attributes.md (shares with intervals, by a judge that no run has asked, and by
+the rectifier's own classifier), attributes.png (the last particles, a row for each run),
+attributes.json and a folder for each run, which resumes or is left alone where it is finished.
+"""
+
+import shlex
+import sys
+
+from experiments import _command
+
+
+def complete(config):
+  from jax3dgen.train import attributes
+  return attributes.complete(config)
+
+
+def run(config, workdir, args):
+  from jax3dgen.core import parallel
+  from jax3dgen.train import attributes, guard
+  parallel.initialize()
+  attributes.check(config)
+  command = shlex.join(['python', '-m', 'experiments.attributes', *sys.argv[1:]])
+  with guard.lock(workdir):
+    guard.check_config(workdir, config, args.allow_change)
+    attributes.run(config, workdir, command)
+  print(f'{workdir / "attributes.md"} shows the shares.')
+
+
+if __name__ == '__main__':
+  _command.main(run, __doc__, config='configs/attributes.py', complete=complete)

@@ -53,6 +53,7 @@ def test_tables_count_every_cell():
   assert cells(equal, 'vsd')[1:3] == ['6', '200'] and cells(equal, 'vsd')[3].startswith('2 of 2')
 
 
+@pytest.mark.slow
 def test_rows_of_the_denoiser_are_those_of_a_traced_step():
   assert compare_methods.calls('usd') == sum(objectives.rows(objectives.parts_of('usd')))
 

@@ -61,7 +61,9 @@ def test_a_finished_run_says_so_and_does_nothing(unbroken):
       p: t for p, t in before.items() if p.name != 'config.json'}
 
 
-@pytest.mark.parametrize('moment', ['in the middle', 'while saving', 'while writing results'])
+@pytest.mark.parametrize('moment', [
+    'while saving', *(pytest.param(moment, marks=pytest.mark.slow)
+                      for moment in ('in the middle', 'while writing results'))])
 def test_a_killed_run_ends_where_an_unbroken_one_does(unbroken, tmp_path, moment):
   when = {
       'in the middle': lambda: commands.steps_logged(tmp_path) >= 15,
@@ -255,7 +257,8 @@ def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
   assert [p for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()]
 
 
-@pytest.mark.parametrize('sparsity, word', [(1e5, 'the field is empty'), (-1e4, 'fog fills')])
+@pytest.mark.parametrize('sparsity, word', [
+    (1e5, 'the field is empty'), pytest.param(-1e4, 'fog fills', marks=pytest.mark.slow)])
 def test_the_watchdog_names_the_collapse(tmp_path, sparsity, word):
   done = commands.distill(tmp_path, '--config.train.steps=1000',
                           f'--config.regularizers.sparsity={sparsity}')

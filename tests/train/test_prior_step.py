@@ -159,12 +159,14 @@ def trained(tmp_path_factory):
   return root, config
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_like_an_unbroken_one(trained):
   root, _ = trained
   for name in ('weights/weights.safetensors', 'weights/sha256', 'metrics.csv'):
     assert (root / 'whole' / name).read_bytes() == (root / 'broken' / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_folder_that_loads(trained):
   root, config = trained
   folder = root / 'whole' / 'weights'

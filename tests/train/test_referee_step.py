@@ -191,6 +191,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(monkeypatch):
     np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_run_writes_a_folder_that_loads_and_resumes(tmp_path, monkeypatch):
   config = configs.get_config('tiny')
   with config.unlocked():

@@ -278,6 +278,7 @@ def test_a_step_that_cannot_fit_is_refused_before_it_runs(tmp_path):
   assert not (tmp_path / 'metrics.csv').exists()
 
 
+@pytest.mark.slow
 def test_another_number_of_devices_restores_the_same_state(unbroken, tmp_path):
   workdir = copy(unbroken, tmp_path)
   (workdir / 'result.json').unlink()
@@ -291,6 +292,7 @@ def test_another_number_of_devices_restores_the_same_state(unbroken, tmp_path):
   assert longer.returncode == 0 and commands.result(workdir)['steps'] == 40
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_end_where_one_of_four_does(tmp_path):
   module = 'tests.train.short_run'
   (status, said), = processes.finish(processes.start(module, tmp_path / 'one', devices=4))

@@ -42,6 +42,7 @@ BOX = body.pack([mesh_of([(x, y, z) for x in (-0.25, 0.25) for y in (-0.5, 0.5)
                           for z in (0.0, 1.0)])] * COUNT).buckets[0][1]
 
 
+@pytest.mark.slow
 def test_agrees_with_mujoco():
   found = mjx_batch.simulate(PACKED, TILTS)
   truth = native_batch.simulate(BODIES, TILTS, timestep=4e-3)

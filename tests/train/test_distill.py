@@ -14,7 +14,7 @@ def test_embed_prompt_gives_each_view_its_words():
                                               'heads': 2},
                          'denoiser': {'channels': (8, 16), 'embedding': 16, 'head_width': 8}})
 
-  params = prior.init(jax.random.key(0))
+  params = jax.jit(prior.init)(jax.random.key(0))
   seen = []
 
   def tokenize(texts):

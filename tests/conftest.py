@@ -16,10 +16,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.jax_cache'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('MPLBACKEND', 'Agg')
-# Programs of tests run once or twice: to compile them with less care is half the work. Commands
-# under test do not have this setting.
-flags = os.environ.get('XLA_FLAGS', '--xla_backend_optimization_level=1')
-os.environ['XLA_FLAGS'] = launch.without_host_count(flags)
+if 'XLA_FLAGS' in os.environ:
+  os.environ['XLA_FLAGS'] = launch.without_host_count(os.environ['XLA_FLAGS'])
 
 import jax  # noqa: E402  the environment above must be in place first
 import pytest  # noqa: E402

@@ -227,6 +227,7 @@ def test_a_list_of_prompts_skips_the_bad_one(tmp_path):
   assert json.loads(made.read_text())['prompt'] == 'a blue robot'
 
 
+@pytest.mark.slow
 def test_the_tiny_run_passes_in_a_hostile_environment(unbroken, tmp_path):
   # Case 25: read-only home, no network, no display, another locale, -O, a path with blanks.
   home = tmp_path / 'home'

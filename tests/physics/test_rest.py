@@ -53,6 +53,7 @@ def test_a_foot_beside_the_support_has_a_negative_margin():
   assert settle(packed, np.zeros((1, 3), np.float32)).rotation_deg[0, 0] > 80
 
 
+@pytest.mark.slow
 def test_gradient_of_the_margin_is_that_of_finite_differences():
   bodies = body.pack([solids.random_solid(seed) for seed in range(0, 56, 7)], hull_vertices=64)
   cosines, h = [], 1e-6

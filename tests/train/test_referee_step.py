@@ -157,6 +157,7 @@ def coloured_noise(key, batch, *_):
       azimuth=jax.random.uniform(k_azimuth, (batch,)), face=jnp.zeros((batch,)))
 
 
+@pytest.mark.slow
 def test_pmap_equals_vmap_and_compiles_once(monkeypatch):
   monkeypatch.setattr(referee_views, 'draw', coloured_noise)
   net, tx, state = made()

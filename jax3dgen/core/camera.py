@@ -11,6 +11,7 @@ import numpy as np
 from jax3dgen.core.types import Camera, Rays
 
 VIEWS = ('front', 'back', 'left', 'right')  # the order of pose classes everywhere
+SECTORS = ('front', 'left', 'back', 'right')  # the same as azimuths grow: 0, 90, 180, 270 degrees
 SIDE = jnp.pi / 4  # a view is front within this of azimuth 0, back within this of 180 degrees
 
 

@@ -23,7 +23,6 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import base as priors
 
 HELPERS = ('__init__', 'base', 'critic', 'guidance', 'rectifier')  # no objectives
-SECTORS = ('front', 'left', 'back', 'right')  # seen from azimuths 0, 90, 180 and 270 degrees
 OVERHEAD = jnp.pi / 3  # above this elevation a view is from overhead (threestudio's 60 degrees)
 
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core import image, modules
+from jax3dgen.core.camera import SECTORS
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base, sds
 from jax3dgen.prior import base as priors
@@ -83,9 +84,9 @@ def asked(view, cfg):
   if not cfg.poses:
     return jax.nn.one_hot(base.sector(view, cfg.classes), cfg.classes)
   groups = [group.split('+') for group in cfg.poses.split()]
-  table = np.array([[pose in group for group in groups] for pose in base.SECTORS], np.float32)
+  table = np.array([[pose in group for group in groups] for pose in SECTORS], np.float32)
   table[~table.any(1)] = 1.0
-  return jnp.asarray(table)[base.sector(view, len(base.SECTORS))]
+  return jnp.asarray(table)[base.sector(view, len(SECTORS))]
 
 
 def clamped(change, g, most):

@@ -19,11 +19,12 @@ import numpy as np
 from PIL import Image
 
 from jax3dgen.core import image, rng
+from jax3dgen.core.camera import SECTORS
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.perception import augment, features, pose
 from jax3dgen.prior import words
 
-POSES = ('front', 'left', 'back', 'right')  # seen from azimuths 0, 90, 180 and 270 degrees
+POSES = SECTORS
 OTHERS = ('sketches', 'turned')  # folders of shipped line drawings, and of pictures taken askew
 SMALLEST = 16  # pixels per side of a picture
 SIDE, MAP = 560, 16  # what a DINOv2 is shown, and patches per side of its resized map (RecDreamer)

@@ -8,7 +8,6 @@ from jax3dgen.core import camera, files
 from jax3dgen.train import compare
 
 COLORS = dict(zip(camera.VIEWS, ('C0', 'C3', 'C1', 'C2'), strict=True))
-SECTORS = ('front', 'left', 'back', 'right')  # the order of the rectifier's four classes
 
 
 def write(workdir, figures, timeline, command):
@@ -45,7 +44,8 @@ def over_levels(table):
   """The rectifier's averages in each range of the noise level, stacked (RecDreamer Figure 14)."""
   table = np.asarray(table)
   count, classes = table.shape
-  names = SECTORS if classes == len(SECTORS) else [f'class {k}' for k in range(classes)]
+  poses = camera.SECTORS
+  names = poses if classes == len(poses) else [f'class {k}' for k in range(classes)]
   figure = Figure((4.6, 2.6), layout='constrained')
   axes = figure.add_subplot()
   bottom = np.zeros(count)

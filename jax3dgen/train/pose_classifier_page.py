@@ -45,8 +45,7 @@ def share(table):
 
 
 def table(head, lines):
-  return ['', '| ' + ' | '.join(head) + ' |', '|---' * len(head) + '|',
-          *('| ' + ' | '.join(line) + ' |' for line in lines), '']
+  return [*compare.table(head, lines), '']
 
 
 def markdown(found, command):

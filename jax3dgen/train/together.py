@@ -65,8 +65,10 @@ def build(configs):
   """
   with parallel.on_host():
     parts = distill.build(configs[0])
-    loaded = {config.prompt: distill.load_prior(FrozenConfigDict(config))[1:]
-              for config in {config.prompt: config for config in configs}.values()}
+    loaded = {configs[0].prompt: (parts.params, parts.prompt)}
+    for config in configs:
+      if config.prompt not in loaded:
+        loaded[config.prompt] = distill.load_prior(FrozenConfigDict(config))[1:]
     params, params_axes = stacked([loaded[config.prompt][0] for config in configs])
     prompts, prompt_axes = stacked([loaded[config.prompt][1] for config in configs])
     keys, field_keys = map(jnp.stack, zip(*map(distill.keys, configs), strict=True))

@@ -9,9 +9,8 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from jax3dgen.core import weights
+from jax3dgen.core import camera, weights
 from jax3dgen.core.errors import ConfigError, WeightError
-from jax3dgen.distill import base
 from jax3dgen.perception import noisy_pose
 from jax3dgen.train import features_config, noisy_pose_step
 
@@ -71,8 +70,8 @@ def test_larger_renders_are_resized(params, views):
 
 
 def test_its_poses_are_those_that_objectives_mean():
-  assert noisy_pose.POSES == base.SECTORS
-  noisy_pose.load('', ConfigDict({'poses': ' '.join(base.SECTORS)}))
+  assert noisy_pose.POSES == camera.SECTORS
+  noisy_pose.load('', ConfigDict({'poses': ' '.join(camera.SECTORS)}))
   with pytest.raises(ConfigError, match='front, left, back, right'):
     noisy_pose.load('', ConfigDict({'poses': 'front back'}))
 

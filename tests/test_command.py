@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import pathlib
+import runpy
+import signal
 import subprocess
 import sys
 
@@ -258,14 +260,15 @@ def test_every_field_of_every_config_is_explained():
     assert {name for name, _ in _config.leaves(config)} - set(meanings) == set(), path
 
 
-def test_every_experiment_has_help():
-  """In one process each, as a user asks; a second is enough because nothing heavy is loaded."""
-  mains = [p.stem for p in sorted((ROOT / 'experiments').glob('[!_]*.py'))]
-  for name in mains:
-    done = subprocess.run([sys.executable, '-m', f'experiments.{name}', '--help'], cwd=ROOT,
-                          capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert f'python -m experiments.{name}' in done.stdout
+@pytest.mark.parametrize('name', [p.stem for p in sorted((ROOT / 'experiments').glob('[!_]*.py'))])
+def test_every_experiment_has_help(name, monkeypatch, capsys):
+  monkeypatch.setattr(sys, 'argv', [name, '--help'])
+  monkeypatch.setattr(signal, 'signal', lambda *_: None)
+  with pytest.raises(SystemExit) as left:
+    runpy.run_module(f'experiments.{name}', run_name='__main__', alter_sys=True)
+  said = capsys.readouterr()
+  assert left.value.code == 0, said.err
+  assert f'python -m experiments.{name}' in said.out
 
 
 # The environment and the one new start.

@@ -94,6 +94,7 @@ def test_sigterm_saves_and_exits_143(unbroken, tmp_path):
   same_run(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
   workdir = copy(unbroken, tmp_path)
   for name in RESULTS[:4]:
@@ -160,6 +161,7 @@ def test_a_workdir_of_another_config_is_refused_with_the_difference(unbroken, tm
   assert (workdir / 'config.json').read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_change_after_the_end_is_refused_or_carried_out(unbroken, tmp_path):
   workdir = copy(unbroken, tmp_path)
   refused(commands.distill(workdir, '--config.result.sole=0.0'), 'result.sole', '--allow_change')
@@ -186,6 +188,7 @@ def test_a_workdir_that_is_a_file_is_refused(tmp_path):
   assert (tmp_path / 'run').read_text() == 'mine'
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_workdir(tmp_path):
   refusals = []
 
@@ -198,6 +201,7 @@ def test_two_runs_in_one_workdir(tmp_path):
   refused(refusals[0], 'Another process is using')
 
 
+@pytest.mark.slow
 def test_an_own_loss_runs_from_a_file_beside(unbroken, tmp_path):
   code = (commands.ROOT / 'README.md').read_text().split('# my_loss.py', 1)[1].split('```')[0]
   (tmp_path / 'my_loss.py').write_text('# my_loss.py' + code)
@@ -207,6 +211,7 @@ def test_an_own_loss_runs_from_a_file_beside(unbroken, tmp_path):
       commands.result(unbroken)['params_digest'])
 
 
+@pytest.mark.slow
 def test_python_call_and_command_end_alike(unbroken, tmp_path):
   code = ('from configs import embedded\n'
           'from jax3dgen.train import distill\n'
@@ -218,6 +223,7 @@ def test_python_call_and_command_end_alike(unbroken, tmp_path):
   assert done.stdout.split()[-1] == commands.result(unbroken)['params_digest']
 
 
+@pytest.mark.slow
 def test_a_list_of_prompts_skips_the_bad_one(tmp_path):
   (tmp_path / 'prompts.txt').write_text('a blue robot\na flying carpet\n')
   done = commands.distill(tmp_path / 'runs', '--prompts', tmp_path / 'prompts.txt')
@@ -243,6 +249,7 @@ def test_the_tiny_run_passes_in_a_hostile_environment(unbroken, tmp_path):
   same_run(workdir, unbroken)
 
 
+@pytest.mark.slow
 def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
   (tmp_path / 'bad_loss.py').write_text(
       'import jax.numpy as jnp\n'
@@ -267,6 +274,7 @@ def test_the_watchdog_names_the_collapse(tmp_path, sparsity, word):
   assert [p for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdigit()]
 
 
+@pytest.mark.slow
 def test_a_field_without_a_surface_writes_no_result(tmp_path):
   done = commands.distill(tmp_path, '--config.regularizers.sparsity=1e5')
   refused(done, 'holds no surface', 'densities are between')

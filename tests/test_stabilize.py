@@ -42,6 +42,7 @@ def test_a_leaning_box_file_is_made_to_stand(tmp_path):
   assert 'Stands' in (tmp_path / 'out' / 'report.html').read_text()
 
 
+@pytest.mark.slow
 def test_the_study_of_stabilised_solids(tmp_path):
   assert call(stabilize, 'stabilize.py:tiny', tmp_path) == 0
   rows = list(csv.DictReader((tmp_path / 'stabilize.csv').open()))
@@ -50,7 +51,8 @@ def test_the_study_of_stabilised_solids(tmp_path):
   assert all(f'| {row["seed"]} | {row["kind"]} |' in page for row in rows)
 
 
-@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize('number, status', [
+    (signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
 def test_the_study_can_be_stopped(tmp_path, number, status):
   """It says how far it is where no terminal shows a bar, and a signal ends it there."""
   arguments = commands.arguments('stabilize', '--config', 'configs/stabilize.py:study', '--workdir',

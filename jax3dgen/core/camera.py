@@ -4,6 +4,8 @@ Convention of the whole project: azimuth 0 looks at the front of the object (+x)
 at its left side (+y), elevation is positive above. Pose classes are centred: front is [-45, 45).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,14 +77,16 @@ def view_class(azimuth):
   return jnp.array([0, 2, 1, 3], jnp.int32)[quarter]  # counter-clockwise: front, left, back, right
 
 
-def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy, sectors=()):
+def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy, sectors=(),
+                 by_area=0.0):
   """`batch` cameras of the `count * batch` that all devices draw together.
 
   Azimuths are stratified over the circle across all devices, with one common random rotation from
   `key_shared` (equal on all devices) and an own jitter from `key`; `index` is this device's place.
-  `elevation`, `distance` and `fovy` are (low, high) ranges, uniform (elevation in angle). With
-  `sectors`, the shares of K equal sectors of which the first is centred on azimuth 0, azimuths are
-  uniform only within each (RecDreamer's q-sampling).
+  `elevation`, `distance` and `fovy` are (low, high) ranges, uniform. The share `by_area` of the
+  elevations is uniform over the sphere, in their sine, the others in angle. With `sectors`, the
+  shares of K equal sectors of which the first is centred on azimuth 0, azimuths are uniform only
+  within each (RecDreamer's q-sampling).
   """
   k_az, k_el, k_d, k_f = jax.random.split(key, 4)
   stratum = index * batch + jnp.arange(batch)
@@ -93,10 +97,16 @@ def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy
     place = (np.arange(len(edges)) - 0.5) / len(sectors)
     azimuth = jnp.interp(azimuth % 1.0, edges, place)
   uniform = lambda k, r: jax.random.uniform(k, (batch,), minval=r[0], maxval=r[1])
-  return orbit(wrap(2 * jnp.pi * azimuth), uniform(k_el, elevation), uniform(k_d, distance),
-               uniform(k_f, fovy))
+  height = uniform(k_el, elevation)
+  if by_area and elevation[0] < elevation[1]:
+    low, high = np.sin(elevation[0]), np.sin(elevation[1])
+    place = (height - elevation[0]) / (elevation[1] - elevation[0])
+    chosen = jax.random.uniform(jax.random.fold_in(k_el, 1), (batch,)) < by_area
+    height = jnp.where(chosen, jnp.arcsin(low + (high - low) * place), height)
+  return orbit(wrap(2 * jnp.pi * azimuth), height, uniform(k_d, distance), uniform(k_f, fovy))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def ring(count, elevation, distance, fovy):
   """`count` cameras evenly round the object, the first facing its front, counter-clockwise."""
   azimuth = jnp.arange(count, dtype=jnp.float32) * (2 * jnp.pi / count)

@@ -12,6 +12,7 @@ import pathlib
 import shlex
 
 from flax import traverse_util
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import numpy as safetensors_numpy
@@ -102,7 +103,8 @@ def load(path, target=None):
   flat = {}
   for name, leaf in tensors.items():
     refuse_nonfinite(path, {name: leaf})
-    flat[name] = jnp.array(leaf, jnp.float32 if is_float(leaf) else leaf.dtype)
+    # Converted by NumPy: JAX would compile a program for each shape.
+    flat[name] = jax.device_put(np.array(leaf, np.float32 if is_float(leaf) else leaf.dtype))
   try:
     return traverse_util.unflatten_dict(flat, sep='/')
   except (TypeError, AttributeError) as error:

@@ -6,6 +6,7 @@ has face_count 1, front_fraction 1/4, view_kl 0 and winding +1. No one figure is
 with two half faces may have winding 1, one that shows its back everywhere has no second face.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -71,24 +72,30 @@ def report(judgement, labels, kind=None, color=None):
   `kind` and `color` are the words the prompt asked for; where one is None, its *_correct figure is
   None, and the face of the kind that the referee sees is the reference.
   """
-  kinds = np.asarray(judgement.kind.mean(0))
-  colors = np.asarray(judgement.color.mean(0))
+  arcs = np.array([labels.face_arc_deg[name] for name in labels.kinds], np.float32)
+  kinds, colors, faces, figures = jax.device_get(_figures(judgement, arcs))
   seen = labels.kinds[int(kinds[:-1].argmax())]
   named = labels.colors[int(colors.argmax())]
   rejected = bool(kinds.argmax() == len(labels.kinds))
-  p_view = view_probabilities(judgement.sector)
   return {
-      'face_count': int(face_count(judgement.face, labels.face_arc_deg[kind or seen])),
-      'face_arc_deg': float(visible_arc_deg(judgement.face)),
-      'front_fraction': float(p_view[:, 0].mean()),
-      'view_kl': float(view_kl(p_view)),
-      'winding': float(winding(p_view)),
-      'reject_rate': float((judgement.kind.argmax(-1) == len(labels.kinds)).mean()),
+      'face_count': int(faces[labels.kinds.index(kind or seen)]),
+      **{name: float(value) for name, value in figures.items()},
       'kind_seen': labels.reject if rejected else seen,
       'color_seen': named,
       'kind_correct': None if kind is None else seen == kind and not rejected,
       'color_correct': None if color is None else named == color,
   }
+
+
+@jax.jit
+def _figures(judgement, arcs):
+  """(mean kind [K + 1], mean color [C], face_count [K] by the arcs [K] of all kinds, the other
+  figures of `report`): one program in place of many small ones."""
+  p_view = view_probabilities(judgement.sector)
+  rejected = judgement.kind.argmax(-1) == judgement.kind.shape[-1] - 1
+  return judgement.kind.mean(0), judgement.color.mean(0), face_count(judgement.face[None], arcs), {
+      'face_arc_deg': visible_arc_deg(judgement.face), 'front_fraction': p_view[:, 0].mean(),
+      'view_kl': view_kl(p_view), 'winding': winding(p_view), 'reject_rate': rejected.mean()}
 
 
 def judge(params, images, labels, kind=None, color=None):

@@ -66,6 +66,7 @@ def load(path=None):
   return weights.load(path / 'weights.safetensors')
 
 
+@jax.jit
 def classify(params, images):
   """images [B, H, W, 3] in [0, 1], H = W -> Judgement; larger ones are resized to 32 px."""
   out = _look(params, images)
@@ -73,6 +74,7 @@ def classify(params, images):
                    net.sector_probabilities(out.azimuth), jax.nn.sigmoid(out.face))
 
 
+@jax.jit
 def features(params, images):
   """images [B, H, W, 3] as for `classify` -> what all its answers are read from, [B, D]."""
   return _look(params, images).hidden

@@ -38,6 +38,18 @@ def depth_to_space(x, factor):
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, c // factor**2)
 
 
+def convolution_as_product(x, kernel, stride=1):
+  """x [B, H, W, C] with a kernel [k, k, C, D], one pixel of zeros around: [B, H', W', D], by one
+  matrix product over the k^2 shifted copies of x."""
+  size = len(kernel)
+  rows, columns = ((n + 2 - size) // stride + 1 for n in x.shape[1:3])
+  padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  reach = lambda first, count: slice(first, first + stride * (count - 1) + 1, stride)
+  patches = jnp.concatenate([padded[:, reach(i, rows), reach(j, columns)]
+                             for i in range(size) for j in range(size)], -1)
+  return patches @ kernel.reshape(-1, kernel.shape[-1])
+
+
 class SampleNorm(nn.Module):
   """Divides each sample [B, ..., C] by its root mean square over all positions and channels.
 

@@ -14,6 +14,8 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 
+from jax3dgen.nn import layers
+
 LOGITS = 2**25  # attention logits held at once: 128 MiB
 PATCHES = 2**10  # pixels up to which a CPU convolves by one matrix product
 
@@ -36,20 +38,32 @@ class Kind(NamedTuple):
 
 
 def convolve(x, kernel, stride=1):
-  """x [B, H, W, C] with a kernel [3, 3, C, D], one pixel of zeros around: [B, H', W', D].
+  """x [B, H, W, C] with a kernel [k, k, C, D], one pixel of zeros around: [B, H', W', D].
 
-  On a CPU small images go through one matrix product over the 9 shifted copies: the library's
+  On a CPU small images go through one matrix product over the k^2 shifted copies: the library's
   convolution is as fast forwards, but its gradient takes up to four times as long.
   """
   if jax.default_backend() != 'cpu' or x.shape[1] * x.shape[2] > PATCHES:
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-  rows, columns = (-(-n // stride) for n in x.shape[1:3])
-  padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  reach = lambda first, count: slice(first, first + stride * (count - 1) + 1, stride)
-  patches = jnp.concatenate([padded[:, reach(i, rows), reach(j, columns)]
-                             for i in range(3) for j in range(3)], -1)
-  return patches @ kernel.reshape(-1, kernel.shape[-1])
+  return layers.convolution_as_product(x, kernel, stride)
+
+
+def double(x, kernel):
+  """`convolve` of x [B, H, W, C], each pixel repeated to 2 x 2, with a kernel [3, 3, C, D]:
+  [B, 2 H, 2 W, D].
+
+  Three taps in a row cover two pixels of x only: the four sorts of pixels of the result are
+  convolutions of x with kernels [2, 2, C, D] of summed taps, at 4/9 of the products.
+  """
+  # [3, ...] -> [2, 2, ...]: what even and odd rows weigh the pixel before and the one after with.
+  sums = lambda k: jnp.stack([jnp.stack([k[0], k[1] + k[2]]), jnp.stack([k[0] + k[1], k[2]])])
+  kernel = sums(jnp.moveaxis(sums(kernel), 2, 0)).transpose(3, 1, 4, 2, 0, 5)
+  batch, height, width, _ = x.shape
+  found = convolve(x, kernel.reshape(*kernel.shape[:3], -1))
+  found = found.reshape(batch, height + 1, width + 1, 2, 2, -1)
+  rows = [jnp.stack([found[:, i:i + height, j:j + width, i, j] for j in (0, 1)], 3) for i in (0, 1)]
+  return jnp.stack(rows, 2).reshape(batch, 2 * height, 2 * width, -1)
 
 
 def attend(q, k, v):
@@ -80,10 +94,13 @@ def attend(q, k, v):
 
 
 class Conv(nn.Module):
-  """A 3x3 convolution with padding 1: [B, H, W, C] -> [B, H / stride, W / stride, channels]."""
+  """A 3x3 convolution with padding 1: [B, H, W, C] -> [B, H / stride, W / stride, channels].
+
+  A stride of 1/2 repeats pixels to twice the size first.
+  """
   channels: int
   kind: Kind
-  stride: int = 1
+  stride: float = 1
 
   @nn.compact
   def __call__(self, x):
@@ -91,7 +108,8 @@ class Conv(nn.Module):
                         (3, 3, x.shape[-1], self.channels), self.kind.param_dtype)
     bias = self.param('bias', nn.initializers.zeros, (self.channels,), self.kind.param_dtype)
     x, kernel, bias = (y.astype(self.kind.dtype) for y in (x, kernel, bias))
-    return convolve(x, kernel, self.stride) + bias[None, None, None]
+    found = double(x, kernel) if self.stride == 0.5 else convolve(x, kernel, self.stride)
+    return found + bias[None, None, None]
 
 
 class Resize(nn.Module):
@@ -101,9 +119,7 @@ class Resize(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    if self.up:
-      x = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
-    return Conv(x.shape[-1], self.kind, 1 if self.up else 2, name='conv')(x)
+    return Conv(x.shape[-1], self.kind, 0.5 if self.up else 2, name='conv')(x)
 
 
 class Embedding(nn.Module):

@@ -5,12 +5,29 @@ are joined by dense layers with pixel shuffles instead of strided convolutions, 
 the whole sample instead of groups. Axes: B images, H and W rows and columns, L caption tokens.
 """
 
+import functools
+
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 
 from jax3dgen.nn import layers
 
 ZERO = nn.initializers.zeros
+
+
+def convolve(x, kernel, *settings, **named):
+  """What `Conv` calls with its 3x3 kernels; a matrix product on accelerators.
+
+  A map over nets, such as many runs' critics, makes a batched product of that. Of a convolution it
+  would make a grouped one, which takes minutes to compile and runs slowly.
+  """
+  if jax.default_backend() == 'cpu':
+    return jax.lax.conv_general_dilated(x, kernel, *settings, **named)
+  return layers.convolution_as_product(x, kernel)
+
+
+Conv = functools.partial(nn.Conv, kernel_size=(3, 3), conv_general_dilated=convolve)
 
 
 class ResBlock(nn.Module):
@@ -23,11 +40,11 @@ class ResBlock(nn.Module):
   @nn.compact
   def __call__(self, x, embedding):
     h = nn.silu(layers.SampleNorm(name='norm_in')(x))
-    h = nn.Conv(self.channels, (3, 3), name='conv_in')(h)
+    h = Conv(self.channels, name='conv_in')(h)
     film = nn.Dense(2 * self.channels, kernel_init=ZERO, name='film')(embedding)[:, None, None, :]
     scale, shift = jnp.split(film, 2, -1)
     h = nn.silu(layers.SampleNorm(name='norm_out')(h) * (1.0 + scale) + shift)
-    h = nn.Conv(self.channels, (3, 3), kernel_init=ZERO, name='conv_out')(h)
+    h = Conv(self.channels, kernel_init=ZERO, name='conv_out')(h)
     if x.shape[-1] != self.channels:
       x = nn.Dense(self.channels, name='skip')(x)
     return x + h
@@ -72,7 +89,7 @@ class UNetSmall(nn.Module):
                        name=f'{name}_text')(h, tokens)
 
     last = len(self.channels) - 1
-    h = nn.Conv(self.channels[0], (3, 3), name='conv_in')(layers.space_to_depth(x, 2))
+    h = Conv(self.channels[0], name='conv_in')(layers.space_to_depth(x, 2))
     skips = []
     for level in range(last + 1):
       if level:
@@ -87,5 +104,5 @@ class UNetSmall(nn.Module):
         h = layers.depth_to_space(h, 2)
     h = block(h, 0, 'detail')
     h = nn.silu(layers.SampleNorm(name='norm_out')(h))
-    h = nn.Conv(4 * x.shape[-1], (3, 3), kernel_init=ZERO, name='conv_out')(h)
+    h = Conv(4 * x.shape[-1], kernel_init=ZERO, name='conv_out')(h)
     return layers.depth_to_space(h, 2)

@@ -88,7 +88,7 @@ class Resample(nn.Module):
   @nn.compact
   def __call__(self, x):
     if self.double:
-      return conv(self.form, x.shape[-1], 'conv')(x.repeat(2, 1).repeat(2, 2))
+      return unet_blocks.Conv(x.shape[-1], self.form, 0.5, name='conv')(x)
     return conv(self.form, x.shape[-1], 'conv', stride=2, padding=BELOW_RIGHT)(x)
 
 

@@ -62,6 +62,7 @@ def default_config():
 
   c.camera = ConfigDict()
   c.camera.elevation_deg = (-5.0, 35.0)  # range of elevations above the horizon
+  c.camera.by_area = 0.0  # share of the views whose elevation is even over the sphere, not in angle
   c.camera.distance = (2.9, 2.9)  # range of distances; the object fits the unit ball
   c.camera.fovy_deg = (40.0, 40.0)  # range of vertical fields of view
   c.camera.sectors = ()  # shares of views from front, left, back, right; (): even
@@ -144,7 +145,8 @@ AT_LEAST = {
     'log.preview_size': 1, 'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0,
     'checkpoint.keep': 1, 'result.mesh_resolution': 8, 'result.turntable_size': 2,
     'result.turntable_frames': 1, 'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
-SHARES = ('guide.rescale', 'render.random_background', 'shading.probability', 'shading.textureless')
+SHARES = ('camera.by_area', 'guide.rescale', 'render.random_background', 'shading.probability',
+          'shading.textureless')
 RANGES = ('camera.elevation_deg', 'camera.distance', 'camera.fovy_deg')
 CHOICES = {'guide.name': tuple(guidance.RULES), 'timestep.rule': optim.RULES,
            'parallel.prior': ('replicated', 'fsdp'), 'shading.light': tuple(shading.LIGHTS),

@@ -60,7 +60,7 @@ def stable_diffusion(c):
   c.prior.name = 'latent'
   c.field.update({'levels': 16, 'table_log2': 19, 'base': 16, 'finest': 4096, 'hidden': 64,
                   'blob': 'magic3d'})
-  c.camera.update({'elevation_deg': (-10.0, 45.0), 'distance': (1.5, 2.0),
+  c.camera.update({'elevation_deg': (-10.0, 45.0), 'by_area': 0.5, 'distance': (1.5, 2.0),
                    'fovy_deg': (40.0, 70.0)})
   c.timestep.update({'min': 0.02, 'max': 0.98})
   c.render.update({'size': 64, 'n_samples': 64, 'n_importance': 32, 'random_background': 0.5})

@@ -32,7 +32,7 @@ def cameras_of(cfg, key_shared, key, batch, index, count):
   c = cfg.camera
   radians = lambda pair: (pair[0] * DEGREE, pair[1] * DEGREE)
   return cameras.sample_orbit(key_shared, key, batch, index, count, radians(c.elevation_deg),
-                              c.distance, radians(c.fovy_deg), c.sectors)
+                              c.distance, radians(c.fovy_deg), c.sectors, c.by_area)
 
 
 def noise_levels(cfg, key, batch, step):

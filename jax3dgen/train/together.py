@@ -5,8 +5,9 @@ time, each as on one device: it ends where `distill.run` would end there, up to 
 of them share, such as the prior's weights, exists once. No mesh is made; what is left of a run are
 the referee's figures and its strips of views.
 
-A critic's weights are each run's own, so that its convolutions become grouped ones, which compile
-and run slowly: such runs are best taken one at a time (width 1), which still compiles only once.
+A critic's weights are each run's own. On a CPU its convolutions would then become grouped ones,
+which compile and run slowly: such runs are best taken one at a time there (width 1), which still
+compiles only once. On accelerators they are matrix products (`nn.unet_small.convolve`).
 
 Axes: N runs, W of them at a time.
 """

@@ -16,6 +16,8 @@ from jax3dgen.core.types import Array, Prompt, View
 from jax3dgen.distill import base, sds
 from jax3dgen.prior import gaussian
 
+PLACES = 1023  # places of the world that particles may have for themselves
+
 
 class Track(NamedTuple):
   """What `descend` saw: particles x [S, N, D] before each step, directions g [S, N, D] and, of the
@@ -36,10 +38,15 @@ def prompt(main, null, negative=None, source=None):
 
 
 def look(x, t, rows, step, guide):
-  """The View of particles x [N, 1, 1, D], which all face the front, at noise levels t [N]."""
+  """The View of particles x [N, 1, 1, D], which all face the front, at noise levels t [N].
+
+  Particles are renders of N objects: each has a place of its own, 1 / PLACES from the next.
+  """
   still = jnp.zeros(len(x))
   camera = cameras.orbit(still, still, still + 3.0, still + 0.7)
-  return jax.lax.stop_gradient(View(x, x, x, t, rows, camera, step, guide))
+  place = ((jnp.arange(len(x)) % PLACES + 0.5) / PLACES).reshape(-1, 1, 1, 1)
+  points = jnp.pad(place, ((0, 0), (0, 0), (0, 0), (0, 2)))
+  return jax.lax.stop_gradient(View(x, x, points, t, rows, camera, step, guide))
 
 
 def descend(key, objective, prior, params, rows, cfg, start, levels, rate, asked=0):

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
 
-from jax3dgen.distill import base, rectifier, sds
+from jax3dgen.distill import base, rectifier
 from jax3dgen.prior import gaussian
 from jax3dgen.train import compare, toy_flow
 
 COUNT, RADIUS, STD, BROAD = 8, 4.0, 0.3, 2.0
 ASKED = (0.4, 0.0, 0.3, 0.0, 0.2, 0.0, 0.1, 0.0)
 NAMES = ('sds', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'hifa', 'sds_bridge', 'jsd', 'jsd shared',
-         'sds rectified', 'esd exact', 'vsd exact')
+         'cfd', 'sds rectified', 'esd exact', 'vsd exact', 'usd exact')
 
 
 def world():
@@ -34,21 +34,22 @@ def world():
 
 def objective(name, guidance, steps, prior):
   """(Distillation, its config) by the name in the table; None is the objective's own guidance."""
-  own = {'clip': False, 'weighting': 'uniform'}
+  own = {'clip': False, 'weighting': 'uniform', 'cell': 1 / toy_flow.PLACES}
+  own |= {'minority_noise': 'shared'} if name == 'jsd shared' else {}
+  own |= {'switch': steps // 2} if name == 'sds_bridge' else {}
+  kind = name.split()[0]
   if name.endswith(' exact'):
-    entropy = {'esd': 0.5, 'vsd': 1.0}[name.split()[0]]
+    entropy = {'esd': 0.5, 'vsd': 1.0, 'usd': 1.0}[kind]
     made, fields = toy_flow.variational(toy_flow.cloud(prior), entropy), {'guidance': 4.0}
-  elif name == 'sds rectified':
+  else:
+    made, fields = base.load(kind)
+  if name in ('sds rectified', 'usd exact'):
     def classify(params, x0, t, cfg):  # which of the modes asked for; the level softens it
       log_p = jnp.stack([gaussian.log_density(prior, params, x0, jnp.full(len(x0), 0.3),
                                               jnp.full(len(x0), k)) for k in (0, 2, 4, 6)], -1)
       return jax.nn.softmax(log_p)
-    made = rectifier.rectified(sds.DISTILLATION, classify)
-    fields = sds.DEFAULTS | rectifier.DEFAULTS | {'n_ema': 2000, 'rect_scale': 10.0}
-  else:
-    made, fields = base.load(name.split()[0])
-    own |= {'minority_noise': 'shared'} if name == 'jsd shared' else {}
-    own |= {'switch': steps // 2} if name == 'sds_bridge' else {}
+    made = rectifier.rectified(made, classify)
+    fields = fields | rectifier.DEFAULTS | {'n_ema': 2000, 'rect_scale': 10.0}
   if guidance is not None:
     own |= {'guidance': guidance} | ({'inversion_guidance': -guidance} if name == 'sdi' else {})
   return made, ConfigDict(fields | {k: v for k, v in own.items() if k in {*fields, 'guidance',

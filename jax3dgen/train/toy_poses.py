@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
 
+from jax3dgen.core import camera
 from jax3dgen.distill import base, rectifier, sds
 from jax3dgen.prior import gaussian
 from jax3dgen.train import toy_flow, toy_prior
 
-POSES = ('front', 'left', 'back', 'right')
 RADIUS, STD = 3.0, 0.6
 RANGES = {'falling': (0.98, 0.02), 'high': (0.98, 0.6), 'low': (0.4, 0.02), 'mixed': None}
 MIXED = (0.02, 0.98)  # range of a level that is drawn anew for each particle and step
@@ -139,7 +139,7 @@ def picture(rows):
   top, below = figure.subplots(2, 1)
   names = [f'{r["objective"]}\n{label(r)}' for r in rows]
   bottom = np.zeros(len(rows))
-  for k, pose in enumerate(POSES):
+  for k, pose in enumerate(camera.SECTORS):
     share = np.array([r['marginal'][k] for r in rows])
     top.bar(range(len(rows)), share, bottom=bottom, label=pose)
     bottom += share

@@ -16,6 +16,7 @@ def some_cameras(count=64):
 
 
 def test_rotations_are_right_handed_and_look_at_the_origin():
+  # Oracle 22: the determinant is +1.
   cams = some_cameras()
   rotation = np.asarray(cams.c2w[:, :3, :3])
   np.testing.assert_allclose(np.linalg.det(rotation), 1.0, atol=1e-5)
@@ -80,6 +81,18 @@ def test_ranges_are_kept_and_filled():
                              (cams.fovy, (0.5, 1.2))):
     assert low <= value.min() < low + 0.1 * (high - low)
     assert high - 0.1 * (high - low) < value.max() <= high
+
+
+@pytest.mark.parametrize('by_area', [0.5, 1.0])
+def test_elevations_by_area_have_the_mean_sine_of_their_zone(by_area):
+  # Oracle 22: (sin low + sin high) / 2 by area, (cos low - cos high) / (high - low) by angle.
+  low, high, count = -0.2, 1.2, 4096
+  height = camera.sample_orbit(*jax.random.split(jax.random.key(3)), count, 0, 1, (low, high),
+                               (1.0, 1.0), (0.7, 0.7), by_area=by_area).elevation
+  mean = by_area * (np.sin(low) + np.sin(high)) / 2
+  mean += (1 - by_area) * (np.cos(low) - np.cos(high)) / (high - low)
+  sine = np.sin(np.asarray(height))
+  assert abs(sine.mean() - mean) < 3 * sine.std() / np.sqrt(count)
 
 
 def test_view_classes_are_quarters_centred_on_the_axes():

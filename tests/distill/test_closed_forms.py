@@ -13,7 +13,7 @@ from scipy import stats
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, csd, hifa, ism, jsd, nfsd, sdi, sds, sds_bridge, sjc
 from jax3dgen.prior import gaussian as mixtures
-from jax3dgen.prior import sampler
+from jax3dgen.prior import sampler, schedule
 from tests import gaussian
 
 MEAN, STD, COND, NEGATIVE, SOURCE, T = 0.2, 0.7, 0.5, -0.3, -0.1, 0.6
@@ -187,6 +187,16 @@ def test_inversion_turns_by_the_angle_of_each_step():
   for steps in (1, 7, 10):
     found = sampler.invert(jax.random.key(0), prior.schedule, predict, x0, jnp.full(1, 0.9), steps)
     np.testing.assert_allclose(found, np.cos(0.5 * np.pi * (0.9 - low) / steps)**steps, rtol=1e-5)
+
+
+def test_transitions_of_stable_diffusion_s_grid():
+  # Oracle 7: the product of alpha alpha' + sigma sigma' over levels 1, 101, ..., 901 is .880421.
+  made = schedule.discrete(schedule.betas({'beta_schedule': 'scaled_linear', 'beta_start': 0.00085,
+                                           'beta_end': 0.012}))
+  alpha, sigma = (np.asarray(f(jnp.arange(1, 1000, 100) / 1000), np.float64)
+                  for f in (made.alpha, made.sigma))
+  product = np.prod(alpha[1:] * alpha[:-1] + sigma[1:] * sigma[:-1])
+  assert product == pytest.approx(0.880421, rel=1e-5)
 
 
 def test_renoised_inversion_is_undone_by_ddim():

@@ -13,7 +13,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Cond
 from jax3dgen.distill import base, critic, esd, sds, vsd
 from jax3dgen.prior import embedded
-from tests import gaussian
+from tests import gaussian, nets
 
 KEY = jax.random.key(0)
 
@@ -107,8 +107,7 @@ def small():
   prior = embedded.make({
       'size': 8, 'text': {'words': 5, 'length': 3, 'width': 8, 'heads': 1, 'depth': 1},
       'denoiser': {'channels': [8, 16], 'embedding': 16, 'head_width': 8, 'expansion': 1}})
-  shapes = jax.eval_shape(prior.init, KEY)
-  return prior, jax.tree.map(lambda x: 0.2 * jax.random.normal(KEY, x.shape), shapes)
+  return prior, nets.drawn(prior.init, KEY, scale=0.2)
 
 
 def test_the_camera_reaches_the_critic_and_none_is_zeros():
@@ -116,11 +115,11 @@ def test_the_camera_reaches_the_critic_and_none_is_zeros():
   cfg = ConfigDict(vsd.DEFAULTS)
   trainable = critic.init(KEY, params, cfg)
   x = jax.random.normal(KEY, (2, 8, 8, 3))
-  t, cond = jnp.full(2, 0.5), jax.jit(prior.embed)(params, jnp.array([[1, 2, 0], [3, 0, 0]]))
+  t, cond = jnp.full(2, 0.5), nets.quick(prior.embed)(params, jnp.array([[1, 2, 0], [3, 0, 0]]))
   cameras = jax.random.normal(KEY, (2, 16))
-  predict = jax.jit(lambda trainable, cameras: critic.predict(
+  predict = nets.quick(lambda trainable, cameras: critic.predict(
       trainable, prior, params, x, t, cond, cameras))
-  alone = jax.jit(prior.predict)(params, x, t, cond)
+  alone = nets.quick(prior.predict)(params, x, t, cond)
   np.testing.assert_allclose(predict(trainable, cameras), alone, atol=1e-6)
   trainable['camera']['out'] = jax.random.normal(KEY, trainable['camera']['out'].shape)
   assert jnp.abs(predict(trainable, cameras) - predict(trainable, 0 * cameras)).max() > 1e-4
@@ -134,7 +133,7 @@ def test_esd_mixes_the_critics_with_and_without_a_camera():
   state = vsd.init(KEY, params, ConfigDict(esd.DEFAULTS))
   state.trainable['camera']['out'] = jax.random.normal(
       KEY, state.trainable['camera']['out'].shape)
-  cond = jax.tree.map(lambda leaf: leaf[0], jax.jit(prior.embed)(
+  cond = jax.tree.map(lambda leaf: leaf[0], nets.quick(prior.embed)(
       params, jnp.array([[1, 2, 0]])))
   x0 = jax.random.normal(KEY, (2, 8, 8, 3))
   view = gaussian.view(x0, 0.5, base.classifier_free)
@@ -144,9 +143,9 @@ def test_esd_mixes_the_critics_with_and_without_a_camera():
 
   def at(entropy):
     cfg = ConfigDict(esd.DEFAULTS | {'entropy': entropy})
-    return jax.jit(lambda view: esd.direction(KEY, view, prior, params, state, cfg)[0])(view)
+    return nets.quick(lambda view: esd.direction(KEY, view, prior, params, state, cfg)[0])(view)
   cfg = ConfigDict(vsd.DEFAULTS)
-  plainly = jax.jit(lambda view: vsd.direction(KEY, view, prior, params, state, cfg)[0])
+  plainly = nets.quick(lambda view: vsd.direction(KEY, view, prior, params, state, cfg)[0])
   plain = plainly(view)
   without = plainly(view.replace(camera=view.camera.replace(c2w=jnp.zeros((2, 4, 4)))))
   np.testing.assert_allclose(at(0.0), plain, atol=1e-6)

@@ -47,6 +47,7 @@ def by_loops(table, xyz, grid):
 
 
 def test_row_count_of_the_papers_grid():
+  # Oracle 19.
   grid = hashgrid.hash_grid(16, 2, 19, 16, 2048)
   assert grid.rows == 6_119_864  # 12.24 M parameters, as ProlificDreamer's
   assert grid.width == 32

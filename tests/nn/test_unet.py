@@ -5,8 +5,6 @@ net with an attention of the test's own, written in PyTorch after MVDream (Shi e
 3.1) and zero123++ (Shi et al. 2023, Sec. 2.2).
 """
 
-import functools
-
 import diffusers
 from diffusers.loaders import single_file_utils
 import jax
@@ -19,6 +17,7 @@ from torch.nn import functional as F
 from jax3dgen.core.errors import WeightError
 from jax3dgen.nn import unet, unet_blocks
 from jax3dgen.prior import convert, rules_unet
+from tests.nets import quick
 
 DOWN, CROSS_DOWN, UP, CROSS_UP = 'DownBlock2D', 'CrossAttnDownBlock2D', 'UpBlock2D', (
     'CrossAttnUpBlock2D')
@@ -53,9 +52,6 @@ SMALL = {
                        'projection_class_embeddings_input_dim': 16},
 }
 BATCH, SIZE = 4, (4, 8)
-
-# Small nets take longer to compile than to run.
-quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
 def peer(config):
@@ -206,15 +202,20 @@ def test_reference_attention_equals_its_transcription():
 
 
 @pytest.mark.parametrize('limit', [0, 2**20])
-@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('stride', [0.5, 1, 2])
 def test_convolutions_equal_pytorch(monkeypatch, limit, stride):
   monkeypatch.setattr(unet_blocks, 'PATCHES', limit)
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, 7, 6, 3)).astype(np.float32)
   kernel = rng.normal(size=(3, 3, 3, 5)).astype(np.float32)
-  expected = F.conv2d(channels_first(x), torch.from_numpy(kernel.transpose(3, 2, 0, 1)),
-                      stride=stride, padding=1).permute(0, 2, 3, 1)
-  np.testing.assert_allclose(unet_blocks.convolve(x, kernel, stride), expected, atol=1e-4)
+  first = channels_first(x)
+  if stride == 0.5:
+    first, found = F.interpolate(first, scale_factor=2.0), unet_blocks.double(x, kernel)
+  else:
+    found = unet_blocks.convolve(x, kernel, stride)
+  expected = F.conv2d(first, torch.from_numpy(kernel.transpose(3, 2, 0, 1)),
+                      stride=max(int(stride), 1), padding=1).permute(0, 2, 3, 1)
+  np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_attention_in_chunks_is_attention(monkeypatch):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jax3dgen.core import tree
 from jax3dgen.nn import caption, unet_small
 from jax3dgen.train import prior
+from tests import nets
 from tests.nn.test_layers import normal, tensor
 
 SMALL = {'channels': (8, 16, 24), 'embedding': 16, 'head_width': 8}
@@ -28,14 +29,14 @@ def small():
   """(compiled net, fresh variables, inputs) of a small net."""
   net = unet_small.UNetSmall(**SMALL)
   inputs = [normal(0, 2, 16, 16, 3), jnp.array([0.2, 0.9]), normal(1, 2, 5, 12), normal(2, 2, 12)]
-  params = jax.jit(net.init)(jax.random.key(0), *inputs)['params']
-  return jax.jit(net.apply), {'params': params}, inputs
+  params = nets.quick(net.init)(jax.random.key(0), *inputs)['params']
+  return nets.quick(net.apply), {'params': params}, inputs
 
 
 def test_res_block_equals_torch():
   x, embedding = normal(0, 2, 6, 5, 4), normal(1, 2, 7)
   net = unet_small.ResBlock(channels=6)
-  p = shaken(jax.jit(net.init)(jax.random.key(2), x, embedding)['params'])
+  p = nets.drawn(net.init, jax.random.key(2), x, embedding)['params']
   first = lambda y: y.permute(0, 3, 1, 2)
   last = lambda y: y.permute(0, 2, 3, 1)
   dense = lambda y, q: y @ tensor(q['kernel']) + tensor(q['bias'])
@@ -95,3 +96,16 @@ def test_the_order_of_context_tokens_does_not_matter():
   out = net(variables, *inputs)
   x, t, tokens, pooled = inputs
   np.testing.assert_allclose(net(variables, x, t, tokens[:, ::-1], pooled), out, atol=1e-5)
+
+
+def test_convolutions_are_products_on_accelerators(monkeypatch):
+  """The same numbers, and no grouped convolution where many nets are mapped over."""
+  net, variables, inputs = small()
+  variables = {'params': shaken(variables['params'])}
+  plain = net(variables, *inputs)
+  apply = unet_small.UNetSmall(**SMALL).apply
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  np.testing.assert_allclose(nets.quick(apply)(variables, *inputs), plain, atol=1e-5)
+  several = jax.tree.map(lambda x: jnp.stack([x, x]), variables)
+  mapped = jax.make_jaxpr(jax.vmap(apply, (0, None, None, None, None)))(several, *inputs)
+  assert 'conv_general_dilated' not in str(mapped) and 'dot_general' in str(mapped)

@@ -54,6 +54,7 @@ def test_agrees_with_mujoco():
   np.testing.assert_allclose(found.position[stands], truth.position[stands], atol=0.02)
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_a_bucket(monkeypatch):
   """Other bodies, tilts, times, steps and friction; and a count that no device divides."""
   first = mjx_batch.simulate(PACKED, TILTS, seconds=1.0)

@@ -155,6 +155,7 @@ def test_what_stands_is_the_mesh_that_is_given_back():
   assert found.mesh.colors.shape == found.mesh.vertices.shape
 
 
+@pytest.mark.slow
 def test_concave_solids_are_made_to_stand():
   unstable = [m for m in map(solids.random_solid, (11, 20, 26))
               if not native.drop(body.from_mesh(m)).stable]

@@ -29,7 +29,8 @@ def bodies():
 TILTS = np.deg2rad(np.array([(0.0, 0, 0), (4.0, 0, 0), (0, -4.0, 0)])).astype(np.float32)
 
 
-@pytest.mark.parametrize('engine', PLAIN)
+@pytest.mark.parametrize('engine', [
+    pytest.param(name, marks=pytest.mark.slow) if name == 'mjx' else name for name in PLAIN])
 def test_every_body_keeps_its_row(engine):
   found = sweep.run(bodies(), TILTS, engine, seconds=3.0)
   assert found.stable.shape == found.rotation_deg.shape == (4, 3)

@@ -126,6 +126,7 @@ def test_the_plain_file_goes_before_its_half_precision_variant(tmp_path, tensors
 
 
 def test_what_a_smaller_dtype_cannot_hold_is_named(tmp_path, tensors):
+  # Case 11.
   tensors['model.attn.proj.weight'][2, 1] = 1e5
   publish(tmp_path, tensors)
   convert.load(tmp_path, RULES, specs(TARGET))
@@ -138,6 +139,7 @@ def test_what_a_smaller_dtype_cannot_hold_is_named(tmp_path, tensors):
 
 
 def test_one_table_of_all_that_differs(tensors):
+  # Case 10.
   del tensors['model.down.0.conv.bias']
   tensors['model.extra.weight'] = np.zeros((2, 3), np.float32)
   tensors['model.attn.to_out.0.weight'] = np.zeros((4, 5), np.float32)
@@ -221,6 +223,7 @@ def test_folders_without_one_choice(tmp_path, tensors):
 
 @pytest.mark.parametrize('shards', [1, 2])
 def test_a_manifest_is_checked_where_there_is_one(tmp_path, tensors, shards):
+  # Case 9.
   publish(tmp_path, tensors, shards)
   weights.seal(tmp_path, sorted(path.name for path in tmp_path.iterdir()))
   convert.load(tmp_path, RULES, specs(TARGET))

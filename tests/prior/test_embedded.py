@@ -11,6 +11,7 @@ from jax3dgen.core import tree, weights
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.data import figurine_examples
 from jax3dgen.prior import base, embedded
+from tests import nets
 
 WORDS = ['', 'a', 'red', 'bear', 'side', 'view']
 CONFIG = {'size': 16, 'denoiser': {'channels': [8, 16], 'embedding': 16, 'head_width': 8,
@@ -21,9 +22,7 @@ CONFIG = {'size': 16, 'denoiser': {'channels': [8, 16], 'embedding': 16, 'head_w
 @pytest.fixture(scope='module')
 def params():
   """Random parameters without the zeros of a fresh net."""
-  rng = np.random.default_rng(0)
-  return jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape).astype(np.float32),
-                      jax.jit(embedded.make(CONFIG).init)(jax.random.key(0)))
+  return nets.drawn(embedded.make(CONFIG).init, jax.random.key(0))
 
 
 def seal(folder):
@@ -47,12 +46,12 @@ def test_load_gives_the_record_the_weights_and_the_tokenizer(folder, params):
   np.testing.assert_array_equal(ids, [[1, 2, 3, 0], [0, 0, 0, 0], [3, 4, 5, 0]])
   with pytest.raises(ConfigError, match='bears'):
     tokenize(['a red bears'])
-  cond = jax.jit(prior.embed)(loaded, ids)
+  cond = nets.quick(prior.embed)(loaded, ids)
   assert cond.tokens.shape == (3, 4, 8) and cond.extra.shape == (3, 8)
   assert not cond.tokens[1].any() and not cond.extra[1].any()
   x, t = jax.random.normal(jax.random.key(1), (3, 16, 16, 3)), jnp.array([0.1, 0.5, 0.9])
   velocity = embedded.network(CONFIG)[2]
-  eps, v = jax.jit(lambda *args: (prior.predict(*args), velocity(*args)))(loaded, x, t, cond)
+  eps, v = nets.quick(lambda *args: (prior.predict(*args), velocity(*args)))(loaded, x, t, cond)
   x0 = base.x0_from_eps(prior.schedule, x, t, eps)
   alpha, sigma = base.coefficients(prior.schedule, t, x)
   np.testing.assert_allclose(x0, alpha * x - sigma * v, atol=1e-4)

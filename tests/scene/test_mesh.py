@@ -153,6 +153,17 @@ def test_given_level_and_parameters():
     np.testing.assert_allclose(radii(found), np.log(100 * frac / level) / 4, atol=0.1 * SPACING)
 
 
+@pytest.mark.parametrize('resolution', [17, 33])
+def test_a_smooth_sphere_is_exact_to_second_order(resolution):
+  # Oracle 24, of marching cubes: closed, Euler number 2. Along an edge of length h the log density
+  # k (1/4 - r^2) is at most k h^2 / 4 off its chord, and its slope in r is k.
+  k, h = 20.0, 2 / (resolution - 1)
+  found = mesh.extract(field(lambda r, x: jnp.exp(k * (0.25 - r * r))), {}, resolution, 1.0)
+  solid = trimesh.Trimesh(found.vertices, found.faces, process=False)
+  assert solid.is_watertight and solid.euler_number == 2
+  assert np.abs(radii(found) - 0.5).max() < h * h / 4 + mesh.NUDGE / k + 1e-5
+
+
 def test_nothing_there_is_said_with_the_density_range():
   with pytest.raises(MeshError, match='between 0 and 0'):
     mesh.extract(field(lambda r, x: 0 * r), {}, 17)

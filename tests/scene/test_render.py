@@ -39,6 +39,7 @@ def chord(rays):
 @pytest.mark.parametrize('key', [None, KEY])
 @pytest.mark.parametrize('n_importance', [0, 8])
 def test_constant_density_gives_beer_lambert_opacity(key, n_importance):
+  # Oracle 18: the opacity is 1 - exp(-sigma L).
   rays, sigma = some_rays(), 0.7
   out = render.render_rays(key, fog, jnp.float32(sigma), rays,
                            render.RenderOptions(n_samples=9, n_importance=n_importance))
@@ -73,6 +74,7 @@ def test_rays_that_miss_see_nothing():
 
 
 def test_weights_equal_a_loop():
+  # Oracle 18: the weights' sum is the opacity.
   rng = np.random.default_rng(0)
   density = rng.exponential(2.0, (7, 3))
   edges = np.sort(rng.uniform(1, 3, (8, 3)), 0)

@@ -7,6 +7,7 @@ import pytest
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import embedded
 from jax3dgen.train import distill, results
+from tests import nets
 
 
 def test_embed_prompt_gives_each_view_its_words():
@@ -14,7 +15,7 @@ def test_embed_prompt_gives_each_view_its_words():
                                               'heads': 2},
                          'denoiser': {'channels': (8, 16), 'embedding': 16, 'head_width': 8}})
 
-  params = jax.jit(prior.init)(jax.random.key(0))
+  params = nets.drawn(prior.init, jax.random.key(0))
   seen = []
 
   def tokenize(texts):

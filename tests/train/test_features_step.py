@@ -144,6 +144,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(monkeypatch):
     np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_run_resumes_bit_for_bit_and_writes_a_folder_that_loads(tmp_path, monkeypatch):
   monkeypatch.setattr(features_step, 'pictures', noise)
   figures = {name: {'kind': 0.5, 'side': 0.25, 'gap_deg': 30.0} for name in ('clean', 'spoilt')}

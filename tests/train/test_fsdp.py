@@ -8,6 +8,7 @@ from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import embedded
 from jax3dgen.train import distill
+from tests import nets
 from tests.train.test_scene_step import difference, small_config
 
 SIZES = {'size': 8, 'text': {'words': 9, 'length': 4, 'width': 16, 'depth': 1, 'heads': 2},
@@ -16,9 +17,8 @@ SIZES = {'size': 8, 'text': {'words': 9, 'length': 4, 'width': 16, 'depth': 1, '
 
 def load(weights):
   """This module as a prior: a small one with random weights, which has no word for anything."""
-  prior, rng = embedded.make(SIZES), np.random.default_rng(0)
-  params = jax.tree.map(lambda x: 0.1 * rng.normal(size=x.shape).astype(np.float32),
-                        jax.eval_shape(prior.init, jax.random.key(0)))
+  prior = embedded.make(SIZES)
+  params = nets.drawn(prior.init, jax.random.key(0))
   tokenize = lambda texts: np.array([[len(text) % 9, 1, 0, 0] for text in texts], np.int32)
   return prior, params, tokenize
 

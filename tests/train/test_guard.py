@@ -124,6 +124,7 @@ def test_preemption_in_a_thread_leaves_signals_alone():
 
 
 def test_memory_is_estimated_and_refused(capsys):
+  # Case 20.
   assert 2**26 < guard.free_memory() < 2**45
   cost = parallel.Cost({'field': 2**28, 'opt': 2**29}, 2**30, 2**29, 0.0)
   guard.check_memory(cost)
@@ -142,6 +143,7 @@ def other(*_):
 
 
 def test_exhausted_memory_is_a_sentence():
+  # Case 20.
   with pytest.raises(errors.ConfigError, match='train.batch'), guard.memory_errors():
     exhausted()
   with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'), guard.memory_errors():
@@ -149,6 +151,7 @@ def test_exhausted_memory_is_a_sentence():
 
 
 def test_chunk_is_halved_once(capsys):
+  # Case 20.
   tried = []
 
   def work(limit):

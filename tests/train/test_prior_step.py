@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from configs import embedded_prior as configs
-from jax3dgen.core import parallel, tree
+from jax3dgen.core import parallel, tree, weights
 from jax3dgen.core.errors import ConfigError, WeightError
+from jax3dgen.data import figurine_examples
 from jax3dgen.prior import base, embedded, schedule
 from jax3dgen.train import prior, prior_step
+from tests import nets
 
 CFG = FrozenConfigDict(configs.get_config('tiny'))
 COUNT = 4
@@ -184,20 +186,25 @@ def test_a_run_leaves_a_folder_that_loads(trained):
                                                                           '000020.png']
 
 
-def test_a_run_can_start_from_finished_weights(trained):
-  root, config = trained
-  cfg = config.copy_and_resolve_references()
-  cfg.init = str(root / 'whole' / 'weights')
+def test_a_run_can_start_from_finished_weights(tmp_path):
+  cfg = configs.get_config('tiny')
+  cfg.init = str(tmp_path)
   frozen = FrozenConfigDict(cfg)
-  got = prior.initial_params(frozen, prior.net_config(frozen))
-  assert tree.digest(got) == tree.digest(embedded.load(cfg.init)[1])
+  net = prior.net_config(frozen)
+  weights.save(tmp_path / 'weights.safetensors',
+               nets.drawn(embedded.network(net)[0], jax.random.key(0)))
+  (tmp_path / 'config.json').write_text(json.dumps(net))
+  (tmp_path / 'words.json').write_text(json.dumps(figurine_examples.words()))
+  weights.seal(tmp_path, ('weights.safetensors', 'config.json', 'words.json'))
+  got = prior.initial_params(frozen, net)
+  assert tree.digest(got) == tree.digest(embedded.load(tmp_path)[1])
   with cfg.unlocked():
     cfg.text.depth = 2
   frozen = FrozenConfigDict(cfg)
   with pytest.raises(ConfigError, match='another network'):
     prior.initial_params(frozen, prior.net_config(frozen))
   with cfg.unlocked():
-    cfg.init = str(root)
+    cfg.init = str(tmp_path / 'none')
   frozen = FrozenConfigDict(cfg)
   with pytest.raises(WeightError, match='No such file'):
     prior.initial_params(frozen, prior.net_config(frozen))

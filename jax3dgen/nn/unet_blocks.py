@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jax3dgen.nn import layers
 
-LOGITS = 2**25  # attention logits held at once: 128 MiB
+LOGITS = 2**28  # attention logits held at once: 1 GiB
 PATCHES = 2**10  # pixels up to which a CPU convolves by one matrix product
 
 

@@ -264,6 +264,7 @@ def test_every_field_of_every_config_is_explained():
 def test_every_experiment_has_help(name, monkeypatch, capsys):
   monkeypatch.setattr(sys, 'argv', [name, '--help'])
   monkeypatch.setattr(signal, 'signal', lambda *_: None)
+  monkeypatch.delitem(sys.modules, f'experiments.{name}', raising=False)
   with pytest.raises(SystemExit) as left:
     runpy.run_module(f'experiments.{name}', run_name='__main__', alter_sys=True)
   said = capsys.readouterr()

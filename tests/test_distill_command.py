@@ -85,6 +85,7 @@ def same_run(workdir, unbroken):
   assert (workdir / 'metrics.csv').read_text() == (unbroken / 'metrics.csv').read_text()
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_exits_143(unbroken, tmp_path):
   status = commands.interrupt(tmp_path, lambda: commands.steps_logged(tmp_path) >= 5,
                               signal.SIGTERM)
@@ -281,6 +282,7 @@ def test_a_field_without_a_surface_writes_no_result(tmp_path):
   assert not {p.name for p in tmp_path.iterdir()} & {'mesh.glb', 'result.json', 'report.html'}
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_fit_is_refused_before_it_runs(tmp_path):
   done = commands.distill(tmp_path, '--config.train.batch=40000')
   refused(done, 'One step needs', 'are free', 'Lower config.train.batch')

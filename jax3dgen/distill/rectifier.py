@@ -14,7 +14,8 @@ back it remembers: with a hundred views it goes on correcting what is mended by 
 with it; 25 are enough at a hundredth of the paper's steps. At `rect_scale` 1, the paper's formula,
 it is a small part of what distillation asks for; the authors' code multiplies it by the number of
 latent entries, and then clamps it. The clamp is per view, to `clamp` times the norm of the
-objective's own direction; where x_0 is no image, in latents (the paper: in images).
+objective's own direction, of x_0 as in the authors' code or, with `clamp_space` image, of what the
+encoder makes of both for the pixels of the render, as in the paper.
 """
 
 import jax
@@ -42,13 +43,15 @@ DEFAULTS = {
     'fixed': (),  # shares of the poses in place of averages (RecDreamer Fig. 4); (): averages
     'rect_scale': 30.0,  # times the rectifier's direction; 1: the paper's Eq. 14
     'clamp': 1.0,  # most of its norm, over that of the objective's direction, for each view
+    'clamp_space': 'prior',  # where norms are taken: prior (x_0) or image (through the encoder)
     'floor': 0.01,  # least probability that an average is taken for
     'feed': 'render',  # what the averages are of: render (the paper) or estimate
     'control': False,  # ask for the pose of the camera instead (RecDreamer C.5): no averages
     'detach_denoiser': False,  # leave the denoiser's Jacobian out: cheaper, another direction
     'remat': False,  # compute the denoiser twice rather than hold its activations in memory
 }
-CHOICES = {'feed': ('render', 'estimate'), 'sees': ('estimate', 'noisy')}
+CHOICES = {'clamp_space': ('prior', 'image'), 'feed': ('render', 'estimate'),
+           'sees': ('estimate', 'noisy')}
 
 
 def decay(n_ema):
@@ -89,16 +92,23 @@ def asked(view, cfg):
   return jnp.asarray(table)[base.sector(view, len(SECTORS))]
 
 
-def clamped(change, g, most):
-  """change [B, ...] scaled down, view by view, to at most `most` times the norm of g [B, ...]."""
-  own = norms(change)
-  share = jnp.minimum(most * norms(g) / jnp.where(own > 0, own, 1.0), 1.0)
+def clamped(change, g, most, size):
+  """change [B, ...] scaled down, view by view, to at most `most` times the `size` of g."""
+  own = size(change)
+  share = jnp.minimum(most * size(g) / jnp.where(own > 0, own, 1.0), 1.0)
   return priors.broadcast(share, change) * change
 
 
 def norms(x):
   """The norm [B] of each view of x [B, ...]."""
   return jnp.sqrt(jnp.sum(x**2, tuple(range(1, x.ndim))))
+
+
+def pixel_norms(prior, params, picture):
+  """`norms` for directions of x_0 [B, ...], taken of what the encoder pulls back from them to the
+  pixels of `picture` [B, H, W, 3]."""
+  pull = jax.vjp(lambda x: prior.encode(params, x), picture)[1]
+  return lambda x: norms(pull(x)[0])
 
 
 def named(params, image, t, cfg):
@@ -174,6 +184,7 @@ def rectified(inner, classify=named):
       slope = slope + pull(through)[0]
     _, sigma = priors.coefficients(prior.schedule, view.t, x_t)
     change = -cfg.rect_scale * sds.weight(cfg.weighting, prior, view.t, x_t) * sigma * slope
+    size = norms if cfg.clamp_space == 'prior' else pixel_norms(prior, params, view.image)
     table = state.buffers['poses']
     if not cfg.fixed:
       p = estimated
@@ -182,10 +193,10 @@ def rectified(inner, classify=named):
       table = averaged(table, row, p, decay(cfg.n_ema))
     metrics = metrics | {
         'rectifier': (norms(change) / jnp.maximum(norms(g), 1e-12)).mean(),
-        'clamped': (norms(change) > cfg.clamp * norms(g)).mean(),
+        'clamped': (size(change) > cfg.clamp * size(g)).mean(),
         'rarest_pose': table.min(),
         'pose_entropy': -(table * jnp.log(jnp.maximum(table, 1e-12))).sum(-1).mean()}
     state = own.replace(buffers={'inner': own.buffers, 'poses': table})
-    return g + clamped(change, g, cfg.clamp), state, metrics
+    return g + clamped(change, g, cfg.clamp, size), state, metrics
 
   return base.Distillation(init, direction, inner.fit)

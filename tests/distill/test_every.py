@@ -57,11 +57,11 @@ def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
   assert seen['state'] == seen['after']
 
 
-STATEFUL = ('usd', 'vsd')  # esd goes the way of vsd, the others that of sds
+MAPPED = ('sds', 'usd')  # usd is vsd and the rectifier; the others go the way of these
 
 
 @pytest.mark.parametrize('name', [
-    name if name in ('sds', *STATEFUL) else pytest.param(name, marks=pytest.mark.slow)
+    name if name in MAPPED else pytest.param(name, marks=pytest.mark.slow)
     for name in NAMES])
 def test_devices_agree_and_the_step_compiles_once(name):
   s = setup(name)

@@ -207,10 +207,23 @@ def test_clamp_is_per_view_and_keeps_directions():
   # Oracle 13: the norm is the smaller of the two, the direction stays; no objective, no rectifier.
   g = jnp.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])[:, None, :, None]
   change = jnp.array([[0.0, 20.0], [1.0, 1.0], [0.3, 0.4]])[:, None, :, None]
-  found = rectifier.clamped(change, g, 1.0)[:, 0, :, 0]
+  found = rectifier.clamped(change, g, 1.0, rectifier.norms)[:, 0, :, 0]
   np.testing.assert_allclose(found, [[0, 5], [0, 0], [0.3, 0.4]], atol=1e-6)
-  np.testing.assert_allclose(rectifier.clamped(change, g, 0.3)[0, 0, :, 0], [0, 1.5], atol=1e-6)
-  assert (rectifier.clamped(0 * change, g, 1.0) == 0).all()
+  found = rectifier.clamped(change, g, 0.3, rectifier.norms)[0, 0, :, 0]
+  np.testing.assert_allclose(found, [0, 1.5], atol=1e-6)
+  assert (rectifier.clamped(0 * change, g, 1.0, rectifier.norms) == 0).all()
+
+
+def test_norms_may_be_those_of_the_pixels():
+  # An encoder that weighs pixels: its adjoint weighs directions so before their norms are taken.
+  weights = jnp.array([3.0, 0.5])
+  prior = PRIOR._replace(encode=lambda params, image: image * weights[None, None, None])
+  size = rectifier.pixel_norms(prior, PARAMS, jnp.zeros((1, 1, 1, 2)))
+  g, change = jnp.array([[[[1.0, 0.0]]]]), jnp.array([[[[1.0, 8.0]]]])
+  found = rectifier.clamped(change, g, 1.0, size)
+  np.testing.assert_allclose(found, change * 3.0 / 5.0, rtol=1e-6)  # |(3, 0)| over |(3, 4)|
+  with pytest.raises(ConfigError, match='prior, image'):
+    directed(config(clamp_space='latent'), view_of([0.1]))
 
 
 def test_what_feeds_the_averages():

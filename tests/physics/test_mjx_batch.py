@@ -66,6 +66,7 @@ def test_one_compilation_serves_a_bucket(monkeypatch):
   np.testing.assert_array_equal(fewer.quaternion, first.quaternion[:7])
 
 
+@pytest.mark.slow
 def test_tilted_box():
   """It goes back to its foot below atan(0.5) = 26.57 degrees, and on to its side above."""
   tilts = np.deg2rad([(0, 25.5, 0), (0, -27.5, 0), (0, 0, 40.0)])

@@ -9,7 +9,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Mesh
 from jax3dgen.physics import body, sweep
 
-PLAIN = ('native', 'mjx', 'penalty', 'rest')
+ENGINES = ['native', pytest.param('mjx', marks=pytest.mark.slow), 'penalty', 'rest']
 
 
 def mesh_of(surface):
@@ -29,8 +29,7 @@ def bodies():
 TILTS = np.deg2rad(np.array([(0.0, 0, 0), (4.0, 0, 0), (0, -4.0, 0)])).astype(np.float32)
 
 
-@pytest.mark.parametrize('engine', [
-    pytest.param(name, marks=pytest.mark.slow) if name == 'mjx' else name for name in PLAIN])
+@pytest.mark.parametrize('engine', ENGINES)
 def test_every_body_keeps_its_row(engine):
   found = sweep.run(bodies(), TILTS, engine, seconds=3.0)
   assert found.stable.shape == found.rotation_deg.shape == (4, 3)
@@ -42,7 +41,7 @@ def test_every_body_keeps_its_row(engine):
   assert not found.diverged.any()
 
 
-@pytest.mark.parametrize('engine', PLAIN[1:])
+@pytest.mark.parametrize('engine', ENGINES[1:])
 def test_chunks_and_order_make_no_difference(engine, monkeypatch):
   whole = sweep.run(bodies(), TILTS, engine, seconds=0.5)
   monkeypatch.setattr(sweep, 'WORLDS', 6)

@@ -26,7 +26,7 @@ def models(tmp_path_factory):
           for kind, settings in KINDS.items()}
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', ['sd', pytest.param('sdxl', marks=pytest.mark.slow)])
 def test_samples_are_those_of_the_pipeline(models, kind):
   """Words to picture: tokens, text encoders, guidance, U-Net, DDIM and the decoder at once."""
   folder, theirs = models[kind]

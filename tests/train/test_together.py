@@ -49,7 +49,8 @@ def by_hand(configs):
                         results.ring(parts.cfg, results.PREVIEW_VIEWS))
 
 
-@pytest.mark.parametrize('method, width', [('sds', 2), ('vsd', 1)])
+@pytest.mark.parametrize('method, width', [
+    ('sds', 2), pytest.param('vsd', 1, marks=pytest.mark.slow)])
 def test_runs_end_where_they_would_end_alone(method, width):
   own = configs(method)
   made = list(together.run(own, width))

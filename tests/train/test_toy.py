@@ -173,6 +173,7 @@ def test_usd_rests_at_the_root_of_the_prior_s_marginal():
   np.testing.assert_allclose(toy_flow.shares(where, 4).mean(0), expected, atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_network_learns_the_mixture():
   teacher = toy_prior.circle(3, 2.0, 0.5)
   cfg = ConfigDict({'steps': 400, 'batch': 256, 'width': 32, 'rate': 5e-3, 'dropout': 0.2})

@@ -267,10 +267,10 @@ def optimise(parts, workdir, start, train_state, checkpoints):
               for size in dict.fromkeys(sizes)}
   replicated = parallel.replicate(train_state)
   began = time.monotonic()
-  costs = [parallel.cost(program, replicated, *fixed) for program in programs.values()]
+  costs = {size: parallel.cost(program, replicated, *fixed) for size, program in programs.items()}
   if parallel.is_main():
     print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
-  guard.check_memory(max(costs, key=lambda cost: cost.beside))
+  guard.check_memory(max(costs.values(), key=lambda cost: cost.beside))
   turns = (programs[size] for size in sizes)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(
@@ -278,5 +278,6 @@ def optimise(parts, workdir, start, train_state, checkpoints):
         steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
         checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
         hooks=[(cfg.log.preview_every, results.previewer(parts, workdir))],
-        guard=guard.Guard(watchdog(cfg), cfg.train.max_skipped))
+        guard=guard.Guard(watchdog(cfg), cfg.train.max_skipped),
+        flop=sum(costs[size].flop for size in sizes))
   return parallel.unreplicate(final)

@@ -33,3 +33,11 @@ def sentences(cost, kind=None):
         f', which takes {1e3 * cost.flop / best:.1f} ms at the bfloat16 peak of {kind}.' if best
         else '.'))
   return said
+
+
+def speed(flop, seconds, kind=None):
+  """What a device of `kind` computed when `flop` operations took it `seconds`, beside its peak."""
+  kind = kind or jax.local_devices()[0].device_kind
+  best = peak(kind)
+  return f'Each device computed at least {flop / seconds / 1e12:.3g} TFLOP/s' + (
+      f', {flop / seconds / best:.1%} of the bfloat16 peak of {kind}.' if best else '.')

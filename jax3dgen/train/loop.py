@@ -12,19 +12,20 @@ import jax
 
 from jax3dgen.core import errors, parallel
 from jax3dgen.core import tree as trees
+from jax3dgen.train import estimate, log
 from jax3dgen.train import guard as guards
-from jax3dgen.train import log
 
 IN_FLIGHT = 2  # steps queued on the devices: enough to hide dispatch, few enough to stop quickly
 
 
 def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint_every,
-        describe='', hooks=(), guard=guards.DEFAULT):
+        describe='', hooks=(), guard=guards.DEFAULT, flop=0.0):
   """Runs `step` from `start` done steps to `steps`; returns the replicated state.
 
   step: (state) -> (state, metrics {name: replicated scalar}), compiled, state donated.
   hooks: pairs (every, function(step, state)), also called after the last step (with 0, only then),
   by process 0 alone.
+  flop: what the steps from `start` to `steps` compute on each device, where it is known.
   Figures are written every `log_every` steps and after the first and the last one. SIGTERM saves
   and raises SystemExit(143). A run that diverges raises DivergenceError; no checkpoint ever holds a
   non-finite number, nor figures that the watchdog refuses.
@@ -32,8 +33,8 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
   progress = log.Progress(start, steps, describe)
   pending = collections.deque()
   with guards.Preemption() as preemption, guards.memory_errors(), progress:
+    began = time.monotonic()
     for i in range(start + 1, steps + 1):
-      began = time.monotonic()
       state, metrics = step(state)
       if i == start + 1:
         progress.say(f'The first step took {time.monotonic() - began:.1f} s.')
@@ -63,6 +64,8 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
         raise SystemExit(preemption.status)
     checkpoints.wait()
     progress.say(f'Peak memory {peak_memory() / guards.GIB:.2f} GiB.')
+    if flop:
+      progress.say(estimate.speed(flop, time.monotonic() - began))
   return state
 
 
@@ -70,12 +73,14 @@ def optimise(cfg, workdir, step, start, state, checkpoints, describe):
   """Runs a mapped step that takes its state alone, from `start` to cfg.train.steps; returns the
   final host state."""
   replicated = parallel.replicate(state)
-  guards.check_memory(parallel.cost(step, replicated))
+  cost = parallel.cost(step, replicated)
+  guards.check_memory(cost)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = run(
         step, replicated, start=start, steps=cfg.train.steps, writer=writer,
         checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-        describe=describe, guard=guards.Guard(max_skipped=cfg.train.max_skipped))
+        describe=describe, guard=guards.Guard(max_skipped=cfg.train.max_skipped),
+        flop=cost.flop * (cfg.train.steps - start))
   return parallel.unreplicate(final)
 
 

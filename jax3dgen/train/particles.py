@@ -162,14 +162,16 @@ def optimise(parts, workdir, start, train_state, checkpoints):
   axes, fixed = distill.place(parts)
   mapped = parallel.map(step_of(parts, parallel.AXIS), 3, axes)
   replicated = parallel.replicate(train_state)
-  guard.check_memory(parallel.cost(mapped, replicated, *fixed))
+  cost = parallel.cost(mapped, replicated, *fixed)
+  guard.check_memory(cost)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(
         lambda train_state: mapped(train_state, *fixed), replicated, start=start,
         steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
         checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
         hooks=[(cfg.log.preview_every, previewer(parts, workdir))],
-        guard=guard.Guard(max_skipped=cfg.train.max_skipped))
+        guard=guard.Guard(max_skipped=cfg.train.max_skipped),
+        flop=cost.flop * (cfg.train.steps - start))
   return parallel.unreplicate(final)
 
 

@@ -136,7 +136,8 @@ def run(config, workdir, allow_change=False):
 def optimise(cfg, workdir, step, start, state, checkpoints, grid):
   """Runs the steps from `start` to the end; returns the final host state."""
   replicated = parallel.replicate(state)
-  guard.check_memory(parallel.cost(step, replicated))
+  cost = parallel.cost(step, replicated)
+  guard.check_memory(cost)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
 
     def preview(done, replicated):
@@ -148,5 +149,6 @@ def optimise(cfg, workdir, step, start, state, checkpoints, grid):
         step, replicated, start=start, steps=cfg.train.steps, writer=writer,
         checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
         describe='prior', hooks=[(cfg.sample.every, preview)],
-        guard=guard.Guard(max_skipped=cfg.train.max_skipped))
+        guard=guard.Guard(max_skipped=cfg.train.max_skipped),
+        flop=cost.flop * (cfg.train.steps - start))
   return parallel.unreplicate(final)

@@ -19,8 +19,9 @@ import optax
 
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import image, rng
+from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import View
-from jax3dgen.distill import guidance
+from jax3dgen.distill import base, guidance
 from jax3dgen.scene import regularizers, render, shading
 from jax3dgen.train import optim
 
@@ -165,10 +166,18 @@ def step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
     own, own_opt = (particle(cfg, tree, k) for tree in (state.field, state.field_opt))
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
     (x0, penalty), pull, (picture, points, figures) = jax.vjp(show, own, has_aux=True)
+    asked = []
+
+    def noted(*arguments):
+      asked.append(True)
+      return guide(*arguments)
     view = jax.lax.stop_gradient(
-        View(x0, picture, points, t, prompt, camera, state.step, guide))
+        View(x0, picture, points, t, prompt, camera, state.step, noted))
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
                                                  params, state.distill, cfg.distill)
+    if not asked and guide is not base.classifier_free:
+      raise ConfigError(f'config.guide: the objective {cfg.distill.name!r} weighs its prompts by '
+                        'its own formula; it takes neither perp_neg nor rescale.')
     chex.assert_equal_shape([g, x0])
     if cfg.debias.clamp != 0:
       bound = optim.scalar(cfg.debias.clamp, state.step)

@@ -22,3 +22,9 @@ def test_names_of_devices():
   assert estimate.peak('NVIDIA H100 PCIe') == 756e12
   assert estimate.peak('TPU v5 lite') == 197e12 and estimate.peak('TPU v5p') == 459e12
   assert estimate.peak('cpu') is None
+
+
+def test_speed_beside_the_peak():
+  assert estimate.speed(989e12, 4.0, 'NVIDIA H200') == (
+      'Each device computed at least 247 TFLOP/s, 25.0% of the bfloat16 peak of NVIDIA H200.')
+  assert estimate.speed(3e9, 0.5, 'cpu') == 'Each device computed at least 0.006 TFLOP/s.'

@@ -8,8 +8,9 @@ import optax
 import pytest
 
 from jax3dgen.core import parallel
+from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
-from jax3dgen.distill import base, sds
+from jax3dgen.distill import base, csd, nfsd, sds, sds_bridge
 from jax3dgen.scene import render, shading
 from jax3dgen.train import distill, optim, scene_step, state
 from tests import gaussian
@@ -17,8 +18,8 @@ from tests import gaussian
 COUNT = 4
 
 
-def small_config(**train):
-  config = distill.complete(distill.default_config())
+def small_config(config=None, **train):
+  config = distill.complete(config or distill.default_config())
   config.field.update({'levels': 2, 'table_log2': 8, 'base': 4, 'finest': 8, 'hidden': 8})
   config.render.update({'size': 8, 'n_samples': 8, 'background': (0.3, 0.3, 0.3)})
   config.train.update({'batch': COUNT} | train)
@@ -84,6 +85,18 @@ def test_a_step_moves_one_of_several_particles():
     moved |= {*which}
     before = after
   assert len(moved) > 1 and int(np.sum(count)) == 6
+
+
+@pytest.mark.parametrize('module', [csd, nfsd, sds_bridge])
+@pytest.mark.parametrize('guide', [{'name': 'perp_neg'}, {'rescale': 0.5}])
+def test_guidance_that_an_objective_never_asks_for_is_refused(module, guide):
+  config = distill.default_config()
+  config.distill.name = module.__name__.rpartition('.')[2]
+  config.guide.update(guide)
+  config.distill.unlock()
+  setup = Setup(small_config(config=config), module.DISTILLATION)
+  with pytest.raises(ConfigError, match=f'objective .{config.distill.name}. weighs'):
+    jax.eval_shape(setup.step(1), setup.state, *setup.fixed)
 
 
 def test_steps_compile_once():

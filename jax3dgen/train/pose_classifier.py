@@ -58,10 +58,12 @@ def run(config, workdir, command=''):
           {'renders': ''} | {name: name for name in templates.OTHERS})
   views = {name: held_out(look, params, cfg, strength)
            for name, strength in (('clean', 0.0), ('spoilt', cfg.strength))}
-  found = {'count': len(views['clean']['kind']), 'kinds': kinds or list(figurines.KINDS),
+  kinds = kinds or list(figurines.KINDS)
+  measured = np.isin(views['clean']['kind'], [figurines.KINDS.index(kind) for kind in kinds])
+  found = {'count': int(measured.sum()), 'kinds': kinds, 'folder': cfg.templates,
            'elevations_deg': ELEVATIONS_DEG, 'rows': []}
   for name, folder in sets.items():
-    for kind in found['kinds']:
+    for kind in kinds:
       poses, pictures = templates.read(templates.chosen(kind, folder))
       made = templates.build(jax.random.key(0), look, params, pictures)
       for state, seen in views.items():

@@ -7,6 +7,7 @@ import numpy as np
 
 from jax3dgen.core import files
 from jax3dgen.metrics import confusion
+from jax3dgen.perception import templates
 from jax3dgen.train import compare
 
 PRINTED = {'full': .785, 'orientation': .633, 'texture': .770}  # RecDreamer Table 6, accuracy
@@ -16,14 +17,17 @@ INTRO = """# The pose classifier against ground truth
 
 {count:,} views of figurines ({kinds}), azimuths uniform, all colours, with and without hats, clean
 and again spoilt as radiance fields spoil them (blur, speckle, noise, pale or drifting colours,
-ghosts). Each view is compared with the four template pictures of its kind, of gray figurines; it
-counts as front, left, back or right by the nearest of azimuths 0, 90, 180 and 270 degrees, so that
-views near a border are ambiguous.
+ghosts). Each view is compared with {pictures}; it counts as front, left, back or right by the
+nearest of azimuths 0, 90, 180 and 270 degrees, so that views near a border are ambiguous.
 
 The features are those of `jax3dgen/assets/features`, which never saw a pose. RecDreamer's Table 6
 ({printed}) is of pretrained features, other pictures and other prompts: the order of the three can
 be compared, the numbers cannot.
 """
+
+
+SHIPPED = f"""the four shipped pictures of its kind, of gray figurines, as renders, as
+line drawings, and as renders taken {templates.TURNED} degrees too far round"""
 
 
 def total(rows, **chosen):
@@ -53,8 +57,9 @@ def markdown(found, command):
   rows = found['rows']
   names = lambda field: list(dict.fromkeys(row[field] for row in rows))
   printed = ', '.join(f'{name} {value:.3f}' for name, value in PRINTED.items())
+  pictures = f'the pictures in `{found["folder"]}`' if found['folder'] else SHIPPED
   lines = [INTRO.format(command=command, count=found['count'], kinds=', '.join(found['kinds']),
-                        printed=printed), '## Which similarity decides', '',
+                        pictures=pictures, printed=printed), '## Which similarity decides', '',
            '"Printed" is the paper\'s Eq. 16 to the letter, the others its code; see '
            '`perception/pose.py`. Precision, recall and F1 are means over the poses.']
   for state in names('views'):

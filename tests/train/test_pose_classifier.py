@@ -61,10 +61,13 @@ def test_the_page_says_what_was_counted():
   made, seen = made_up()
   rows = [{'templates': 'renders', 'kind': 'bear', 'views': 'clean', **row}
           for row in pose_classifier.judged(made, templates.POSES, seen, 1)]
-  page = pose_classifier_page.markdown(
-      {'count': 60, 'kinds': ['bear'], 'elevations_deg': (-10, 10, 30, 60), 'rows': rows},
-      'command')
-  assert '`command`' in page
+  found = {'count': 30, 'kinds': ['bear'], 'folder': '', 'elevations_deg': (-10, 10, 30, 60),
+           'rows': rows}
+  page = pose_classifier_page.markdown(found, 'command')
+  assert '`command`' in page and '30 views of figurines (bear)' in page
+  assert 'with the four shipped pictures of its kind' in page
+  assert 'with the pictures in `mine`;' in pose_classifier_page.markdown(
+      found | {'folder': 'mine'}, 'command')
   assert '| renders | full | 100.0% (88.6 to 100.0) | 1.000 | 1.000 | 1.000 |' in page
   assert pose_classifier_page.share(np.array([[8, 2], [0, 0]])).startswith('80.0% (49.0 to 94.3')
 
@@ -76,7 +79,7 @@ def test_run_writes_its_files(tmp_path):
   assert 'sketches, spoilt' in (tmp_path / 'pose_classifier.md').read_text()
   matrix = pose_classifier_page.total(found['rows'], templates='renders', views='clean',
                                       form='full')
-  assert matrix.sum() == 40  # a sixth of the views shows bears
+  assert matrix.sum() == found['count'] == 40  # a sixth of the views shows bears
 
 
 def test_prompts_and_counts_that_cannot_be_measured(tmp_path):

@@ -77,8 +77,8 @@ def _convolution(equation):
   return 2 * math.prod(out) * taps // math.prod(params['lhs_dilation'])
 
 
-def work(name, prior, size):
-  """`flops` of one step of the objective `name` on one device, for one view."""
+def work(name, prior, stage):
+  """`flops` of a step of the Stage of the objective `name` on one device, for one view."""
   config = importlib.import_module(f'configs.{name}').get_config()
   cfg = FrozenConfigDict(distill.complete(config))
   distillation, _ = base.load(cfg.distill.name)
@@ -101,7 +101,10 @@ def work(name, prior, size):
   if 'classifier' in cfg.distill:
     module = modules.find('jax3dgen.perception', cfg.distill.classifier, 'classifier')
     params = params | {'classifier': module.load(PROMPT, cfg.distill)}
-  step = scene_step.make_step(field, prior, distillation, tx, fit_tx, cfg, 1, size=size)
+  if stage.linear:
+    latents = jax.eval_shape(prior.encode, params, jnp.zeros((1, 8, 8, 3))).shape[-1]
+    params = params | {'linear': {'kernel': jnp.zeros((3, latents)), 'bias': jnp.zeros(latents)}}
+  step = scene_step.make_step(field, prior, distillation, tx, fit_tx, cfg, 1, stage=stage)
   return flops(jax.make_jaxpr(step)(start, params, prompt, key))
 
 
@@ -114,17 +117,21 @@ def traced_once(prior):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--size', type=int, default=64, help='pixels per side of the views')
+  parser.add_argument('--linear', action='store_true',
+                      help="the encoder's linear stand-in (config.render.latent_steps)")
   parser.add_argument('objectives', nargs='*', default=OBJECTIVES)
   args = parser.parse_args()
   prior = traced_once(latent.make(SD21))
-  print(f'Views of {args.size} px encoded at 512; TFLOP of one step')
+  stage = scene_step.Stage(args.size, args.linear)
+  how = 'by a linear map' if args.linear else 'at 512'
+  print(f'Views of {args.size} px encoded {how}; TFLOP of one step')
   found = {}
   for name in args.objectives:
-    found[name] = work(name, prior, args.size)
+    found[name] = work(name, prior, stage)
     print(f'{name:<16}{found[name] / 1e12:8.2f}{found[name] / found[args.objectives[0]]:8.2f}x '
           f'{args.objectives[0]}', flush=True)
   for name, other, limit in LIMITS:
-    if {name, other} <= found.keys():
+    if {name, other} <= found.keys() and not args.linear:
       print(f'{name} / {other}: {found[name] / found[other]:.2f} (goal {limit})')
 
 

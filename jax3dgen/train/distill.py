@@ -24,7 +24,7 @@ from jax3dgen.data import debias
 from jax3dgen.data import prompts as phrases
 from jax3dgen.distill import base
 from jax3dgen.metrics import referee
-from jax3dgen.prior import words
+from jax3dgen.prior import linear, words
 from jax3dgen.scene import nerf
 from jax3dgen.train import (
   checkpoint,
@@ -88,13 +88,16 @@ def open_prior(section):
 
 def load_prior(cfg):
   """(prior, params, Prompt) of a run: the parameters that its steps need, without those of text
-  encoders, and those of the classifier that the objective asks for beside them."""
+  encoders, and those of the classifier that the objective asks for and of `prior.linear` beside
+  them."""
   text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
   with parallel.on_host() if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext():
     prior, params, tokenize = open_prior(cfg.prior)
     prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
                           debias.scorer(cfg.debias.prompt))
-  params = {name: part for name, part in params.items() if name != 'text'}
+    quick = 'render' in cfg and cfg.render.latent_steps > 0
+    fitted = {'linear': linear.fit(prior, params)} if quick else {}
+  params = fitted | {name: part for name, part in params.items() if name != 'text'}
   if 'classifier' in cfg.distill:
     classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
                               'config.distill.classifier')
@@ -162,10 +165,10 @@ def start(parts, key, field_key):
                     parts.fit_tx, cfg.distill, cfg.train.particles)
 
 
-def step_of(parts, axis_name, size=None):
+def step_of(parts, axis_name, stage=None):
   """The training step of `Parts` (see `scene_step.make_step`) for all devices of the run."""
   return scene_step.make_step(parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
-                              parts.cfg, parallel.device_count(), axis_name, size)
+                              parts.cfg, parallel.device_count(), axis_name, stage)
 
 
 def watchdog(cfg):
@@ -262,16 +265,17 @@ def optimise(parts, workdir, start, train_state, checkpoints):
   """Runs the steps from `start` to the end; returns the final host state."""
   cfg = parts.cfg
   axes, fixed = place(parts)
-  sizes = [scene_step.size_at(cfg, i) for i in range(start, cfg.train.steps)]
-  programs = {size: parallel.map(step_of(parts, parallel.AXIS, size), 3, axes)
-              for size in dict.fromkeys(sizes)}
+  stages = [scene_step.stage_at(cfg, i) for i in range(start, cfg.train.steps)]
+  programs = {stage: parallel.map(step_of(parts, parallel.AXIS, stage), 3, axes)
+              for stage in dict.fromkeys(stages)}
   replicated = parallel.replicate(train_state)
   began = time.monotonic()
-  costs = {size: parallel.cost(program, replicated, *fixed) for size, program in programs.items()}
+  costs = {stage: parallel.cost(program, replicated, *fixed)
+           for stage, program in programs.items()}
   if parallel.is_main():
     print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
   guard.check_memory(max(costs.values(), key=lambda cost: cost.beside))
-  turns = (programs[size] for size in sizes)
+  turns = (programs[stage] for stage in stages)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = loop.run(
         lambda train_state: next(turns)(train_state, *fixed), replicated, start=start,
@@ -279,5 +283,5 @@ def optimise(parts, workdir, start, train_state, checkpoints):
         checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
         hooks=[(cfg.log.preview_every, results.previewer(parts, workdir))],
         guard=guard.Guard(watchdog(cfg), cfg.train.max_skipped),
-        flop=sum(costs[size].flop for size in sizes))
+        flop=sum(costs[stage].flop for stage in stages))
   return parallel.unreplicate(final)

@@ -75,6 +75,7 @@ def default_config():
 
   c.render = ConfigDict()
   c.render.size = schedule(32)  # pixels per side of training views, or ((first step, pixels), ...)
+  c.render.latent_steps = 0  # first steps whose views are encoded by a linear map of their colours
   c.render.n_samples = 32  # stratified samples along a ray
   c.render.n_importance = 0  # further samples where the first ones found density
   c.render.normals = ''  # analytic or finite, where a regulariser or shading needs them
@@ -140,11 +141,11 @@ def default_config():
 
 AT_LEAST = {
     'timestep.phases': 1, 'train.steps': 1, 'train.batch': 1, 'train.particles': 1,
-    'train.accumulate': 1,
-    'train.max_skipped': 1, 'render.n_samples': 1, 'render.n_importance': 0,
-    'log.preview_size': 1, 'log.every': 0, 'log.preview_every': 0, 'checkpoint.every': 0,
-    'checkpoint.keep': 1, 'result.mesh_resolution': 8, 'result.turntable_size': 2,
-    'result.turntable_frames': 1, 'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
+    'train.accumulate': 1, 'train.max_skipped': 1, 'render.latent_steps': 0,
+    'render.n_samples': 1, 'render.n_importance': 0, 'log.preview_size': 1, 'log.every': 0,
+    'log.preview_every': 0, 'checkpoint.every': 0, 'checkpoint.keep': 1,
+    'result.mesh_resolution': 8, 'result.turntable_size': 2, 'result.turntable_frames': 1,
+    'optim.clip': 0, 'optim.eps': 0, 'result.drop_seconds': 0}
 SHARES = ('camera.by_area', 'guide.rescale', 'render.random_background', 'shading.probability',
           'shading.textureless')
 RANGES = ('camera.elevation_deg', 'camera.distance', 'camera.fovy_deg')

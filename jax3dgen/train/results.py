@@ -82,7 +82,7 @@ def judges(parts):
   """(field, prompt) -> the referee's figures of it from 24 azimuths (a dict, see `metrics/janus`).
   """
   labels, params = referee.labels(), referee.load()
-  draw = renderer(parts, scene_step.size_at(parts.cfg, parts.cfg.train.steps))
+  draw = renderer(parts, scene_step.stage_at(parts.cfg, parts.cfg.train.steps).size)
   camera = janus.ring(*lens(parts.cfg))
 
   def judge(field, prompt):

@@ -11,6 +11,7 @@ Randomness: everything is drawn from fold_in(key, step), so a resumed run repeat
 """
 
 import math
+from typing import NamedTuple
 
 import chex
 import jax
@@ -22,6 +23,7 @@ from jax3dgen.core import image, rng
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import View
 from jax3dgen.distill import base, guidance
+from jax3dgen.prior import linear
 from jax3dgen.scene import regularizers, render, shading
 from jax3dgen.train import optim
 
@@ -44,10 +46,18 @@ def noise_levels(cfg, key, batch, step):
   return low + (high - low) * jax.random.uniform(key, (batch,))
 
 
-def size_at(cfg, step):
-  """Pixels per side of the training views of a step; config.render.size may be a list of stages."""
+class Stage(NamedTuple):
+  """What steps have in common that are one program: pixels per side of the training views, and
+  whether x_0 is a linear map of their colours (`prior.linear`)."""
+  size: int
+  linear: bool = False
+
+
+def stage_at(cfg, step):
+  """The Stage of a step; config.render.size may be a list of stages."""
   size = cfg.render.size
-  return size if isinstance(size, int) else [n for first, n in size if first <= step][-1]
+  size = size if isinstance(size, int) else [n for first, n in size if first <= step][-1]
+  return Stage(size, step < cfg.render.latent_steps)
 
 
 def render_options(cfg):
@@ -114,40 +124,45 @@ def with_particle(cfg, tree, k, own):
   return jax.tree.map(lambda x, y: x.at[k].set(y), tree, own) if cfg.train.particles > 1 else own
 
 
-def scene(field, prior, cfg, count, size):
+def scene(field, prior, cfg, count, stage):
   """look(params, shared, local, index, step) -> (cameras, show) of a field on the orbit.
 
   show(field parameters) -> ((x_0 [B, h, w, c], penalty []), (image, points, figures)) renders and
-  encodes this device's views of `size` pixels per side; `shared` and `local` are the step's keys,
-  `index` the device.
+  encodes this device's views as the Stage says; `shared` and `local` are the step's keys, `index`
+  the device.
   """
   batch = cfg.train.batch // count
+
+  def encode(params, picture):
+    if not stage.linear:
+      return prior.encode(params, picture)
+    shape = jax.eval_shape(prior.encode, params, picture).shape
+    return linear.encode(params['linear'], picture, shape[1:3])
 
   def look(params, shared, local, index, step):
     camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
                         count)
     frac = optim.scalar(cfg.field.bands, step)
-    rays = cameras.rays(camera, size, size)
+    rays = cameras.rays(camera, stage.size, stage.size)
 
     def show(field_params):
       picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac, step)
       penalty, values = penalties(cfg.regularizers, out, rays, step)
-      x0 = prior.encode(params, picture)
+      x0 = encode(params, picture)
       points = image.resize(expected_points(rays, out), x0.shape[1:3])
       return (x0, penalty), (picture, points, values | {'opacity': mean_opacity(out)})
     return camera, show
   return look
 
 
-def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None, size=None):
+def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None, stage=None):
   """step(state, params, prompt, key) -> (state, metrics) for one of `count` devices.
 
   `cfg` is the whole frozen config; `params` are the prior's parameters, `prompt` a types.Prompt,
   `key` the run's root key. With several particles, a step moves one of them, drawn by chance. Each
-  device renders train.batch / count views of `size` pixels per side (None: of the config's first
-  stage).
+  device renders train.batch / count views, as the Stage says (None: the config's first).
   """
-  look = scene(field, prior, cfg, count, size or size_at(cfg, 0))
+  look = scene(field, prior, cfg, count, stage or stage_at(cfg, 0))
   return step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name)
 
 

@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class Tools(NamedTuple):
-  """What all runs of a Batch use, each compiled once: programs {size: steps of W runs}, draw and
+  """What all runs of a Batch use, each compiled once: programs {stage: steps of W runs}, draw and
   camera of the strips, judge(field, prompt) -> figures."""
   programs: dict
   draw: Any
@@ -77,11 +77,11 @@ def build(configs):
   return Batch(parts, (states, params, prompts, keys), (0, params_axes, prompt_axes, 0))
 
 
-def program(batch, size, width):
+def program(batch, stage, width):
   """(states, params, prompts, keys) of W runs -> (states, metrics [W]): a step of each."""
   parts = batch.parts
   step = scene_step.make_step(parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
-                              parts.cfg, 1, size=size)
+                              parts.cfg, 1, stage=stage)
 
   def alone(*arguments):  # a map over one run would still make every convolution a grouped one
     found = step(*(taken(0, *pair) for pair in zip(batch.axes, arguments, strict=True)))
@@ -99,8 +99,8 @@ def run(configs, width):
   """Yields a Made for each of the complete `configs`, after all its steps."""
   batch = build(configs)
   cfg = batch.parts.cfg
-  tools = Tools({size: program(batch, size, width) for size in {
-      scene_step.size_at(cfg, i) for i in range(cfg.train.steps)}},
+  tools = Tools({stage: program(batch, stage, width) for stage in {
+      scene_step.stage_at(cfg, i) for i in range(cfg.train.steps)}},
                 results.renderer(batch.parts, cfg.log.preview_size),
                 results.ring(cfg, results.PREVIEW_VIEWS), results.judges(batch.parts))
   for first in range(0, len(configs), width):
@@ -118,7 +118,7 @@ def some(configs, batch, rows, tools):
   failed, strips = [''] * count, [[] for _ in configs]
   with log.Progress(0, cfg.train.steps, f'{count} runs of {cfg.distill.name}') as progress:
     for i in range(1, cfg.train.steps + 1):
-      states, metrics = tools.programs[scene_step.size_at(cfg, i - 1)](states, *fixed)
+      states, metrics = tools.programs[scene_step.stage_at(cfg, i - 1)](states, *fixed)
       progress.advance()
       last = i == cfg.train.steps
       if last or loop.due(i, cfg.log.every):

@@ -18,8 +18,9 @@ from tests import gaussian
 COUNT = 4
 
 
-def small_config(config=None, **train):
+def small_config(config=None, latent_steps=0, **train):
   config = distill.complete(config or distill.default_config())
+  config.render.latent_steps = latent_steps
   config.field.update({'levels': 2, 'table_log2': 8, 'base': 4, 'finest': 8, 'hidden': 8})
   config.render.update({'size': 8, 'n_samples': 8, 'background': (0.3, 0.3, 0.3)})
   config.train.update({'batch': COUNT} | train)
@@ -44,9 +45,9 @@ class Setup:
                             self.cfg.distill, self.cfg.train.particles)
     self.fixed = (self.params, self.prompt, jax.random.key(self.cfg.seed))
 
-  def step(self, count=COUNT, axis_name=None):
+  def step(self, count=COUNT, axis_name=None, stage=None):
     return scene_step.make_step(self.field, self.prior, self.distillation, self.tx, self.fit_tx,
-                                self.cfg, count, axis_name)
+                                self.cfg, count, axis_name, stage)
 
 
 def difference(a, b):
@@ -97,6 +98,18 @@ def test_guidance_that_an_objective_never_asks_for_is_refused(module, guide):
   setup = Setup(small_config(config=config), module.DISTILLATION)
   with pytest.raises(ConfigError, match=f'objective .{config.distill.name}. weighs'):
     jax.eval_shape(setup.step(1), setup.state, *setup.fixed)
+
+
+def test_the_linear_stage_is_the_other_one_where_the_encoder_is_linear():
+  setup = Setup(small_config(latent_steps=3))
+  stages = [scene_step.stage_at(setup.cfg, i) for i in range(5)]
+  assert stages == [(8, True)] * 3 + [(8, False)] * 2
+  params = setup.params | {'linear': {'kernel': jnp.eye(3), 'bias': jnp.zeros(3)}}
+  ends = []
+  for stage in (stages[0], stages[-1]):
+    step = setup.step(count=1, stage=stage)
+    ends.append(jax.jit(step)(setup.state, params, *setup.fixed[1:])[0].field)
+  assert difference(*ends) < 1e-6 < difference(ends[0], setup.state.field)
 
 
 def test_steps_compile_once():

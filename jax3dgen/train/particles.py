@@ -107,8 +107,7 @@ def build(config):
   lens = [np.mean(cfg.camera.elevation_deg), np.mean(cfg.camera.fovy_deg)]
   camera = cameras.ring(c.count, np.deg2rad(lens[0]), np.mean(cfg.camera.distance),
                         np.deg2rad(lens[1]))
-  key = jax.random.key(cfg.seed)
-  images_key = key if cfg.init_seed is None else jax.random.key(cfg.init_seed)
+  key, images_key = distill.keys(cfg)
   tx = optim.adam(cfg.optim.rates, {'x0': picture}, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)

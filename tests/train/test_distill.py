@@ -1,12 +1,16 @@
 import json
+from types import SimpleNamespace
 
 import jax
+from ml_collections import FrozenConfigDict
 import numpy as np
+import optax
 import pytest
 
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.distill import base
 from jax3dgen.prior import embedded
-from jax3dgen.train import distill, results
+from jax3dgen.train import distill, results, state
 from tests import nets
 
 
@@ -50,6 +54,24 @@ def test_complete_adds_what_the_objective_declares(tmp_path, monkeypatch):
     distill.complete(config)
   with pytest.raises((AttributeError, KeyError)):
     whole.distill.unknown = 1
+
+
+def test_init_seed_seeds_the_initial_field_alone():
+  field = SimpleNamespace(init=lambda key: {'table': jax.random.normal(key, (3,))})
+  noisy = base.Distillation(lambda key, params, cfg: base.DistillState(
+      {}, jax.random.normal(key, (3,))), None, None)
+  tx = optax.identity()
+
+  def start(**seeds):
+    cfg = FrozenConfigDict({'seed': 0, 'init_seed': None} | seeds)
+    key, field_key = distill.keys(cfg)
+    made = state.init(key, field_key, field, {}, noisy, tx, tx, None)
+    return (made.field['table'].tolist(), made.distill.trainable.tolist(),
+            jax.random.key_data(key).tolist())
+  table, critic, key = start(seed=1)
+  assert start(seed=1, init_seed=1) == (table, critic, key)
+  assert start(seed=2, init_seed=1)[0] == table != start(seed=2)[0]
+  assert start(seed=1, init_seed=2)[1:] == (critic, key) != start(seed=2)[1:]
 
 
 @pytest.mark.parametrize('step, opacity, word', [

@@ -29,7 +29,8 @@ def get_config(variant=''):
                         'sole': 0.0})
   config.compare.update({'prompts': PROMPTS, 'cells': 'docs/results/cells/plain'})
   if variant == 'core':
-    config.compare.update({'methods': ('debiased_sds', 'esd', 'sds_bridge', 'jsd'), 'seeds': 5})
+    config.compare.update({'seeds': 5, 'methods': (
+        'debiased_sds', 'esd', 'sds_bridge', 'jsd', 'jsd_guidance_4')})
   elif variant == 'others':
     config.compare.update({'prompts': PROMPTS[:2], 'seeds': 3, 'methods': (
         'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa', 'hifa_annealing',

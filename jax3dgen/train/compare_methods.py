@@ -14,6 +14,7 @@ METHODS = {
     'perp_neg': {'guide.name': 'perp_neg'},
     **{name: {'distill.name': name} for name in (
         'sds_bridge', 'jsd', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
+    'jsd_guidance_4': {'distill.name': 'jsd', 'distill.guidance': 4.0},  # that of sds, vsd and usd
     'jsd_without_minority': {'distill.name': 'jsd', 'distill.minority': False},
     'jsd_shared_noise': {'distill.name': 'jsd', 'distill.minority_noise': 'shared'},
     'jsd_targets': {'distill.name': 'jsd', 'distill.variant': 'targets'},

@@ -77,7 +77,8 @@ def test_uniform_averages_leave_the_direction_as_it_is():
   view = view_of([-1.0, 0.5])
   g, _, metrics = directed(config(rect_scale=1e4), view)
   plain, _, _ = sds.direction(KEY, view, PRIOR, PARAMS, None, config())
-  np.testing.assert_array_equal(g, plain)  # sum_k p_k = 1 has no gradient
+  # sum_k p_k = 1 has no gradient; releases of jax round two programs alike or not
+  np.testing.assert_allclose(g, plain, rtol=3e-7)
   assert metrics['pose_entropy'] > 0.99 * np.log(3)
 
 

@@ -266,8 +266,8 @@ def test_nan_gradients_stop_the_run_with_the_last_good_state(tmp_path):
   assert [p for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()]
 
 
-@pytest.mark.parametrize('sparsity, word', [
-    (1e5, 'the field is empty'), pytest.param(-1e4, 'fog fills', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('sparsity, word', [(1e5, 'the field is empty'), (-1e4, 'fog fills')])
 def test_the_watchdog_names_the_collapse(tmp_path, sparsity, word):
   done = commands.distill(tmp_path, '--config.train.steps=1000',
                           f'--config.regularizers.sparsity={sparsity}')

@@ -93,10 +93,11 @@ def asked(view, cfg):
 
 
 def clamped(change, g, most, size):
-  """change [B, ...] scaled down, view by view, to at most `most` times the `size` of g."""
-  own = size(change)
-  share = jnp.minimum(most * size(g) / jnp.where(own > 0, own, 1.0), 1.0)
-  return priors.broadcast(share, change) * change
+  """(change [B, ...] scaled down, view by view, to at most `most` times the `size` of g; which of
+  the views [B] had more)."""
+  own, bound = size(change), most * size(g)
+  share = jnp.minimum(bound / jnp.where(own > 0, own, 1.0), 1.0)
+  return priors.broadcast(share, change) * change, own > bound
 
 
 def norms(x):
@@ -185,6 +186,7 @@ def rectified(inner, classify=named):
     _, sigma = priors.coefficients(prior.schedule, view.t, x_t)
     change = -cfg.rect_scale * sds.weight(cfg.weighting, prior, view.t, x_t) * sigma * slope
     size = norms if cfg.clamp_space == 'prior' else pixel_norms(prior, params, view.image)
+    kept, over = clamped(change, g, cfg.clamp, size)
     table = state.buffers['poses']
     if not cfg.fixed:
       p = estimated
@@ -193,10 +195,10 @@ def rectified(inner, classify=named):
       table = averaged(table, row, p, decay(cfg.n_ema))
     metrics = metrics | {
         'rectifier': (norms(change) / jnp.maximum(norms(g), 1e-12)).mean(),
-        'clamped': (size(change) > cfg.clamp * size(g)).mean(),
+        'clamped': over.mean(),
         'rarest_pose': table.min(),
         'pose_entropy': -(table * jnp.log(jnp.maximum(table, 1e-12))).sum(-1).mean()}
     state = own.replace(buffers={'inner': own.buffers, 'poses': table})
-    return g + clamped(change, g, cfg.clamp, size), state, metrics
+    return g + kept, state, metrics
 
   return base.Distillation(init, direction, inner.fit)

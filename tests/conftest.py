@@ -2,6 +2,9 @@
 
 It is made before jax is imported by any test. Only what child processes should share goes into the
 environment; the number of devices does not, so that commands under test choose their own.
+
+Tests compile for longer than they compute, so XLA optimises little here. The commands under test
+(`tests/commands.py`) drop XLA_FLAGS: they compile as they do for a user.
 """
 
 import os
@@ -16,8 +19,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.jax_cache'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('MPLBACKEND', 'Agg')
-if 'XLA_FLAGS' in os.environ:
-  os.environ['XLA_FLAGS'] = launch.without_host_count(os.environ['XLA_FLAGS'])
+os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 ' + launch.without_host_count(
+    os.environ.get('XLA_FLAGS', ''))  # where a flag stands twice, the last one, the user's, holds
 
 import jax  # noqa: E402  the environment above must be in place first
 import pytest  # noqa: E402

@@ -1,11 +1,7 @@
-"""Nets in tests: small ones take longer to compile than to run."""
-
-import functools
+"""Nets in tests."""
 
 import jax
 import numpy as np
-
-quick = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
 def drawn(init, *args, scale=0.1):

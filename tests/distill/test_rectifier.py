@@ -11,7 +11,7 @@ from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, rectifier, sds, vsd
 from jax3dgen.prior import base as priors
 from jax3dgen.prior import gaussian as mixtures
-from tests import gaussian, nets
+from tests import gaussian
 
 MEANS, STDS, WEIGHTS = [[-2.0], [0.0], [1.5]], [0.3, 0.5, 0.2], [0.7, 0.2, 0.1]
 PRIOR, PARAMS = mixtures.mixture(MEANS, STDS, WEIGHTS)
@@ -47,7 +47,7 @@ def directed(cfg, view, table=None, classify=noisy_posterior, inner=sds.DISTILLA
   state = objective.init(KEY, PARAMS, cfg)
   if table is not None:
     state = state.replace(buffers=state.buffers | {'poses': table})
-  return nets.quick(lambda view, state: objective.direction(
+  return jax.jit(lambda view, state: objective.direction(
       KEY, view, PRIOR, PARAMS, state, cfg))(view, state)
 
 
@@ -125,7 +125,7 @@ def test_rectified_vsd_is_vsd_of_the_rebalanced_mixture(x64):
         init=lambda *args: base.DistillState({}, {})), noisy_posterior)
     state = objective.init(KEY, PARAMS, cfg)
     state = state.replace(buffers=state.buffers | {'poses': table})
-    found, _, _ = nets.quick(lambda view: objective.direction(
+    found, _, _ = jax.jit(lambda view: objective.direction(
         KEY, view, PRIOR, PARAMS, state, cfg))(view)
   np.testing.assert_allclose(found, expected, atol=2e-3)
 

@@ -115,11 +115,11 @@ def test_the_camera_reaches_the_critic_and_none_is_zeros():
   cfg = ConfigDict(vsd.DEFAULTS)
   trainable = critic.init(KEY, params, cfg)
   x = jax.random.normal(KEY, (2, 8, 8, 3))
-  t, cond = jnp.full(2, 0.5), nets.quick(prior.embed)(params, jnp.array([[1, 2, 0], [3, 0, 0]]))
+  t, cond = jnp.full(2, 0.5), jax.jit(prior.embed)(params, jnp.array([[1, 2, 0], [3, 0, 0]]))
   cameras = jax.random.normal(KEY, (2, 16))
-  predict = nets.quick(lambda trainable, cameras: critic.predict(
+  predict = jax.jit(lambda trainable, cameras: critic.predict(
       trainable, prior, params, x, t, cond, cameras))
-  alone = nets.quick(prior.predict)(params, x, t, cond)
+  alone = jax.jit(prior.predict)(params, x, t, cond)
   np.testing.assert_allclose(predict(trainable, cameras), alone, atol=1e-6)
   trainable['camera']['out'] = jax.random.normal(KEY, trainable['camera']['out'].shape)
   assert jnp.abs(predict(trainable, cameras) - predict(trainable, 0 * cameras)).max() > 1e-4
@@ -133,7 +133,7 @@ def test_esd_mixes_the_critics_with_and_without_a_camera():
   state = vsd.init(KEY, params, ConfigDict(esd.DEFAULTS))
   state.trainable['camera']['out'] = jax.random.normal(
       KEY, state.trainable['camera']['out'].shape)
-  cond = jax.tree.map(lambda leaf: leaf[0], nets.quick(prior.embed)(
+  cond = jax.tree.map(lambda leaf: leaf[0], jax.jit(prior.embed)(
       params, jnp.array([[1, 2, 0]])))
   x0 = jax.random.normal(KEY, (2, 8, 8, 3))
   view = gaussian.view(x0, 0.5, base.classifier_free)
@@ -143,9 +143,9 @@ def test_esd_mixes_the_critics_with_and_without_a_camera():
 
   def at(entropy):
     cfg = ConfigDict(esd.DEFAULTS | {'entropy': entropy})
-    return nets.quick(lambda view: esd.direction(KEY, view, prior, params, state, cfg)[0])(view)
+    return jax.jit(lambda view: esd.direction(KEY, view, prior, params, state, cfg)[0])(view)
   cfg = ConfigDict(vsd.DEFAULTS)
-  plainly = nets.quick(lambda view: vsd.direction(KEY, view, prior, params, state, cfg)[0])
+  plainly = jax.jit(lambda view: vsd.direction(KEY, view, prior, params, state, cfg)[0])
   plain = plainly(view)
   without = plainly(view.replace(camera=view.camera.replace(c2w=jnp.zeros((2, 4, 4)))))
   np.testing.assert_allclose(at(0.0), plain, atol=1e-6)

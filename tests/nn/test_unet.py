@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from jax3dgen.core.errors import WeightError
 from jax3dgen.nn import unet, unet_blocks
 from jax3dgen.prior import convert, rules_unet
-from tests.nets import quick
 
 DOWN, CROSS_DOWN, UP, CROSS_UP = 'DownBlock2D', 'CrossAttnDownBlock2D', 'UpBlock2D', (
     'CrossAttnUpBlock2D')
@@ -170,12 +169,12 @@ def test_equals_diffusers(monkeypatch, name, remat, patches):
   expected, expected_grad = forward_backward(net, x, t, tokens, **added)
   module = unet.UNet(**fields, remat=remat)
   params = converted(net, module, x, t, tokens, extra)
-  found, grad = quick(lambda p, x: ours(
+  found, grad = jax.jit(lambda p, x: ours(
       lambda x: module.apply({'params': p}, x, t, tokens, extra), x))(params, x)
   close(found, expected, 2e-4)
   close(grad, expected_grad, 1e-3)
   half = unet.UNet(**fields, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
-  found = quick(lambda p, x: half.apply({'params': p}, x, t, tokens, extra))(
+  found = jax.jit(lambda p, x: half.apply({'params': p}, x, t, tokens, extra))(
       jax.tree.map(lambda p: p.astype(jnp.bfloat16), params), x)
   assert found.dtype == jnp.bfloat16
   close(found, expected, 2e-2)
@@ -192,7 +191,7 @@ def test_reference_attention_equals_its_transcription():
   module = unet.UNet(**unet.sizes(dict(net.config)))
   params = {'params': converted(net, module, *image)}
 
-  @quick
+  @jax.jit
   def both(params, reference, x):
     _, states = module.apply(params, *reference, write=True)
     return ours(lambda x: module.apply(params, x, *image[1:], read=states), x)
@@ -224,10 +223,10 @@ def test_attention_in_chunks_is_attention(monkeypatch):
   def plain(q):
     weights = jax.nn.softmax(jnp.einsum('bnhd,bmhd->bhnm', q, k) / 2.0)
     return jnp.einsum('bhnm,bmhd->bnhd', weights, v)
-  expected, expected_grad = quick(lambda q: ours(plain, q))(q)
+  expected, expected_grad = jax.jit(lambda q: ours(plain, q))(q)
   for limit in (2 * 3 * 12 * 5, 100):  # all at once, and four chunks
     monkeypatch.setattr(unet_blocks, 'LOGITS', limit)
-    found, grad = quick(lambda q: ours(lambda q: unet_blocks.attend(q, k, v), q))(q)
+    found, grad = jax.jit(lambda q: ours(lambda q: unet_blocks.attend(q, k, v), q))(q)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(grad, expected_grad, atol=1e-5)
 

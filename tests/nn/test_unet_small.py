@@ -29,8 +29,8 @@ def small():
   """(compiled net, fresh variables, inputs) of a small net."""
   net = unet_small.UNetSmall(**SMALL)
   inputs = [normal(0, 2, 16, 16, 3), jnp.array([0.2, 0.9]), normal(1, 2, 5, 12), normal(2, 2, 12)]
-  params = nets.quick(net.init)(jax.random.key(0), *inputs)['params']
-  return nets.quick(net.apply), {'params': params}, inputs
+  params = jax.jit(net.init)(jax.random.key(0), *inputs)['params']
+  return jax.jit(net.apply), {'params': params}, inputs
 
 
 def test_res_block_equals_torch():
@@ -105,7 +105,7 @@ def test_convolutions_are_products_on_accelerators(monkeypatch):
   plain = net(variables, *inputs)
   apply = unet_small.UNetSmall(**SMALL).apply
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  np.testing.assert_allclose(nets.quick(apply)(variables, *inputs), plain, atol=1e-5)
+  np.testing.assert_allclose(jax.jit(apply)(variables, *inputs), plain, atol=1e-5)
   several = jax.tree.map(lambda x: jnp.stack([x, x]), variables)
   mapped = jax.make_jaxpr(jax.vmap(apply, (0, None, None, None, None)))(several, *inputs)
   assert 'conv_general_dilated' not in str(mapped) and 'dot_general' in str(mapped)

@@ -46,12 +46,12 @@ def test_load_gives_the_record_the_weights_and_the_tokenizer(folder, params):
   np.testing.assert_array_equal(ids, [[1, 2, 3, 0], [0, 0, 0, 0], [3, 4, 5, 0]])
   with pytest.raises(ConfigError, match='bears'):
     tokenize(['a red bears'])
-  cond = nets.quick(prior.embed)(loaded, ids)
+  cond = jax.jit(prior.embed)(loaded, ids)
   assert cond.tokens.shape == (3, 4, 8) and cond.extra.shape == (3, 8)
   assert not cond.tokens[1].any() and not cond.extra[1].any()
   x, t = jax.random.normal(jax.random.key(1), (3, 16, 16, 3)), jnp.array([0.1, 0.5, 0.9])
   velocity = embedded.network(CONFIG)[2]
-  eps, v = nets.quick(lambda *args: (prior.predict(*args), velocity(*args)))(loaded, x, t, cond)
+  eps, v = jax.jit(lambda *args: (prior.predict(*args), velocity(*args)))(loaded, x, t, cond)
   x0 = base.x0_from_eps(prior.schedule, x, t, eps)
   alpha, sigma = base.coefficients(prior.schedule, t, x)
   np.testing.assert_allclose(x0, alpha * x - sigma * v, atol=1e-4)

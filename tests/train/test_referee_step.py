@@ -19,14 +19,13 @@ from jax3dgen.data import figurines, referee_views
 from jax3dgen.metrics import referee as judge
 from jax3dgen.nn import referee as nets
 from jax3dgen.train import referee, referee_checks, referee_step
-from tests.nets import quick
 
 CFG = FrozenConfigDict(configs.get_config('tiny'))
 
 
 @pytest.fixture(scope='module')
 def examples():
-  draw = quick(lambda key: referee_views.draw(key, 64, CFG.views, 1.0, 0.3, 0.25))
+  draw = jax.jit(lambda key: referee_views.draw(key, 64, CFG.views, 1.0, 0.3, 0.25))
   return draw(jax.random.key(0))
 
 
@@ -84,7 +83,7 @@ def draws(batch):
 
 def test_no_strength_spoils_nothing():
   u, grain, images = draws(4)
-  spoil = quick(referee_views.spoil)
+  spoil = jax.jit(referee_views.spoil)
   np.testing.assert_allclose(spoil(u, grain, images, 0.0), images, atol=1e-6)
   assert float(jnp.abs(spoil(u, grain, images, 1.0) - images).mean()) > 0.01
 
@@ -112,7 +111,7 @@ def test_rejects_are_chosen_row_by_row():
 
 def test_objective_ignores_the_labels_of_rejects(examples):
   net, _, state = made()
-  loss = quick(lambda e: referee_step.objective(net, state.params, e, CFG.data.spread_deg)[0])
+  loss = jax.jit(lambda e: referee_step.objective(net, state.params, e, CFG.data.spread_deg)[0])
   none = examples.kind == len(figurines.KINDS)
   other = examples.replace(color=jnp.where(none, (examples.color + 1) % 3, examples.color),
                            azimuth=jnp.where(none, examples.azimuth + 1, examples.azimuth),
@@ -122,11 +121,11 @@ def test_objective_ignores_the_labels_of_rejects(examples):
 
 def test_azimuth_term_is_cross_entropy_above_its_floor(examples):
   net, _, state = made()
-  terms = quick(lambda e: referee_step.objective(
+  terms = jax.jit(lambda e: referee_step.objective(
       net, state.params, e, CFG.data.spread_deg)[1])(examples)
   real = np.asarray(examples.kind) < len(figurines.KINDS)
   target = nets.azimuth_target(examples.azimuth, CFG.data.spread_deg)
-  logits = quick(net.apply)({'params': state.params}, examples.images).azimuth
+  logits = jax.jit(net.apply)({'params': state.params}, examples.images).azimuth
   target, logits = np.asarray(target, np.float64)[real], np.asarray(logits, np.float64)[real]
   cross = optax.softmax_cross_entropy(logits, target)
   floor = -np.sum(target * np.log(np.maximum(target, 1e-300)), -1)
@@ -189,7 +188,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(monkeypatch):
     return examples.replace(azimuth=jnp.full_like(examples.azimuth, jnp.nan))
   monkeypatch.setattr(referee_views, 'draw', broken)
   net, tx, state = made()
-  new, metrics = quick(referee_step.make_step(net, tx, CFG, 1))(state)
+  new, metrics = jax.jit(referee_step.make_step(net, tx, CFG, 1))(state)
   assert float(metrics['nonfinite']) == 1 and int(new.skipped) == 1 and int(new.step) == 1
   for x, y in zip(jax.tree.leaves(state.params), jax.tree.leaves(new.params)):
     np.testing.assert_array_equal(x, y)

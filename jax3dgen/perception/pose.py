@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core import extremum
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Array
 
@@ -100,7 +101,7 @@ def orientation(templates, patches, form='matched'):
   """1 minus how far apart across the object patches are that look alike: [B, K]."""
   masks = foreground(templates, patches)
   scaled = patches.reshape(len(patches), -1, patches.shape[-1])
-  low, high = scaled.min(), scaled.max()
+  low, high = extremum.lowest(scaled), extremum.highest(scaled)
   scaled = (scaled - low) / jnp.maximum(high - low, 1e-12)
   of = jax.vmap(_apart, (0, 0, 0, None, None, None))
   own = templates.patches.reshape(len(templates.patches), -1, patches.shape[-1])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core import extremum
 from jax3dgen.physics import penalty, quaternion, rest
 
 TILTS = np.linspace(0.01, 0.1, 10)  # radians, of the stable equilibrium
@@ -43,11 +44,11 @@ def equilibrium(vertices, center):
   support margin is 0.1 rad or more. The paper's shapes fill a sphere of radius 1.
   """
   x, y, z = (vertices - center[None]).T
-  height = -z.min()
+  height = -extremum.lowest(z)
 
   def sunk(side):
     out = x * jnp.cos(side) + y * jnp.sin(side)
-    tilted = lambda tilt: -(z * jnp.cos(tilt) + out * jnp.sin(tilt)).min()
+    tilted = lambda tilt: -extremum.lowest(z * jnp.cos(tilt) + out * jnp.sin(tilt))
     return jax.nn.relu(height - jax.vmap(tilted)(jnp.asarray(TILTS, z.dtype)))
   return jax.vmap(sunk)(jnp.asarray(AZIMUTHS, z.dtype)).mean()
 

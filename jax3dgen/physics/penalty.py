@@ -20,6 +20,7 @@ States and items are those of `worlds`; K is the number of hull vertices.
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core import extremum
 from jax3dgen.physics import quaternion, worlds
 from jax3dgen.physics.body import Packed
 from jax3dgen.physics.native import GRAVITY
@@ -81,7 +82,8 @@ def _stepper(item, timestep, friction):
   inverse = jnp.linalg.inv(inertia)
   # The rows that fill a hull up repeat its first one, and must not carry weight again.
   real = (hull != hull[:1]).any(1).at[0].set(True)
-  yields = 1 + (hull**2).sum(1).max() * jnp.linalg.norm(inverse)  # to a push, at the most
+  # What a push is answered by, at the most.
+  yields = 1 + extremum.highest((hull**2).sum(1)) * jnp.linalg.norm(inverse)
   slip = jnp.maximum(SLIP, timestep * friction * GRAVITY * yields)
 
   def step(state):

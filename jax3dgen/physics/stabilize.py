@@ -26,6 +26,7 @@ import numpy as np
 import optax
 from scipy import spatial
 
+from jax3dgen.core import extremum
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
 from jax3dgen.physics import body, losses, native
@@ -82,7 +83,7 @@ def support_margin(vertices, faces, corners):
   inverse = jax.lax.rsqrt(jnp.where(real, length2, 1.0))
   away = center[None, :2] - start
   distance = (edge[:, 0] * away[:, 1] - edge[:, 1] * away[:, 0]) * inverse
-  nearest = jnp.min(jnp.where(real, distance, jnp.inf))
+  nearest = extremum.lowest(jnp.where(real, distance, jnp.inf))
   return jnp.arctan2(nearest, center[2] - jnp.mean(feet[:, 2]))
 
 

@@ -8,13 +8,14 @@ A state is that of MuJoCo's free joint: qpos [7] = centre of mass and quaternion
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core import extremum
 from jax3dgen.physics import native, outcome, quaternion
 
 
 def released(hull, tilt):
   """(qpos, qvel) at rest, turned by `tilt` (axis times radians), the lowest vertex on the plane."""
   turn = quaternion.from_vector(tilt)
-  height = -(hull @ quaternion.matrix(turn)[2]).min()
+  height = -extremum.lowest(hull @ quaternion.matrix(turn)[2])
   return (jnp.concatenate([jnp.zeros_like(hull, shape=2), height[None], turn]),
           jnp.zeros_like(hull, shape=6))
 

@@ -69,17 +69,21 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
   return state
 
 
-def optimise(cfg, workdir, step, start, state, checkpoints, describe):
-  """Runs a mapped step that takes its state alone, from `start` to cfg.train.steps; returns the
-  final host state."""
+def optimise(cfg, workdir, step, start, state, checkpoints, describe, fixed=(),
+             hooks=lambda writer: ()):
+  """Runs a mapped step, (state, *fixed) -> (state, metrics), from `start` to cfg.train.steps.
+
+  hooks: (writer of the run's figures) -> the hooks of `run`. Returns the final host state.
+  """
   replicated = parallel.replicate(state)
-  cost = parallel.cost(step, replicated)
+  cost = parallel.cost(step, replicated, *fixed)
   guards.check_memory(cost)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = run(
-        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
-        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-        describe=describe, guard=guards.Guard(max_skipped=cfg.train.max_skipped),
+        lambda state: step(state, *fixed), replicated, start=start, steps=cfg.train.steps,
+        writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
+        checkpoint_every=cfg.checkpoint.every, describe=describe, hooks=hooks(writer),
+        guard=guards.Guard(max_skipped=cfg.train.max_skipped),
         flop=cost.flop * (cfg.train.steps - start))
   return parallel.unreplicate(final)
 

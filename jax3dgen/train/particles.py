@@ -30,7 +30,6 @@ from jax3dgen.train import (
   distill,
   distill_config,
   guard,
-  log,
   loop,
   optim,
   particles_page,
@@ -151,27 +150,12 @@ def run(config, workdir, allow_change=False, command=''):
         print(f'{workdir} is finished: {start} steps of {config.prompt!r}.')
         return figures
       if start < config.train.steps:
-        found = optimise(parts, workdir, start, found, checkpoints)
+        axes, fixed = distill.place(parts)
+        step = parallel.map(step_of(parts, parallel.AXIS), 3, axes)
+        preview = previewer(parts, workdir)
+        found = loop.optimise(config, workdir, step, start, found, checkpoints, config.prompt,
+                              fixed, lambda writer: [(config.log.preview_every, preview)])
     return parallel.from_main(write, parts, workdir, found, config, began, command)
-
-
-def optimise(parts, workdir, start, train_state, checkpoints):
-  """Runs the steps from `start` to the end; returns the final host state."""
-  cfg = parts.cfg
-  axes, fixed = distill.place(parts)
-  mapped = parallel.map(step_of(parts, parallel.AXIS), 3, axes)
-  replicated = parallel.replicate(train_state)
-  cost = parallel.cost(mapped, replicated, *fixed)
-  guard.check_memory(cost)
-  with contextlib.closing(log.Writer(workdir, start)) as writer:
-    final = loop.run(
-        lambda train_state: mapped(train_state, *fixed), replicated, start=start,
-        steps=cfg.train.steps, writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
-        checkpoint_every=cfg.checkpoint.every, describe=cfg.prompt,
-        hooks=[(cfg.log.preview_every, previewer(parts, workdir))],
-        guard=guard.Guard(max_skipped=cfg.train.max_skipped),
-        flop=cost.flop * (cfg.train.steps - start))
-  return parallel.unreplicate(final)
 
 
 def pictures(parts, train_state):

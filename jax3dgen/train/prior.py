@@ -21,7 +21,7 @@ from jax3dgen.export import turntable
 from jax3dgen.metrics import referee
 from jax3dgen.prior import embedded, sampler
 from jax3dgen.prior import words as vocabulary
-from jax3dgen.train import checkpoint, guard, log, loop, prior_assets, prior_config, prior_step
+from jax3dgen.train import checkpoint, guard, loop, prior_assets, prior_config, prior_step
 
 default_config = prior_config.default_config
 REPEATS = 4  # samples of each kind in each colour that the card tells about
@@ -123,7 +123,9 @@ def run(config, workdir, allow_change=False):
             embed, velocity, drawer(cfg), tx, cfg, count, parallel.AXIS), 0)
         ids = vocabulary.tokenize(captions(), figurine_examples.words(), net['text']['length'])
         grid = sample_grid(cfg, prior, ids)
-        state = optimise(cfg, workdir, step, start, state, checkpoints, grid)
+        state = loop.optimise(
+            cfg, workdir, step, start, state, checkpoints, 'prior',
+            hooks=lambda writer: [(cfg.sample.every, previewer(workdir, grid, writer))])
     if parallel.is_main():
       facts = quality(state.ema, net, cfg.sample.guidance, cfg.sample.steps, REPEATS)
       prior_assets.write(workdir / 'weights', state.ema, net, figurine_examples.words(), config,
@@ -133,22 +135,10 @@ def run(config, workdir, allow_change=False):
   return workdir / 'weights'
 
 
-def optimise(cfg, workdir, step, start, state, checkpoints, grid):
-  """Runs the steps from `start` to the end; returns the final host state."""
-  replicated = parallel.replicate(state)
-  cost = parallel.cost(step, replicated)
-  guard.check_memory(cost)
-  with contextlib.closing(log.Writer(workdir, start)) as writer:
-
-    def preview(done, replicated):
-      picture = grid(parallel.unreplicate(replicated.ema))
-      turntable.write_png(workdir / 'samples' / f'{done:06d}.png', images.enlarge(picture, 2))
-      writer.image('samples', done, picture)
-
-    final = loop.run(
-        step, replicated, start=start, steps=cfg.train.steps, writer=writer,
-        checkpoints=checkpoints, log_every=cfg.log.every, checkpoint_every=cfg.checkpoint.every,
-        describe='prior', hooks=[(cfg.sample.every, preview)],
-        guard=guard.Guard(max_skipped=cfg.train.max_skipped),
-        flop=cost.flop * (cfg.train.steps - start))
-  return parallel.unreplicate(final)
+def previewer(workdir, grid, writer):
+  """(step, replicated state) -> None: writes samples/STEP.png, and the picture to the events."""
+  def write(done, replicated):
+    picture = grid(parallel.unreplicate(replicated.ema))
+    turntable.write_png(workdir / 'samples' / f'{done:06d}.png', images.enlarge(picture, 2))
+    writer.image('samples', done, picture)
+  return write

@@ -88,7 +88,8 @@ def measure(turns, names):
           for name, times in timing.interleaved(steps, turns).items()}
 
 
-def main(names=('sds', 'sds_rectified', DETACHED, 'vsd', 'usd', 'esd', 'jsd', 'sds_bridge')):
+def main(names=('sds', 'sds_rectified', 'sds_rectified_conditional', DETACHED, 'vsd', 'usd',
+                'usd_conditional', 'esd', 'jsd', 'sds_bridge')):
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--turns', type=int, default=9, help='measurements of each objective')
   parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)

@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import sys
 
 from experiments import _command, seeds
@@ -34,6 +35,7 @@ def test_the_command_that_repeats_one_seed(monkeypatch):
 def test_a_seed_that_comes_to_nothing_is_listed(tmp_path):
   done = commands.run(
       'seeds', '--config', commands.ROOT / 'configs' / 'embedded.py:tiny', '--workdir', tmp_path,
-      '--seeds', '1', '--config.regularizers.sparsity=1e5')
+      '--seeds', '1', '--config.regularizers.sparsity=1e5',
+      env=commands.environment(XLA_FLAGS=os.environ['XLA_FLAGS']))  # little optimised, like tests
   assert done.returncode == 3 and 'Seed 0 came to nothing' in done.stderr
   assert json.loads((tmp_path / 'seeds.json').read_text()) == {'failed': [0]}

@@ -15,7 +15,10 @@ with it; 25 are enough at a hundredth of the paper's steps. At `rect_scale` 1, t
 it is a small part of what distillation asks for; the authors' code multiplies it by the number of
 latent entries, and then clamps it. The clamp is per view, to `clamp` times the norm of the
 objective's own direction, of x_0 as in the authors' code or, with `clamp_space` image, of what the
-encoder makes of both for the pixels of the render, as in the paper.
+encoder makes of both for the pixels of the render, as in the paper. The clean estimate is that of
+the guided prediction, as in the authors' code; the paper writes eps(x_t, y), which `tweedie`
+conditional takes: half as many rows of the denoiser go back. Both terms are of one x_t, as in the
+paper; with `noise` fresh, as in the code, the rectifier has one of its own.
 """
 
 import jax
@@ -37,6 +40,8 @@ DEFAULTS = {
     'parts': 'both',  # what it compares: both, texture or orientation
     'classes': 4,  # poses that it tells apart
     'sees': 'estimate',  # what it is shown of x_t: its clean estimate, or noisy, x_t itself
+    'tweedie': 'guided',  # prediction that this estimate is made of: guided or conditional
+    'noise': 'shared',  # of x_t: shared with the objective's, or fresh, another forward pass
     'decode': 1.0,  # size of what it is shown, over that of x_0; a latent's half costs a quarter
     'intervals': 10,  # ranges of the noise level with an average of their own
     'n_ema': 25,  # views that carry 90 percent of the weight of an average
@@ -51,7 +56,8 @@ DEFAULTS = {
     'remat': False,  # compute the denoiser twice rather than hold its activations in memory
 }
 CHOICES = {'clamp_space': ('prior', 'image'), 'feed': ('render', 'estimate'),
-           'sees': ('estimate', 'noisy')}
+           'sees': ('estimate', 'noisy'), 'tweedie': ('guided', 'conditional'),
+           'noise': ('shared', 'fresh')}
 
 
 def decay(n_ema):
@@ -72,12 +78,22 @@ def averaged(table, rows, probabilities, rate):
   return jax.lax.scan(one, table, (rows, probabilities))[0]
 
 
-def remembering(guide, x_t, scale, eps_hat):
-  """`guide` (see types.View), which knows the answer `eps_hat` at this very x_t and scale."""
-  def answer(prior, params, x, t, view, asked_scale):
-    if x is x_t and asked_scale == scale:
+def predicted(prior, params, x_t, view, cfg):
+  """The noise prediction at x_t that the clean estimate is made of."""
+  if cfg.tweedie == 'guided':
+    return base.guided(prior, params, x_t, view.t, view, cfg.guidance)
+  return prior.predict(params, x_t, view.t, base.rows(view))
+
+
+def remembering(guide, x_t, cfg, eps_hat):
+  """`guide` (see types.View), which knows that `predicted` is `eps_hat` at this very x_t."""
+  def answer(prior, params, x, t, view, scale):
+    if x is x_t and cfg.tweedie == 'guided' and scale == cfg.guidance:
       return eps_hat
-    return guide(prior, params, x, t, view, asked_scale)
+    if x is x_t and cfg.tweedie == 'conditional' and guide is base.classifier_free:
+      null = base.repeat(view.prompt.null, len(x))
+      return priors.guide(prior.predict(params, x, t, null), eps_hat, scale)
+    return guide(prior, params, x, t, view, scale)
   return answer
 
 
@@ -146,15 +162,17 @@ def rectified(inner, classify=named):
 
   def direction(key, view, prior, params, state, cfg):
     x_t, eps = base.noised(key, view, prior)
-    seen, eps_hat, pull = view, None, None
-    if cfg.sees == 'estimate':  # one forward pass serves the objective and the rectifier
-      predict = lambda x: base.guided(prior, params, x, view.t, view, cfg.guidance)
+    seen, eps_hat, pull = view.replace(start=(x_t, eps)), None, None
+    if cfg.noise == 'fresh':
+      x_t, _ = base.noised(jax.random.fold_in(key, 1), view.replace(start=None), prior)
+    if cfg.sees == 'estimate':
+      predict = lambda x: predicted(prior, params, x, view, cfg)
       if cfg.detach_denoiser:
         eps_hat = predict(x_t)
       else:
         eps_hat, pull = jax.vjp(jax.checkpoint(predict) if cfg.remat else predict, x_t)
-      seen = view.replace(start=(x_t, eps),
-                          guide=remembering(view.guide, x_t, cfg.guidance, eps_hat))
+      # One forward pass serves the objective and the rectifier.
+      seen = seen.replace(guide=remembering(view.guide, x_t, cfg, eps_hat))
     own = state.replace(buffers=state.buffers['inner'])
     g, own, metrics = inner.direction(key, seen, prior, params, own, cfg)
     row = interval(view.t, cfg.intervals)

@@ -37,6 +37,7 @@ CHANGES = {
     'time_conditioned': {'distill.classifier': 'noisy_pose', 'distill.sees': 'noisy'},
     'estimate': {'distill.feed': 'estimate'},
     'detached': {'distill.detach_denoiser': True},
+    'conditional': {'distill.tweedie': 'conditional'},
     'control': {'distill.control': True},
     'texture': {'distill.parts': 'texture'},
     'turned': {'distill.templates': 'turned'},
@@ -68,4 +69,6 @@ def calls(method):
   rows = ROWS.get(name, 2)
   if change.get('distill.detach_denoiser') or change.get('distill.sees') == 'noisy':
     return rows - 2
+  if change.get('distill.tweedie') == 'conditional':
+    return rows - 1
   return rows - 2 if change.get('distill.minority') is False else rows

@@ -42,13 +42,20 @@ def view_of(x0, **fields):
   return view.replace(prompt=Prompt(*[whole] * 8))
 
 
-def directed(cfg, view, table=None, classify=noisy_posterior, inner=sds.DISTILLATION):
+def directed(cfg, view, table=None, classify=noisy_posterior, inner=sds.DISTILLATION, key=KEY,
+             prior=PRIOR):
   objective = rectifier.rectified(inner, classify)
   state = objective.init(KEY, PARAMS, cfg)
   if table is not None:
     state = state.replace(buffers=state.buffers | {'poses': table})
   return jax.jit(lambda view, state: objective.direction(
-      KEY, view, PRIOR, PARAMS, state, cfg))(view, state)
+      key, view, prior, PARAMS, state, cfg))(view, state)
+
+
+def rectifier_alone(cfg, view, table, key=KEY):
+  """What the rectifier adds to SDS."""
+  g, _, _ = directed(cfg, view, table, key=key)
+  return g - sds.direction(key, view, PRIOR, PARAMS, None, cfg)[0]
 
 
 def test_rectified_sds_is_sds_of_the_rebalanced_mixture(x64):
@@ -107,6 +114,35 @@ def test_the_denoiser_is_asked_once_for_the_objective_and_the_rectifier():
     assert len(asked) == 1
     expected, _, _ = directed(config(fixed=(0.7, 0.2, 0.1)), view)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_estimate_may_be_that_of_the_conditional_prediction(x64):
+  # Guidance is then the objective's alone: the rectifier is that of guidance 1. Prompts ask for
+  # the second part of the mixture, no prompt for the whole.
+  view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  view = view.replace(prompt=Prompt(*[jnp.int32(1)] * 8).replace(null=jnp.int32(-1)))
+  rows = []
+
+  def counting(params, x_t, t, cond):
+    rows.append(len(x_t))
+    return PRIOR.predict(params, x_t, t, cond)
+  cfg = config(tweedie='conditional', guidance=3.0)
+  found = rectifier_alone(cfg, view, table)
+  np.testing.assert_allclose(found, rectifier_alone(config(), view, table), atol=1e-6)
+  assert np.abs(found - rectifier_alone(config(guidance=3.0), view, table)).max() > 0.01
+  directed(cfg, view, table, prior=PRIOR._replace(predict=counting))
+  assert rows == [2, 2]  # the one that goes back, and the one without a prompt
+  other = lambda *args: base.classifier_free(*args)  # another guide makes its own predictions
+  again, _, _ = directed(cfg, view.replace(guide=other), table)
+  np.testing.assert_allclose(again, directed(cfg, view, table)[0], atol=1e-6)
+
+
+def test_the_rectifier_may_have_noise_of_its_own(x64):
+  view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  found = rectifier_alone(config(noise='fresh'), view, table)
+  expected = rectifier_alone(config(), view, table, jax.random.fold_in(KEY, 1))
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  assert np.abs(found - rectifier_alone(config(), view, table)).max() > 0.01
 
 
 def test_rectified_vsd_is_vsd_of_the_rebalanced_mixture(x64):

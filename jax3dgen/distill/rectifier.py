@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import image, modules
+from jax3dgen.core import image, modules, rng
 from jax3dgen.core.camera import SECTORS
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base, sds
@@ -164,7 +164,7 @@ def rectified(inner, classify=named):
     x_t, eps = base.noised(key, view, prior)
     seen, eps_hat, pull = view.replace(start=(x_t, eps)), None, None
     if cfg.noise == 'fresh':
-      x_t, _ = base.noised(jax.random.fold_in(key, 1), view.replace(start=None), prior)
+      x_t, _ = base.noised(rng.stream(key, 'rectifier'), view.replace(start=None), prior)
     if cfg.sees == 'estimate':
       predict = lambda x: predicted(prior, params, x, view, cfg)
       if cfg.detach_denoiser:

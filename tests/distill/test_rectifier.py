@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
+from jax3dgen.core import rng
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, rectifier, sds, vsd
@@ -140,7 +141,7 @@ def test_the_estimate_may_be_that_of_the_conditional_prediction(x64):
 def test_the_rectifier_may_have_noise_of_its_own(x64):
   view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
   found = rectifier_alone(config(noise='fresh'), view, table)
-  expected = rectifier_alone(config(), view, table, jax.random.fold_in(KEY, 1))
+  expected = rectifier_alone(config(), view, table, rng.stream(KEY, 'rectifier'))
   np.testing.assert_allclose(found, expected, atol=1e-6)
   assert np.abs(found - rectifier_alone(config(), view, table)).max() > 0.01
 

@@ -2,10 +2,10 @@
 
 `:core` and `:others` are further methods with fewer seeds, for the same folder of cells; `:sweep`
 and `:ablations` change one thing of rectified SDS and of USD, `:particles` moves four fields at
-once: on the robot, which neither SDS nor VSD makes reliably. `:phrases` gives each view its phrase,
-as Perp-Neg needs it, beside one that is wrong for three of four views. `:without_sparsity` is a
-second table, of seeds that the first has not, without the term that makes USD lose the rabbits
-there. `:tiny` runs in seconds, for tests.
+once, each with a folder of its own: on the robot, which neither SDS nor VSD makes reliably.
+`:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of
+four views. `:without_sparsity` is a second table, of seeds that the first has not, without the term
+that makes USD lose the rabbits there. `:tiny` runs in seconds, for tests.
 """
 
 from jax3dgen.train import compare_config, compare_methods
@@ -48,8 +48,8 @@ def get_config(variant=''):
     config.compare.update({'cells': 'docs/results/cells/without_sparsity', 'first_seed': 10,
                            'seeds': 5})
   elif variant in CHANGED:
-    config.compare.update({'prompts': ('a purple robot',), 'seeds': 3,
-                           'methods': tuple(CHANGED[variant])})
+    config.compare.update({'cells': f'docs/results/cells/{variant}', 'seeds': 3,
+                           'prompts': ('a purple robot',), 'methods': tuple(CHANGED[variant])})
   elif variant == 'tiny':
     config.compare.update({'cells': '', 'methods': ('csd',), 'prompts': PROMPTS[:1], 'seeds': 1})
     config.train.steps = 10

@@ -18,12 +18,12 @@ def start(module, *args, devices=2, **env):
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def start_group(module, *args, count=2, devices=2):
+def start_group(module, *args, count=2):
   """`count` processes that run `module` together."""
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{probe.getsockname()[1]}'
-  return [start(module, *args, devices=devices, JAX_COORDINATOR_ADDRESS=address,
+  return [start(module, *args, JAX_COORDINATOR_ADDRESS=address,
                 JAX_NUM_PROCESSES=str(count), JAX_PROCESS_ID=str(i)) for i in range(count)]
 
 

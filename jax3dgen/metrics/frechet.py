@@ -1,18 +1,16 @@
 """The Frechet distance between two sets of pictures, FID, and RecDreamer's uFID.
 
 A set is kept as the first two moments of its features, in float64, which are merged exactly across
-batches and processes; it is never held as a whole. What the features are is the caller's choice: a
-function from images to [B, D]. A figure says nothing without the name of its features. With fewer
-pictures than features a covariance is singular, which the eigenvalues do not mind, and the distance
-between two samples of one distribution is then far above 0: compare only what has equal counts.
+batches; it is never held as a whole. What the features are is the caller's choice: a function from
+images to [B, D]. A figure says nothing without the name of its features. With fewer pictures than
+features a covariance is singular, which the eigenvalues do not mind, and the distance between two
+samples of one distribution is then far above 0: compare only what has equal counts.
 
 Axes: B images of a batch, D features, N pictures, K pose classes.
 """
 
 from typing import NamedTuple
 
-import jax
-from jax.experimental import multihost_utils
 import numpy as np
 
 from jax3dgen.core.errors import ConfigError
@@ -51,20 +49,6 @@ def stream(features, batches):
     total = part if total is None else merged(total, part)
   if total is None:
     raise ConfigError('There are no pictures to take the features of.')
-  return total
-
-
-def across_processes(mine):
-  """The Moments of all processes together, from those that each of them holds."""
-  if jax.process_count() == 1:
-    return mine
-  # As bytes: the transfer itself knows float32 only, unless jax is told otherwise.
-  flat = np.concatenate([[mine.count], mine.mean, mine.scatter.ravel()]).view(np.uint8)
-  total, size = None, len(mine.mean)
-  for row in multihost_utils.process_allgather(flat):
-    row = np.ascontiguousarray(row).view(np.float64)
-    part = Moments(int(row[0]), row[1:1 + size], row[1 + size:].reshape(size, size))
-    total = part if total is None else merged(total, part)
   return total
 
 

@@ -6,7 +6,6 @@ from scipy import linalg
 
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.metrics import frechet
-from tests import processes
 
 
 def features(count, size=5, seed=0, shift=0.0):
@@ -76,9 +75,3 @@ def test_resampling_shows_every_pose_equally_often(counts):
       assert len(times) == count and times.max() - times.min() <= 1
   again = frechet.equal_poses(poses, 4, seed=3)[0]
   np.testing.assert_array_equal(index, again)
-
-
-def test_two_processes_have_the_moments_of_all():
-  for status, output in processes.finish(
-      *processes.start_group('tests.metrics.together', devices=1)):
-    assert status == 0 and 'agreed' in output, output

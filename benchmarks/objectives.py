@@ -1,6 +1,7 @@
 """What a step of each objective costs beside SDS, on one core.
 
   python -m benchmarks.objectives
+  python -m benchmarks.objectives sds vsd usd
 
 The whole training step at the settings of `configs/compare_janus.py`; the steps of all objectives
 take turns. Rows of the denoiser are counted per view while a step is traced: forward, those that
@@ -15,6 +16,8 @@ import os
 from benchmarks import timing
 
 DETACHED = 'sds_rectified_detached'
+NAMES = ('sds', 'sds_rectified', 'sds_rectified_conditional', DETACHED, 'vsd', 'usd',
+         'usd_conditional', 'esd', 'jsd', 'sds_bridge')
 LIMITS = (('sds_rectified', 'sds', 1.4), (DETACHED, 'sds', 1.1), ('vsd', 'sds', 2.2),
           ('usd', 'vsd', 1.3))
 
@@ -88,22 +91,24 @@ def measure(turns, names):
           for name, times in timing.interleaved(steps, turns).items()}
 
 
-def main(names=('sds', 'sds_rectified', 'sds_rectified_conditional', DETACHED, 'vsd', 'usd',
-                'usd_conditional', 'esd', 'jsd', 'sds_bridge')):
+def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('names', nargs='*', default=NAMES, help='methods; the first is the measure')
   parser.add_argument('--turns', type=int, default=9, help='measurements of each objective')
   parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child:
-    print(json.dumps(measure(args.turns, names)))
+    print(json.dumps(measure(args.turns, args.names)))
     return
   print(f'load average {os.getloadavg()[0]:.1f}; one core, processor time')
-  found = timing.pinned('benchmarks.objectives', 1, '--child', '--turns', args.turns)
+  found = timing.pinned('benchmarks.objectives', 1, '--child', '--turns', args.turns, *args.names)
+  first = args.names[0]
   for name, (cpu, _, forward, backward, weights) in found.items():
-    print(f'{name:<26}{cpu:7.1f} ms {cpu / found["sds"][0]:6.2f}x sds {forward:5.0f} rows '
+    print(f'{name:<26}{cpu:7.1f} ms {cpu / found[first][0]:6.2f}x {first} {forward:5.0f} rows '
           f'{backward:3.0f} back {weights:3.0f} with weights')
   for name, other, limit in LIMITS:
-    print(f'{name} / {other}: {found[name][0] / found[other][0]:.2f} (goal {limit})')
+    if {name, other} <= set(args.names):
+      print(f'{name} / {other}: {found[name][0] / found[other][0]:.2f} (goal {limit})')
 
 
 if __name__ == '__main__':

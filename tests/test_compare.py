@@ -54,8 +54,9 @@ def test_tables_count_every_cell():
 
 
 @pytest.mark.slow
-def test_rows_of_the_denoiser_are_those_of_a_traced_step():
-  assert compare_methods.calls('usd') == sum(objectives.rows(objectives.parts_of('usd')))
+@pytest.mark.parametrize('name', ['usd', 'sds_rectified_conditional', 'sds_rectified_noisy'])
+def test_rows_of_the_denoiser_are_those_of_a_traced_step(name):
+  assert compare_methods.calls(name) == sum(objectives.rows(objectives.parts_of(name)))
 
 
 def call(workdir, *args):

@@ -170,6 +170,7 @@ def step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
   """`make_step` for whatever `look` (see `scene`) looks at."""
   batch = cfg.train.batch // count
   guide = guidance.choose(cfg.guide.name, cfg.guide.rescale)
+  changed = guide is not base.classifier_free
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
 
   def step(state, params, prompt, key):
@@ -187,10 +188,10 @@ def step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
       asked.append(True)
       return guide(*arguments)
     view = jax.lax.stop_gradient(
-        View(x0, picture, points, t, prompt, camera, state.step, noted))
+        View(x0, picture, points, t, prompt, camera, state.step, noted if changed else guide))
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
                                                  params, state.distill, cfg.distill)
-    if not asked and guide is not base.classifier_free:
+    if changed and not asked:
       raise ConfigError(f'config.guide: the objective {cfg.distill.name!r} weighs its prompts by '
                         'its own formula; it takes neither perp_neg nor rescale.')
     chex.assert_equal_shape([g, x0])

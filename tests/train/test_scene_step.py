@@ -10,7 +10,7 @@ import pytest
 from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
-from jax3dgen.distill import base, csd, nfsd, sds, sds_bridge
+from jax3dgen.distill import base, csd, nfsd, rectifier, sds, sds_bridge
 from jax3dgen.scene import render, shading
 from jax3dgen.train import distill, optim, scene_step, state
 from tests import gaussian
@@ -98,6 +98,24 @@ def test_guidance_that_an_objective_never_asks_for_is_refused(module, guide):
   setup = Setup(small_config(config=config), module.DISTILLATION)
   with pytest.raises(ConfigError, match=f'objective .{config.distill.name}. weighs'):
     jax.eval_shape(setup.step(1), setup.state, *setup.fixed)
+
+
+@pytest.mark.parametrize('tweedie, rows', [('guided', [2 * COUNT]), ('conditional', 2 * [COUNT])])
+def test_objective_and_rectifier_share_predictions_in_a_step(tweedie, rows):
+  config = distill.default_config()
+  config.distill.name = 'sds_rectified'
+  config.distill.unlock()
+  config = small_config(config)
+  config.distill.tweedie = tweedie
+  setup, asked = Setup(config, rectifier.rectified(
+      sds.DISTILLATION, lambda params, image, t, cfg: jax.nn.softmax(image[:, 0, :4, 0]))), []
+
+  def counting(params, x_t, t, cond):
+    asked.append(len(x_t))
+    return gaussian.prior(0.3, 0.02)[0].predict(params, x_t, t, cond)
+  setup.prior = setup.prior._replace(predict=counting)
+  jax.eval_shape(setup.step(1), setup.state, *setup.fixed)
+  assert asked == rows
 
 
 def test_the_linear_stage_is_the_other_one_where_the_encoder_is_linear():

@@ -18,8 +18,8 @@ from benchmarks import timing
 DETACHED = 'sds_rectified_detached'
 NAMES = ('sds', 'sds_rectified', 'sds_rectified_conditional', DETACHED, 'vsd', 'usd',
          'usd_conditional', 'esd', 'jsd', 'sds_bridge')
-LIMITS = (('sds_rectified', 'sds', 1.4), (DETACHED, 'sds', 1.1), ('vsd', 'sds', 2.2),
-          ('usd', 'vsd', 1.3))
+LIMITS = (('sds_rectified_conditional', 'sds', 1.4), (DETACHED, 'sds', 1.1), ('vsd', 'sds', 2.2),
+          ('usd_conditional', 'vsd', 1.3))
 
 
 def counted(prior, counts):

@@ -15,6 +15,7 @@ STEPS = 120
 def get_config(variant=''):
   config = attributes.default_config()
   config.distill.name = 'sds_rectified'
+  config.distill.tweedie = 'guided'  # as docs/results/attributes.md was made
   config.distill.classifier = 'phrases'
   config.distill.n_ema = 100  # views: those of six steps, at all noise levels
   config.distill.templates = 'a red bear with a hat|a red bear'  # a text for each class

@@ -14,6 +14,7 @@ def get_config(variant=''):
   if variant == 'control':
     config.distill.name = 'usd'
     config.distill.control = True
+    config.distill.tweedie = 'guided'  # as docs/results/particles.md was made
   elif variant == 'tiny':
     config.particles.count = 4
     config.train.steps = 6

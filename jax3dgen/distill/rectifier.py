@@ -16,9 +16,9 @@ it is a small part of what distillation asks for; the authors' code multiplies i
 latent entries, and then clamps it. The clamp is per view, to `clamp` times the norm of the
 objective's own direction, of x_0 as in the authors' code or, with `clamp_space` image, of what the
 encoder makes of both for the pixels of the render, as in the paper. The clean estimate is that of
-the guided prediction, as in the authors' code; the paper writes eps(x_t, y), which `tweedie`
-conditional takes: half as many rows of the denoiser go back. Both terms are of one x_t, as in the
-paper; with `noise` fresh, as in the code, the rectifier has one of its own.
+eps(x_t, y), as in the paper; the authors' code makes it of the guided prediction, as `tweedie`
+guided does: twice as many rows of the denoiser go back. Both terms are of one x_t, as in the paper;
+with `noise` fresh, as in the code, the rectifier has one of its own.
 """
 
 import jax
@@ -40,7 +40,7 @@ DEFAULTS = {
     'parts': 'both',  # what it compares: both, texture or orientation
     'classes': 4,  # poses that it tells apart
     'sees': 'estimate',  # what it is shown of x_t: its clean estimate, or noisy, x_t itself
-    'tweedie': 'guided',  # prediction that this estimate is made of: guided or conditional
+    'tweedie': 'conditional',  # prediction that this estimate is made of: conditional or guided
     'noise': 'shared',  # of x_t: shared with the objective's, or fresh, another forward pass
     'decode': 1.0,  # size of what it is shown, over that of x_0; a latent's half costs a quarter
     'intervals': 10,  # ranges of the noise level with an average of their own

@@ -49,7 +49,8 @@ def objective(name, guidance, steps, prior):
                                               jnp.full(len(x0), k)) for k in (0, 2, 4, 6)], -1)
       return jax.nn.softmax(log_p)
     made = rectifier.rectified(made, classify)
-    fields = fields | rectifier.DEFAULTS | {'n_ema': 2000, 'rect_scale': 10.0}
+    fields = fields | rectifier.DEFAULTS | {
+        'n_ema': 2000, 'rect_scale': 10.0, 'tweedie': 'guided'}
   if guidance is not None:
     own |= {'guidance': guidance} | ({'inversion_guidance': -guidance} if name == 'sdi' else {})
   return made, ConfigDict(fields | {k: v for k, v in own.items() if k in {*fields, 'guidance',

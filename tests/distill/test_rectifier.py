@@ -111,13 +111,14 @@ def test_the_denoiser_is_asked_once_for_the_objective_and_the_rectifier():
     return base.classifier_free(*args)
   for remat in (False, True):
     asked.clear()
-    found, _, _ = directed(config(remat=remat, fixed=(0.7, 0.2, 0.1)), view.replace(guide=counting))
+    cfg = config(remat=remat, fixed=(0.7, 0.2, 0.1), tweedie='guided')
+    found, _, _ = directed(cfg, view.replace(guide=counting))
     assert len(asked) == 1
     expected, _, _ = directed(config(fixed=(0.7, 0.2, 0.1)), view)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_estimate_may_be_that_of_the_conditional_prediction(x64):
+def test_the_estimate_is_that_of_the_conditional_prediction_or_of_the_guided_one(x64):
   # Guidance is then the objective's alone: the rectifier is that of guidance 1. Prompts ask for
   # the second part of the mixture, no prompt for the whole.
   view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
@@ -127,10 +128,10 @@ def test_the_estimate_may_be_that_of_the_conditional_prediction(x64):
   def counting(params, x_t, t, cond):
     rows.append(len(x_t))
     return PRIOR.predict(params, x_t, t, cond)
-  cfg = config(tweedie='conditional', guidance=3.0)
+  cfg, guided = config(guidance=3.0), config(guidance=3.0, tweedie='guided')
   found = rectifier_alone(cfg, view, table)
   np.testing.assert_allclose(found, rectifier_alone(config(), view, table), atol=1e-6)
-  assert np.abs(found - rectifier_alone(config(guidance=3.0), view, table)).max() > 0.01
+  assert np.abs(found - rectifier_alone(guided, view, table)).max() > 0.01
   directed(cfg, view, table, prior=PRIOR._replace(predict=counting))
   assert rows == [2, 2]  # the one that goes back, and the one without a prompt
   other = lambda *args: base.classifier_free(*args)  # another guide makes its own predictions

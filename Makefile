@@ -33,7 +33,8 @@ lint: dev
 
 # The tables of docs/results/janus.md: finished cells lie in docs/results/cells, the rest takes hours.
 compare: venv
-	for part in '' :core :others :sweep :ablations :particles :phrases :without_sparsity; do \
+	for part in '' :core :others :sweep :ablations :particles :phrases :without_sparsity \
+	    :conditional; do \
 	  $(RUN) -m experiments.compare --config configs/compare_janus.py$$part --workdir runs/janus$$part || [ $$? = 3 ] || exit 1; done
 
 bench: dev

@@ -5,7 +5,8 @@ and `:ablations` change one thing of rectified SDS and of USD, `:particles` move
 once, each with a folder of its own: on the robot, which neither SDS nor VSD makes reliably.
 `:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of
 four views. `:without_sparsity` is a second table, of seeds that the first has not, without the term
-that makes USD lose the rabbits there. `:tiny` runs in seconds, for tests.
+that makes USD lose the rabbits there; `:conditional` a third, of those seeds, of the rectifier as
+RecDreamer writes it, begun when nine runs of it had been seen. `:tiny` runs in seconds, for tests.
 """
 
 from jax3dgen.train import compare_config, compare_methods
@@ -47,6 +48,9 @@ def get_config(variant=''):
     config.regularizers.sparsity = 0.0
     config.compare.update({'cells': 'docs/results/cells/without_sparsity', 'first_seed': 10,
                            'seeds': 5})
+  elif variant == 'conditional':
+    config.compare.update({'cells': 'docs/results/cells/conditional', 'first_seed': 10, 'seeds': 5,
+                           'methods': ('usd_conditional', 'sds_rectified_conditional')})
   elif variant in CHANGED:
     config.compare.update({'cells': f'docs/results/cells/{variant}', 'seeds': 3,
                            'prompts': ('a purple robot',), 'methods': tuple(CHANGED[variant])})
@@ -60,7 +64,8 @@ def get_config(variant=''):
     config.result.update({'mesh_resolution': 32, 'drop_seconds': 0.5})
   elif variant:
     raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has core, others, '
-                     'sweep, ablations, particles, phrases, without_sparsity and tiny.')
+                     'sweep, ablations, particles, phrases, without_sparsity, conditional and '
+                     'tiny.')
   config.lock()
   config.distill.unlock()  # each objective brings its own fields
   return config

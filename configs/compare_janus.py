@@ -33,11 +33,11 @@ def get_config(variant=''):
   config.compare.update({'prompts': PROMPTS, 'cells': 'docs/results/cells/plain'})
   if variant == 'core':
     config.compare.update({'seeds': 5, 'methods': (
-        'debiased_sds', 'esd', 'sds_bridge', 'jsd', 'jsd_guidance_4')})
+        'debiased_sds', 'esd', 'sds_bridge', 'jsd', 'jsd_guidance_4', 'jsd_clipped')})
   elif variant == 'others':
     config.compare.update({'prompts': PROMPTS[:2], 'seeds': 3, 'methods': (
         'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa', 'hifa_annealing',
-        'jsd_without_minority', 'jsd_shared_noise', 'jsd_targets')})
+        'jsd_without_minority', 'jsd_shared_noise', 'jsd_targets', 'jsd_targets_clipped')})
   elif variant == 'phrases':
     config.view_prompts = True
     config.auxiliary = 'front view'  # each view's phrase has this one beside it

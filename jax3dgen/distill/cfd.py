@@ -49,9 +49,7 @@ def direction(key, view, prior, params, state, cfg):
   inside = jnp.sum(view.points**2, -1, keepdims=True) < 1
   noise = jnp.where(inside, found, drawn)
   x_t = base.noise_to(prior, view.x0, view.t, noise)
-  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
-  if cfg.clip:
-    eps_hat = sds.clip_noise(prior, x_t, view.t, eps_hat)
+  eps_hat = sds.guided(prior, params, x_t, view, cfg)
   g = sds.weight(cfg.weighting, prior, view.t, x_t) * (eps_hat - noise)
   return g, state, base.residual(g)
 

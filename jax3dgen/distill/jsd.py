@@ -37,6 +37,7 @@ DEFAULTS = {
     'eta': 0.0,  # share of fresh noise in the inversion; the authors' code has 0.3
     'renoise': 0,  # fixed-point iterations of an inversion step
     'weighting': 'sds',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
+    'clip': True,  # clip the clean estimates to the range of images, before and after the noise
 }
 
 
@@ -45,7 +46,7 @@ def direction(key, view, prior, params, state, cfg):
     if cfg[name] not in known:
       raise ConfigError(f'config.distill.{name}={cfg[name]!r} is none of {", ".join(known)}.')
   clean = lambda x, eps: priors.x0_from_eps(prior.schedule, x, view.t, eps)
-  guided = lambda x: base.guided(prior, params, x, view.t, view, cfg.guidance)
+  guided = lambda x: sds.guided(prior, params, x, view, cfg)
   x_t = sdi.inverted(key, view, prior, params, cfg, cfg.renoise)
   found = priors.eps_from_x0(prior.schedule, x_t, view.t, view.x0)
   high = guided(x_t)

@@ -6,7 +6,7 @@ to the guided estimate. threestudio's form; its `timestep` falls evenly from 0.9
 """
 
 from jax3dgen.core import rng
-from jax3dgen.distill import base
+from jax3dgen.distill import base, sds
 from jax3dgen.prior import base as priors
 from jax3dgen.prior import sampler
 
@@ -15,6 +15,7 @@ DEFAULTS = {
     'inversion_guidance': -7.5,  # of the inversion
     'inversion_steps': 10,  # from the clean render to t
     'eta': 0.3,  # share of fresh noise in the inversion
+    'clip': True,  # clip the clean estimate to the range of images
 }
 
 
@@ -27,7 +28,7 @@ def inverted(key, view, prior, params, cfg, renoise=0):
 
 def direction(key, view, prior, params, state, cfg):
   x_t = inverted(key, view, prior, params, cfg)
-  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
+  eps_hat = sds.guided(prior, params, x_t, view, cfg)
   g = view.x0 - priors.x0_from_eps(prior.schedule, x_t, view.t, eps_hat)
   return g, state, base.residual(g)
 

@@ -41,11 +41,15 @@ def clip_noise(prior, x_t, t, eps):
   return priors.eps_from_x0(prior.schedule, x_t, t, x0)
 
 
+def guided(prior, params, x_t, view, cfg):
+  """The guided noise prediction [B, h, w, c] at x_t, clipped where `cfg.clip` says so."""
+  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
+  return clip_noise(prior, x_t, view.t, eps_hat) if cfg.clip else eps_hat
+
+
 def direction(key, view, prior, params, state, cfg):
   x_t, eps = base.noised(key, view, prior)
-  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
-  if cfg.clip:
-    eps_hat = clip_noise(prior, x_t, view.t, eps_hat)
+  eps_hat = guided(prior, params, x_t, view, cfg)
   g = weight(cfg.weighting, prior, view.t, view.x0) * (eps_hat - eps)
   return g, state, base.residual(g)
 

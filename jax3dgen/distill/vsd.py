@@ -22,9 +22,7 @@ def init(key, params, cfg):
 def direction(key, view, prior, params, state, cfg, entropy=0.0):
   """`entropy` is ESD's share of the critic without a camera; 0 is VSD."""
   x_t, _ = base.noised(key, view, prior)
-  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
-  if cfg.clip:
-    eps_hat = sds.clip_noise(prior, x_t, view.t, eps_hat)
+  eps_hat = sds.guided(prior, params, x_t, view, cfg)
   cond, seen = base.repeat(view.prompt.main, len(x_t)), critic.cameras(view)
   of = lambda cameras: critic.predict(state.trainable, prior, params, x_t, view.t, cond, cameras)
   eps_critic = of(seen)

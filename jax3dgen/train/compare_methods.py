@@ -5,6 +5,7 @@ CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate
           'distill.camera_layer': 'pooled/kernel$'}
 # The tables were begun with the clean estimate of RecDreamer's code; `conditional` is the paper's.
 RECTIFIED = {'distill.name': 'sds_rectified', 'distill.tweedie': 'guided'}
+JSD = {'distill.name': 'jsd', 'distill.clip': False}  # as its paper has it, and as it was begun
 # What each method changes in the config; all else is equal.
 METHODS = {
     'sds': {},
@@ -15,11 +16,14 @@ METHODS = {
     'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800), 'debias.prompt': 'words'},
     'perp_neg': {'guide.name': 'perp_neg'},
     **{name: {'distill.name': name} for name in (
-        'sds_bridge', 'jsd', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
-    'jsd_guidance_4': {'distill.name': 'jsd', 'distill.guidance': 4.0},  # that of sds, vsd and usd
-    'jsd_without_minority': {'distill.name': 'jsd', 'distill.minority': False},
-    'jsd_shared_noise': {'distill.name': 'jsd', 'distill.minority_noise': 'shared'},
-    'jsd_targets': {'distill.name': 'jsd', 'distill.variant': 'targets'},
+        'sds_bridge', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
+    'jsd': JSD,
+    'jsd_guidance_4': {**JSD, 'distill.guidance': 4.0},  # that of sds, vsd and usd
+    'jsd_without_minority': {**JSD, 'distill.minority': False},
+    'jsd_shared_noise': {**JSD, 'distill.minority_noise': 'shared'},
+    'jsd_targets': {**JSD, 'distill.variant': 'targets'},
+    'jsd_clipped': {'distill.name': 'jsd'},
+    'jsd_targets_clipped': {'distill.name': 'jsd', 'distill.variant': 'targets'},
     'hifa_annealing': {'timestep.rule': 'sqrt'}}
 # Rectified SDS by its scale and its clamp.
 SWEEP = {f'scale_{scale:g}_clamp_{clamp:g}': {

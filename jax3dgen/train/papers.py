@@ -91,6 +91,7 @@ def prolific(c):
 
 def annealed(c):
   """SDI, and JSD after it: one falling noise level, sharp surfaces."""
+  c.distill.clip = False
   c.timestep.update({'min': (0, 0.98, 0.25, 10_000), 'max': (0, 0.98, 0.25, 10_000)})
   c.render.update({'size': 512, 'normals': 'analytic'})
   c.shading.update({'probability': 0.3, 'textureless': 0.75, 'albedo_steps': 1000})

@@ -33,8 +33,7 @@ def settings(name, guidance):
   """(objective, config, predictions to keep) of one of FORMS at a guidance scale."""
   module, fields, asked = FORMS[name]
   objective, defaults = base.load(module)
-  own = {'guidance': guidance, 'weighting': 'uniform'}
-  own |= {'clip': False} if module == 'sds' else {}
+  own = {'guidance': guidance, 'weighting': 'uniform', 'clip': False}
   if 'inversion_guidance' in fields:
     fields = fields | {'inversion_guidance': fields['inversion_guidance'] * guidance}
   return objective, ConfigDict(defaults | own | fields), asked

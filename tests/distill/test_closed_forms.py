@@ -109,23 +109,23 @@ def test_ism_compares_two_points_of_one_trajectory():
 def test_sdi_moves_to_the_guided_estimate_of_the_inverted_render():
   x_t = inverted(X0, 10, scale=-7.5)
   expected = X0 - (x_t - SIGMA * predicted(x_t, 7.5 * COND)) / ALPHA
-  np.testing.assert_allclose(directed(sdi, eta=0.0), expected, rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(directed(sdi, eta=0.0, clip=False), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_jsd_without_the_minority_sample_and_with_shared_noise():
   x_t = inverted(X0, 10, scale=1.0)
   noise, high = (x_t - ALPHA * X0) / SIGMA, predicted(x_t, 13.5 * COND)
   w = SIGMA**2 * ALPHA / SIGMA
-  np.testing.assert_allclose(directed(jsd, minority=False), w * (high - noise), rtol=1e-3,
-                             atol=1e-4)
+  np.testing.assert_allclose(directed(jsd, minority=False, clip=False), w * (high - noise),
+                             rtol=1e-3, atol=1e-4)
   xbar_t = x_t - SIGMA * high + SIGMA * noise
-  np.testing.assert_allclose(directed(jsd, minority_noise='shared'),
+  np.testing.assert_allclose(directed(jsd, minority_noise='shared', clip=False),
                              w * (high - predicted(xbar_t, 13.5 * COND)), rtol=1e-3, atol=1e-4)
 
 
 def test_mean_of_jsd_with_fresh_noise():
   # Oracle 6: the mean prediction at the minority sample is that at its centre.
-  found, error = mean_of(jsd, 0.4)
+  found, error = mean_of(jsd, 0.4, clip=False)
   x_t = inverted(np.array(MEAN + 0.4), 10, scale=1.0)
   high = predicted(x_t, 13.5 * COND)
   expected = SIGMA * ALPHA * (high - predicted(x_t - SIGMA * high, 13.5 * COND))
@@ -134,15 +134,33 @@ def test_mean_of_jsd_with_fresh_noise():
 
 def test_targets_of_jsd_are_twice_sdi_plus_the_second_residual():
   # Oracle 6: (z - h) + (z - l) = 2 (z - h) + sigma / alpha (eps_2 - eps_fresh).
-  fields = {'variant': 'targets', 'minority_noise': 'shared'}
+  fields = {'variant': 'targets', 'minority_noise': 'shared', 'clip': False}
   x_t = inverted(X0, 10, scale=1.0)
   noise, high = (x_t - ALPHA * X0) / SIGMA, predicted(x_t, 13.5 * COND)
   first = X0 - (x_t - SIGMA * high) / ALPHA
   low = predicted(x_t - SIGMA * high + SIGMA * noise, 13.5 * COND)
   np.testing.assert_allclose(directed(jsd, **fields), 2 * first + SIGMA / ALPHA * (low - noise),
                              rtol=1e-3, atol=1e-4)
-  np.testing.assert_allclose(directed(jsd, variant='targets', minority=False), first, rtol=1e-3,
+  np.testing.assert_allclose(directed(jsd, **fields | {'minority': False}), first, rtol=1e-3,
                              atol=1e-4)
+
+
+def test_clipped_estimates_stay_in_the_range_of_images():
+  clean = lambda x, scale: (x - SIGMA * predicted(x, scale * COND)) / ALPHA
+  x_t = inverted(X0, 10, scale=1.0)
+  noise, h = (x_t - ALPHA * X0) / SIGMA, np.clip(clean(x_t, 2.0), -1, 1)
+  xbar_t = ALPHA * h + SIGMA * noise
+  low = np.clip(clean(xbar_t, 2.0), -1, 1)
+  assert 0.1 < (np.abs(h) == 1).mean() < 0.9
+  fields = {'guidance': 2.0, 'minority_noise': 'shared'}
+  np.testing.assert_allclose(directed(jsd, variant='targets', **fields), 2 * X0 - h - low,
+                             rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(  # between the noises that the clipped estimates imply
+      directed(jsd, **fields), ALPHA * (x_t - ALPHA * h - xbar_t + ALPHA * low), rtol=1e-3,
+      atol=1e-4)
+  x_t = inverted(X0, 10, scale=-7.5)
+  np.testing.assert_allclose(directed(sdi, eta=0.0, guidance=2.0),
+                             X0 - np.clip(clean(x_t, 2.0), -1, 1), rtol=1e-3, atol=1e-4)
 
 
 def divergence(mean, width, spread):
@@ -244,7 +262,8 @@ def test_control_variate_of_jsd(noise, scale, low, high, monkeypatch):
   seen = []
   guided = base.guided
   monkeypatch.setattr(base, 'guided', lambda *args: seen.append(guided(*args)) or seen[-1])
-  cfg = ConfigDict(jsd.DEFAULTS | {'guidance': scale, 'minority_noise': noise})
+  cfg = ConfigDict(jsd.DEFAULTS | {'guidance': scale, 'minority_noise': noise,
+                                   'clip': False})
   jsd.direction(jax.random.key(1), view, prior, params, base.DistillState({}, {}), cfg)
   found = np.corrcoef(np.ravel(seen[-2]), np.ravel(seen[-1]))[0, 1]
   assert low <= found <= high + 1e-6

@@ -6,12 +6,13 @@ the settings of all its cells. A cell that is there is not run again.
 """
 
 import json
+import math
 import shutil
 import sys
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from jax3dgen.core import files
 from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
@@ -23,7 +24,7 @@ from jax3dgen.train import compare_methods, distill, log, results, together
 
 UNIFORM = 0.05  # most divergence of the views' poses from a uniform one, in nats
 TURN = 0.9  # least winding of a turn whose sides follow each other as they should
-MARGIN = 96  # pixels for the names of methods beside their pictures
+MARGIN = 4  # pixels about the names of methods beside their pictures
 
 
 def check(config):
@@ -268,10 +269,12 @@ def picture(rows, cells, prompt, seed):
     return None
   opened = {method: Image.open(path) for method, path in strips.items()}
   width, height = next(iter(opened.values())).size
-  page = Image.new('RGB', (width + MARGIN, height * len(mine)), 'white')
+  font = ImageFont.load_default()
+  left = 2 * MARGIN + max(math.ceil(font.getlength(row['method'])) for row in mine)
+  page = Image.new('RGB', (left + width, height * len(mine)), 'white')
   draw = ImageDraw.Draw(page)
   for i, row in enumerate(mine):
-    draw.text((4, (i + 0.5) * height), row['method'], 'black', anchor='lm')
+    draw.text((MARGIN, (i + 0.5) * height), row['method'], 'black', font, 'lm')
     if row['method'] in opened:
-      page.paste(opened[row['method']].convert('RGB'), (MARGIN, i * height))
+      page.paste(opened[row['method']].convert('RGB'), (left, i * height))
   return np.asarray(page)

@@ -19,8 +19,8 @@ def flags(parser):
 
 
 def complete(config):
-  from jax3dgen.train import distill
-  return distill.complete(config)
+  from jax3dgen.train import distill_config
+  return distill_config.complete(config)
 
 
 def run(config, workdir, args):

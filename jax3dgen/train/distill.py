@@ -39,6 +39,7 @@ from jax3dgen.train import (
 )
 
 default_config = distill_config.default_config
+complete = distill_config.complete
 REPEAT = 'jax3dgen.train.distill.run(config, workdir)  # with the config below'
 
 
@@ -111,22 +112,6 @@ def build_field(cfg):
   return nerf.field(levels=f.levels, features=f.features, table_log2=f.table_log2, base=f.base,
                     finest=f.finest, hidden=f.hidden, interpolation=f.interpolation,
                     activation=f.activation, blob=f.blob)
-
-
-def complete(config):
-  """The config with the fields that its objective declares in DEFAULTS, where it lacks them."""
-  config = config.copy_and_resolve_references()
-  _, defaults = base.load(config.distill.name)
-  defaults = {'guidance': 4.0} | defaults
-  for name in config.distill:
-    if name != 'name' and name not in defaults:
-      raise ConfigError(f'config.distill.{name}: the objective {config.distill.name!r} reads '
-                        f'{", ".join(defaults)}.')
-  with config.unlocked():
-    for name, value in defaults.items():
-      if config.distill.get(name) is None:
-        config.distill[name] = value
-  return config.lock()
 
 
 def build(config):

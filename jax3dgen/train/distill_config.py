@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.distill import guidance
+from jax3dgen.distill import base, guidance
 from jax3dgen.scene import shading
 from jax3dgen.train import optim
 
@@ -135,7 +135,7 @@ def default_config():
   c.result.drop_seconds = 10.0  # simulated seconds of the drop
   c.result.stable_deg = 20.0  # an asset that turns less than this stands
   c.lock()
-  c.distill.unlock()  # the objective brings its own fields; `distill.complete` looks at their names
+  c.distill.unlock()  # the objective brings its own fields; `complete` looks at their names
   return c
 
 
@@ -153,6 +153,22 @@ CHOICES = {'guide.name': tuple(guidance.RULES), 'timestep.rule': optim.RULES,
            'parallel.prior': ('replicated', 'fsdp'), 'shading.light': tuple(shading.LIGHTS),
            'render.normals': ('', 'analytic', 'finite')}
 SCHEDULES = ('debias.clamp', 'field.bands', 'timestep.min', 'timestep.max')
+
+
+def complete(config):
+  """The config with the fields that its objective declares in DEFAULTS, where it lacks them."""
+  config = config.copy_and_resolve_references()
+  _, defaults = base.load(config.distill.name)
+  defaults = {'guidance': 4.0} | defaults
+  for name in config.distill:
+    if name != 'name' and name not in defaults:
+      raise ConfigError(f'config.distill.{name}: the objective {config.distill.name!r} reads '
+                        f'{", ".join(defaults)}.')
+  with config.unlocked():
+    for name, value in defaults.items():
+      if config.distill.get(name) is None:
+        config.distill[name] = value
+  return config.lock()
 
 
 def check(config):

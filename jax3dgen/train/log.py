@@ -11,8 +11,6 @@ import sys
 import time
 
 import numpy as np
-from tensorboardX import event_file_writer, summary
-from tensorboardX.proto import event_pb2
 from tqdm import tqdm
 
 from jax3dgen.core import files, parallel
@@ -27,15 +25,12 @@ class Writer:
     if not self._main:
       return
     self._path = pathlib.Path(workdir) / 'metrics.csv'
+    from jax3dgen.train import events  # here, because it is slow to import
     with guard.writing(self._path):
       self._path.parent.mkdir(parents=True, exist_ok=True)
       self._columns, rows = _read(self._path, start)
       self._rewrite(rows)
-      # SummaryWriter would write in a thread, which a full disk kills, and then wait for it.
-      self._events = event_file_writer.EventsWriter(str(self._path.with_name('events')))
-      if start:  # what a broken run wrote after its last checkpoint is void
-        self._event(start + 1, session_log=event_pb2.SessionLog(
-            status=event_pb2.SessionLog.START))
+      self._events = events.Events(self._path.with_name('events'), start)
 
   def write(self, step, metrics):
     """One row of scalars {name: number} at `step`."""
@@ -49,25 +44,20 @@ class Writer:
         self._rewrite(rows)
       with open(self._path, 'a', newline='', encoding='utf-8') as file:
         csv.DictWriter(file, self._columns, lineterminator='\n').writerow(row)
-      for k, v in metrics.items():
-        self._event(step, summary=summary.scalar(k, float(v)))
-      self._events.flush()
+      self._events.scalars(step, {k: float(v) for k, v in metrics.items()})
 
   def image(self, name, step, array):
     """An image [H, W, 3] in [0, 1] for TensorBoard."""
     if self._main:
       pixels = np.round(255 * np.clip(np.asarray(array), 0, 1)).astype(np.uint8)
       with guard.writing(self._path):
-        self._event(step, summary=summary.image(name, pixels, dataformats='HWC'))
+        self._events.image(step, name, pixels)
 
   def close(self):
     """Ends the file of events, unless the disk is too full even for that."""
     if self._main:
       with contextlib.suppress(OSError):
         self._events.close()
-
-  def _event(self, step, **content):
-    self._events.write_event(event_pb2.Event(step=step, wall_time=time.time(), **content))
 
   def _rewrite(self, rows):
     with files.replacing(self._path) as beside:

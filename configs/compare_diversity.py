@@ -16,8 +16,8 @@ def get_config(variant=''):
     if variant != 'tiny':
       config.compare.update({
           'cells': 'docs/results/cells/diversity', 'seeds': 5,
-          'prompts': config.compare.prompts[:2],
-          'methods': ('sds', 'vsd', 'esd', 'jsd', 'jsd_without_minority', 'jsd_shared_noise',
-                      'jsd_targets')})
+          'prompts': config.compare.prompts[:1],
+          'methods': ('sds', 'vsd', 'esd', 'jsd_clipped', 'jsd_without_minority',
+                      'jsd_shared_noise', 'jsd_targets_clipped')})
   config.distill.unlock()  # each objective brings its own fields
   return config

@@ -19,11 +19,11 @@ METHODS = {
         'sds_bridge', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa')},
     'jsd': JSD,
     'jsd_guidance_4': {**JSD, 'distill.guidance': 4.0},  # that of sds, vsd and usd
-    'jsd_without_minority': {**JSD, 'distill.minority': False},
-    'jsd_shared_noise': {**JSD, 'distill.minority_noise': 'shared'},
     'jsd_targets': {**JSD, 'distill.variant': 'targets'},
     'jsd_clipped': {'distill.name': 'jsd'},
     'jsd_targets_clipped': {'distill.name': 'jsd', 'distill.variant': 'targets'},
+    'jsd_without_minority': {'distill.name': 'jsd', 'distill.minority': False},
+    'jsd_shared_noise': {'distill.name': 'jsd', 'distill.minority_noise': 'shared'},
     'hifa_annealing': {'timestep.rule': 'sqrt'}}
 # Rectified SDS by its scale and its clamp.
 SWEEP = {f'scale_{scale:g}_clamp_{clamp:g}': {

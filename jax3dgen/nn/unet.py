@@ -80,7 +80,8 @@ class UNet(nn.Module):
   `depths` blocks (0: none) and `heads`; the middle has a transformer of `middle` blocks. `extra`
   [B, E] is added to the time embedding, through two layers called `adds` where that is not empty.
   With `write`, the states of self-attention are returned as well: (output, states). `read` takes
-  those of another pass, whose images may have another size.
+  those of another pass, whose images may have another size. A mutable collection 'attention' of
+  `apply` receives what the positions [B, N] of each transformer take from each token [L].
   """
   channels: tuple = (320, 640, 1280, 1280)
   layers: int = 2

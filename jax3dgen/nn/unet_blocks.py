@@ -93,6 +93,13 @@ def attend(q, k, v):
   return mixed.transpose(0, 2, 1, 3)
 
 
+def shares(q, k):
+  """How much of `attend` comes from each position, mean over the heads: [B, N, M]."""
+  logits = jnp.einsum('bnhd,bmhd->bhnm', q * q.shape[-1]**-0.5, k,
+                      preferred_element_type=jnp.float32)
+  return jax.nn.softmax(logits).mean(1)
+
+
 class Conv(nn.Module):
   """A 3x3 convolution with padding 1: [B, H, W, C] -> [B, H / stride, W / stride, channels].
 
@@ -150,16 +157,23 @@ class Resnet(nn.Module):
 
 
 class Attention(nn.Module):
-  """Multi-head attention of x [B, N, C] to context [B, M, D]: [B, N, C]."""
+  """Multi-head attention of x [B, N, C] to context [B, M, D]: [B, N, C].
+
+  With `tells`, its `shares` are left in the collection 'attention', where that is mutable.
+  """
   heads: int
   kind: Kind
+  tells: bool = False
 
   @nn.compact
   def __call__(self, x, context):
     width = x.shape[-1]
     project = lambda y, name: nn.Dense(width, use_bias=False, name=name, **self.kind.types)(
         y).reshape(y.shape[:2] + (self.heads, width // self.heads))
-    mixed = attend(project(x, 'to_q'), project(context, 'to_k'), project(context, 'to_v'))
+    q, k, v = project(x, 'to_q'), project(context, 'to_k'), project(context, 'to_v')
+    if self.tells and self.is_mutable_collection('attention') and not self.is_initializing():
+      self.sow('attention', 'shares', shares(q, k))
+    mixed = attend(q, k, v)
     return nn.Dense(width, name='to_out_0', **self.kind.types)(mixed.reshape(x.shape))
 
 
@@ -196,7 +210,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, tokens, read):
     norm = lambda name: nn.LayerNorm(1e-5, name=name, **self.kind.types)
-    attention = lambda name: Attention(self.heads, self.kind, name=name)
+    attention = lambda name: Attention(self.heads, self.kind, name == 'attn2', name=name)
     seen = norm('norm1')(x)
     seen = seen.reshape(-1, self.kind.views * x.shape[1], x.shape[2])
     context = seen if read is None else jnp.concatenate([seen, read], 1)

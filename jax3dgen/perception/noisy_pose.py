@@ -34,8 +34,11 @@ def read(folder=None):
   return weights.load(folder / 'weights.safetensors')
 
 
-def load(prompt, cfg):
-  """The arrays of `classify`, the same for every prompt; cfg.poses must ask for no other poses."""
+def load(prompt, cfg, attention=None):
+  """The arrays of `classify`, the same for every prompt; cfg.poses must ask for no other poses.
+
+  Nothing has to be found in a picture, so that `attention` is not asked.
+  """
   if cfg.poses and tuple(cfg.poses.split()) != POSES:
     raise ConfigError(f'config.distill.poses={cfg.poses!r}: noisy_pose tells {", ".join(POSES)} '
                       'apart, each alone and in this order.')

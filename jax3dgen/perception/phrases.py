@@ -25,10 +25,11 @@ class Phrases:
   net: FrozenConfigDict = struct.field(pytree_node=False)
 
 
-def load(prompt, cfg):
+def load(prompt, cfg, attention=None):
   """The classifier of the texts in cfg.templates, as 'a bear with a hat|a bear'.
 
-  ConfigError where there are fewer than two, or a word that the model does not know.
+  ConfigError where there are fewer than two, or a word that the model does not know. Nothing has to
+  be found in a picture, so that `attention` is not asked.
   """
   lines = [line.strip() for line in cfg.templates.split(SEPARATOR) if line.strip()]
   if len(lines) < 2:

@@ -130,13 +130,22 @@ def copies_of(key, pictures):
   return jnp.clip(moved + noise, 0.0, 1.0), coloured
 
 
-def build(key, look, params, pictures, copies=COPIES):
+def build(key, look, params, pictures, copies=COPIES, attention=None):
   """The pose.Templates of the pictures of each pose (a sequence of [n, S, S, 3]), averaged over
-  `copies` augmented copies of each pose, with the features that look(params, images) gives."""
+  `copies` augmented copies of each pose, with the features that look(params, images) gives.
+
+  `attention` (images [n, S, S, 3]) -> [n, h, w] is larger where the object is; None: the border of
+  the pictures counts as background.
+  """
   cycle = lambda x: jnp.asarray(x)[np.arange(copies) % len(x)]
   made = [_features_of(look, params, *_copies(rng.stream(key, str(i)), cycle(x)))
           for i, x in enumerate(pictures)]
-  return pose.build(*(np.stack(x) for x in zip(*made, strict=True)))
+  tokens, patches = (np.stack(x) for x in zip(*made, strict=True))
+  if attention is None:
+    return pose.build(tokens, patches)
+  told = np.stack([np.mean(attention(x), 0) for x in pictures])
+  told = jax.image.resize(told, (len(told), *patches.shape[2:4]), 'linear')
+  return pose.build(tokens, patches, np.asarray(told > told.mean((1, 2), keepdims=True)))
 
 
 _copies = jax.jit(copies_of)
@@ -167,8 +176,10 @@ def chosen(prompt, name):
   return folder() / name / said.pop()
 
 
-def load(prompt, cfg):
+def load(prompt, cfg, attention=None):
   """The Classifier for a prompt: built once, in seconds; the same for the same pictures.
+
+  `attention` is that of `build`: the prior's, of the prompt's words, where it has one.
 
   cfg.templates is a folder, or '' for the shipped pictures of the kind that the prompt names,
   'sketches' for line drawings of them, or 'turned' for pictures taken TURNED degrees too far round.
@@ -182,7 +193,8 @@ def load(prompt, cfg):
     raise ConfigError(f'config.distill.control asks for {", ".join(POSES)}, and {path} holds '
                       f'{", ".join(found)} alone: name them in config.distill.poses.')
   pictures = grouped(found, cfg.poses, path)
-  return Classifier(params, build(jax.random.key(0), look, params, pictures), look)
+  made = build(jax.random.key(0), look, params, pictures, attention=attention)
+  return Classifier(params, made, look)
 
 
 def grouped(found, poses, path):

@@ -27,7 +27,9 @@ class Prior(NamedTuple):
   init (key) -> params; embed (params, ids | image) -> Cond;
   predict (params, x_t [B,h,w,c], t [B], cond) -> eps [B,h,w,c] in the dtype of x_t;
   encode (params, image [B,H,W,3] in [0,1]) -> x_0 [B,h,w,c], differentiable; decode its inverse.
-  params['text'], where there is one, is for embed alone.
+  params['text'], where there is one, is for embed and attention alone.
+  attention (params, key, image, ids) -> how much each place [B,h,w] looks at the words, which says
+  roughly where the thing is that they name; None where a prior cannot tell.
   """
   init: Callable
   embed: Callable
@@ -35,6 +37,7 @@ class Prior(NamedTuple):
   encode: Callable
   decode: Callable
   schedule: Schedule
+  attention: Callable | None = None
 
 
 def broadcast(values, x):

@@ -25,6 +25,7 @@ CONFIGS = {'index': 'model_index.json', 'scheduler': 'scheduler/scheduler_config
 OUTPUTS = {'epsilon': 'eps', 'v_prediction': 'v', 'sample': 'x0'}  # prediction_type -> base.TO_EPS
 DTYPES = ('float32', 'bfloat16')
 FETCHED = ['*.json', '*/*.json', '*/*.txt', '*/*.safetensors']  # of a hub repository
+LOOKED_AT = 0.01  # noise level of `attention`, as RecDreamer's code has it
 NOT_FETCHED = ['*.fp16.*', '*non_ema*']
 
 
@@ -79,19 +80,43 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
     level = schedule.index(t, len(levels)).astype(jnp.float32)
     return denoiser.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra)
 
+  def attention(params, key, image, ids):
+    """Mean over the words, and over all layers but those of the finest level."""
+    x0 = encode(params, image)
+    t = jnp.full(len(x0), LOOKED_AT)
+    x_t = base.noise_to(noised, x0, t, jax.random.normal(key, x0.shape))
+    cond = embed(params, ids)
+    level = schedule.index(t, len(levels)).astype(jnp.float32)
+    _, found = denoiser.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra,
+                              mutable='attention')
+    place = jnp.arange(ids.shape[-1])[None]
+    words = (place > 0) & (place < ids[:, 0].argmax(-1)[:, None])  # between the start and the end
+    _, height, width, _ = x0.shape
+    maps = []
+    for shares in jax.tree.leaves(found):
+      shrink = round((height * width / shares.shape[1])**0.5)
+      if shrink > 1 or len(denoiser.channels) == 1:
+        told = (shares * words[:, None]).sum(-1) / jnp.maximum(words.sum(-1), 1)[:, None]
+        told = told.reshape(-1, height // shrink, width // shrink)
+        maps.append(jax.image.resize(told, x0.shape[:3], 'linear'))
+    return jnp.mean(jnp.stack(maps), 0)
+
   def run(params, x, method, **scale):
     code = lambda x: autoencoder.apply({'params': params['vae']}, x, method=method)
     return vae.tiled(code, x, tile, **scale) if tile else code(x)
+
+  def encode(params, image):
+    return run(params, images.resize(image, (size, size)), 'encode', shrink=cell)
 
   noised = schedule.discrete(levels)
   return base.Prior(
       init=init,
       embed=embed,
       predict=base.as_eps(network, noised, output),
-      encode=lambda params, image: run(params, images.resize(image, (size, size)), 'encode',
-                                       shrink=cell),
+      encode=encode,
       decode=lambda params, x0: run(params, x0, 'decode', grow=cell),
-      schedule=noised)
+      schedule=noised,
+      attention=attention)
 
 
 def noise(config):

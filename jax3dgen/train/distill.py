@@ -92,18 +92,24 @@ def load_prior(cfg):
   encoders, and those of the classifier that the objective asks for and of `prior.linear` beside
   them."""
   text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
-  with parallel.on_host() if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext():
+  place = parallel.on_host if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext
+  with place():
     prior, params, tokenize = open_prior(cfg.prior)
     prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
                           debias.scorer(cfg.debias.prompt))
     quick = 'render' in cfg and cfg.render.latent_steps > 0
     fitted = {'linear': linear.fit(prior, params)} if quick else {}
-  params = fitted | {name: part for name, part in params.items() if name != 'text'}
+
+  def attention(images):
+    with place():
+      ids = tokenize([cfg.prompt] * len(images))
+      return jax.jit(prior.attention)(params, jax.random.key(0), images, ids)
   if 'classifier' in cfg.distill:
     classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
                               'config.distill.classifier')
-    params = params | {'classifier': classifier.load(cfg.prompt, cfg.distill)}
-  return prior, params, prompt
+    fitted['classifier'] = classifier.load(cfg.prompt, cfg.distill,
+                                           prior.attention and attention)
+  return prior, fitted | {name: part for name, part in params.items() if name != 'text'}, prompt
 
 
 def build_field(cfg):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def load(prompt, cfg):
+def load(prompt, cfg, attention=None):
   return {'gain': jnp.linspace(-2.0, 2.0, cfg.classes)}
 
 

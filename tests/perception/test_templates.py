@@ -17,7 +17,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines
 from jax3dgen.distill import rectifier
 from jax3dgen.nn import vit
-from jax3dgen.perception import templates
+from jax3dgen.perception import features, templates
 from tests import commands
 
 CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02,
@@ -229,3 +229,23 @@ def test_a_dinov2_tells_poses_too(tmp_path, monkeypatch):
   assert np.isfinite(slope).all() and np.abs(slope).max() > 0
   poses, pictures = templates.read(templates.folder() / 'bear', 84)
   assert pictures[0].shape == (1, 84, 84, 3)
+
+
+def test_attention_says_which_side_of_the_axis_the_object_is():
+  """A ring about a bright middle: the border rule takes the middle, attention the ring."""
+  ring = np.ones((4, 4), bool)
+  ring[1:-1, 1:-1] = False
+  big = np.repeat(np.repeat(ring, 8, 0), 8, 1)[..., None]
+  pictures = [np.float32(np.where(big, dark, np.ones(3)))[None] for dark in (0.1, 0.3)]
+  look = lambda _, images: features.Features(
+      images.mean((1, 2)), images.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)))
+  build = lambda attention: templates.build(jax.random.key(0), look, {}, pictures, copies=2,
+                                            attention=attention).masks
+  np.testing.assert_array_equal(build(None), [~ring, ~ring])
+  seen = []
+
+  def attention(images):
+    seen.append(images.shape)
+    return jnp.asarray(ring, jnp.float32)[None].repeat(len(images), 0).repeat(2, 1).repeat(2, 2)
+  np.testing.assert_array_equal(build(attention), [ring, ring])
+  assert seen == [(1, 32, 32, 3)] * 2

@@ -12,7 +12,7 @@ import torch
 
 from jax3dgen.core import tree
 from jax3dgen.core.errors import ConfigError, WeightError
-from jax3dgen.prior import latent, sampler
+from jax3dgen.prior import base, latent, sampler, schedule
 from tests import published
 
 KINDS = {'sd': (False, 'v_prediction'), 'sdxl': (True, 'epsilon')}
@@ -62,6 +62,46 @@ def test_encodes_resized_images_as_the_autoencoder_does(models):
   wide, _, _ = latent.load(folder, size=24, tile=8)
   assert jax.eval_shape(wide.encode, params, image).shape == (2, 12, 12, 4)
   assert jax.eval_shape(wide.decode, params, jnp.zeros((2, 12, 12, 4))).shape == (2, 24, 24, 3)
+
+
+class Telling:
+  """Attention to text that notes its weights, mean over the heads, in `told`."""
+
+  def __init__(self):
+    self.told = None
+
+  def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None):
+    split = lambda y: y.reshape(*y.shape[:2], attn.heads, -1).transpose(1, 2)
+    q, k, v = (split(f(x)) for f, x in ((attn.to_q, hidden_states),
+                                        (attn.to_k, encoder_hidden_states),
+                                        (attn.to_v, encoder_hidden_states)))
+    weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1]**0.5, -1)
+    self.told = weights.mean(1)
+    return attn.to_out[0]((weights @ v).transpose(1, 2).reshape(hidden_states.shape))
+
+
+def test_attention_is_that_to_the_words_below_the_finest_level(models):
+  folder, theirs = models['sd']
+  prior, params, tokenize = latent.load(folder)
+  key = jax.random.key(0)
+  image = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
+  ids = tokenize(['a red bear', 'bear'])
+  found, x0, cond = jax.jit(lambda params: (
+      prior.attention(params, key, image, ids), prior.encode(params, image),
+      prior.embed(params, ids)))(params)
+  t = jnp.full(2, 0.01)
+  x_t = base.noise_to(prior.schedule, x0, t, jax.random.normal(key, x0.shape))
+  block = theirs.unet.mid_block.attentions[0].transformer_blocks[0].attn2
+  before, telling = block.processor, Telling()
+  block.set_processor(telling)
+  with torch.no_grad():
+    theirs.unet(published.to_torch(x_t), torch.tensor(float(schedule.index(t, 1000)[0])),
+                torch.from_numpy(np.array(cond.tokens)))
+    told = torch.stack([telling.told[0, :, 1:4].mean(-1), telling.told[1, :, 1:2].mean(-1)])
+    expected = torch.nn.functional.interpolate(told.reshape(2, 1, 4, 4), (8, 8), mode='bilinear')
+  block.set_processor(before)
+  assert found.shape == (2, 8, 8) and found.std() > 1e-4
+  np.testing.assert_allclose(found, expected[:, 0], rtol=1e-4)
 
 
 def test_half_precision_is_that_of_weights_and_nets_alone(models):

@@ -6,6 +6,8 @@ CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate
 # The tables were begun with the clean estimate of RecDreamer's code; `conditional` is the paper's.
 RECTIFIED = {'distill.name': 'sds_rectified', 'distill.tweedie': 'guided'}
 JSD = {'distill.name': 'jsd', 'distill.clip': False}  # as its paper has it, and as it was begun
+# The one falling noise level of SDI and JSD after it, as far as the embedded prior goes.
+FALLING = {'timestep.min': (0, 0.96, 0.25, 800), 'timestep.max': (0, 0.96, 0.25, 800)}
 # What each method changes in the config; all else is equal.
 METHODS = {
     'sds': {},
@@ -24,6 +26,10 @@ METHODS = {
     'jsd_targets_clipped': {'distill.name': 'jsd', 'distill.variant': 'targets'},
     'jsd_without_minority': {'distill.name': 'jsd', 'distill.minority': False},
     'jsd_shared_noise': {'distill.name': 'jsd', 'distill.minority_noise': 'shared'},
+    'jsd_annealed': {'distill.name': 'jsd', **FALLING},
+    'jsd_code': {'distill.name': 'jsd', 'distill.variant': 'targets', 'distill.eta': 0.3,
+                 'distill.inversion_guidance': -13.5, **FALLING},
+    'sdi_annealed': {'distill.name': 'sdi', **FALLING},
     'hifa_annealing': {'timestep.rule': 'sqrt'}}
 # Rectified SDS by its scale and its clamp.
 SWEEP = {f'scale_{scale:g}_clamp_{clamp:g}': {

@@ -17,7 +17,8 @@ def get_config(variant=''):
       config.compare.update({
           'cells': 'docs/results/cells/diversity', 'seeds': 5,
           'prompts': config.compare.prompts[:1],
-          'methods': ('sds', 'vsd', 'esd', 'sdi_annealed', 'jsd_annealed', 'jsd_code',
+          'methods': ('sds', 'vsd', 'esd', 'sdi_annealed', 'jsd_annealed',
+                      'jsd_annealed_without_minority', 'jsd_annealed_shared_noise', 'jsd_code',
                       'jsd_clipped', 'jsd_without_minority', 'jsd_shared_noise',
                       'jsd_targets_clipped')})
   config.distill.unlock()  # each objective brings its own fields

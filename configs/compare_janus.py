@@ -33,17 +33,18 @@ def get_config(variant=''):
   config.compare.update({'prompts': PROMPTS, 'cells': 'docs/results/cells/plain'})
   if variant == 'core':
     config.compare.update({'seeds': 5, 'methods': (
-        'debiased_sds', 'esd', 'sds_bridge', 'jsd', 'jsd_guidance_4', 'jsd_clipped')})
+        'debiased_sds', 'esd', 'sds_bridge', 'jsd_annealed')})
   elif variant == 'others':
     config.compare.update({'prompts': PROMPTS[:2], 'seeds': 3, 'methods': (
-        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa', 'hifa_annealing',
-        'jsd_without_minority', 'jsd_shared_noise', 'jsd_targets', 'jsd_targets_clipped')})
+        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'sdi_annealed', 'cfd', 'hifa', 'hifa_annealing',
+        'jsd_annealed_without_minority', 'jsd_annealed_shared_noise', 'jsd_code', 'jsd',
+        'jsd_guidance_4', 'jsd_clipped', 'jsd_targets')})
   elif variant == 'phrases':
     config.view_prompts = True
     config.auxiliary = 'front view'  # each view's phrase has this one beside it
     config.compare.update({'cells': 'docs/results/cells/phrases', 'seeds': 5, 'methods': (
-        'sds', 'sds_rectified', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge', 'jsd',
-        'usd')})
+        'sds', 'sds_rectified', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge',
+        'jsd_annealed', 'usd')})
   elif variant == 'without_sparsity':
     config.regularizers.sparsity = 0.0
     config.compare.update({'cells': 'docs/results/cells/without_sparsity', 'first_seed': 10,

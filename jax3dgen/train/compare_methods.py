@@ -27,6 +27,9 @@ METHODS = {
     'jsd_without_minority': {'distill.name': 'jsd', 'distill.minority': False},
     'jsd_shared_noise': {'distill.name': 'jsd', 'distill.minority_noise': 'shared'},
     'jsd_annealed': {'distill.name': 'jsd', **FALLING},
+    'jsd_annealed_without_minority': {'distill.name': 'jsd', 'distill.minority': False, **FALLING},
+    'jsd_annealed_shared_noise': {
+        'distill.name': 'jsd', 'distill.minority_noise': 'shared', **FALLING},
     'jsd_code': {'distill.name': 'jsd', 'distill.variant': 'targets', 'distill.eta': 0.3,
                  'distill.inversion_guidance': -13.5, **FALLING},
     'sdi_annealed': {'distill.name': 'sdi', **FALLING},

@@ -8,8 +8,9 @@ from jax3dgen.train import papers
 
 def get_config(variant=''):
   config = papers.start('jsd', variant)
+  papers.falling(config)
   if not variant:
-    papers.annealed(config)
+    papers.sharp(config)
     config.camera.distance = (1.0, 1.5)
     config.render.size = ((0, 256), (2000, 512))
     config.guide.name = 'perp_neg'

@@ -8,8 +8,9 @@ from jax3dgen.train import papers
 
 def get_config(variant=''):
   config = papers.start('sdi', variant)
+  papers.falling(config)
   if not variant:
-    papers.annealed(config)
+    papers.sharp(config)
   config.lock()
   config.distill.unlock()  # the objective brings further fields
   return config

@@ -16,6 +16,8 @@ xbar_0 = x0_hat(x_t), by noising it again, and the prediction there is the contr
 `minority_noise`: 'fresh' as in the paper, or 'shared', the noise that the inversion found: only
 then are the prediction and its control variate correlated on an exact score (docs/methods.md).
 `clip`, which the paper's latent prior does without, is that of `distill.sds`, for both estimates.
+The noise level falls evenly over the run (`configs/jsd.py`): drawn at random, as for SDS, it has
+left lumps (docs/results/diversity.md).
 """
 
 import jax

@@ -89,10 +89,15 @@ def prolific(c):
   c.train.steps = 25_000
 
 
-def annealed(c):
-  """SDI, and JSD after it: one falling noise level, sharp surfaces."""
+def falling(c):
+  """SDI, and JSD after it: one noise level for each step, which falls to 0.25."""
+  highest = 0.96 if c.prior.name == 'embedded' else 0.98
+  c.timestep.min = c.timestep.max = (0, highest, 0.25, c.train.steps)
+
+
+def sharp(c):
+  """SDI's surfaces, and JSD's after it."""
   c.distill.clip = False
-  c.timestep.update({'min': (0, 0.98, 0.25, 10_000), 'max': (0, 0.98, 0.25, 10_000)})
   c.render.update({'size': 512, 'normals': 'analytic'})
   c.shading.update({'probability': 0.3, 'textureless': 0.75, 'albedo_steps': 1000})
   c.regularizers.update({'orientation': 0.1, 'sparsity': (0, 0.15, 0.0, 3000), 'opaque': 0.1,

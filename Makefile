@@ -31,11 +31,13 @@ lint: dev
 	$(RUN) -m ruff check .
 	$(QUICK) $(RUN) -m pytest -q tests/test_layers.py
 
-# The tables of docs/results/janus.md: finished cells lie in docs/results/cells, the rest takes hours.
+# The tables of docs/results/janus.md and diversity.md: finished cells lie in docs/results/cells, the
+# rest takes hours.
 compare: venv
-	for part in '' :core :others :sweep :ablations :particles :phrases :without_sparsity \
-	    :conditional; do \
-	  $(RUN) -m experiments.compare --config configs/compare_janus.py$$part --workdir runs/janus$$part || [ $$? = 3 ] || exit 1; done
+	for part in janus.py janus.py:core janus.py:others janus.py:sweep janus.py:ablations \
+	    janus.py:particles janus.py:phrases janus.py:without_sparsity janus.py:conditional \
+	    diversity.py; do \
+	  $(RUN) -m experiments.compare --config configs/compare_$$part --workdir runs/compare/$$part || [ $$? = 3 ] || exit 1; done
 
 bench: dev
 	$(QUICK) $(RUN) -m benchmarks.run

@@ -43,20 +43,20 @@ bench: dev
 	$(QUICK) $(RUN) -m benchmarks.run
 
 # The environment is made again where a lock file or the metadata changed, and left alone otherwise.
-# --no-compile: Python compiles at its first import what a run needs, a fraction of what is installed.
+#: Python compiles at its first import what a run needs, a fraction of what is installed.
 venv: $(VENV)/runtime.stamp
 dev: $(VENV)/dev.stamp
 
 $(VENV)/runtime.stamp: requirements/runtime.txt setup.cfg pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --no-compile -r requirements/runtime.txt
+	$(RUN) -m pip install --quiet -r requirements/runtime.txt
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 # torch and transformers, for tests and benchmarks only, by name: pip's own settings say where its CPU build lies.
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch.txt
-	$(RUN) -m pip install --quiet --no-compile -r requirements/torch.txt
-	$(RUN) -m pip install --quiet --no-compile -r requirements/dev.txt
+	$(RUN) -m pip install --quiet -r requirements/torch.txt
+	$(RUN) -m pip install --quiet -r requirements/dev.txt
 	touch $@
 
 # Resolves the lock files anew, with uv: the newest releases that setup.cfg admits, each for Python

@@ -43,7 +43,6 @@ bench: dev
 	$(QUICK) $(RUN) -m benchmarks.run
 
 # The environment is made again where a lock file or the metadata changed, and left alone otherwise.
-#: Python compiles at its first import what a run needs, a fraction of what is installed.
 venv: $(VENV)/runtime.stamp
 dev: $(VENV)/dev.stamp
 

@@ -76,19 +76,17 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
     seen = jnp.broadcast_to(jnp.array([[size, size, 0, 0, size, size]]), (len(ids), 6))
     return Cond(tokens, unet.added(pooled, seen, configs['unet']['addition_time_embed_dim']))
 
-  def network(params, x_t, t, cond):
+  def network(params, x_t, t, cond, **options):
     level = schedule.index(t, len(levels)).astype(jnp.float32)
-    return denoiser.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra)
+    return denoiser.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra,
+                          **options)
 
   def attention(params, key, image, ids):
     """Mean over the words, and over all layers but those of the finest level."""
     x0 = encode(params, image)
     t = jnp.full(len(x0), LOOKED_AT)
     x_t = base.noise_to(noised, x0, t, jax.random.normal(key, x0.shape))
-    cond = embed(params, ids)
-    level = schedule.index(t, len(levels)).astype(jnp.float32)
-    _, found = denoiser.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra,
-                              mutable='attention')
+    _, found = network(params, x_t, t, embed(params, ids), mutable='attention')
     place = jnp.arange(ids.shape[-1])[None]
     words = (place > 0) & (place < ids[:, 0].argmax(-1)[:, None])  # between the start and the end
     _, height, width, _ = x0.shape

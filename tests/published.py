@@ -34,6 +34,14 @@ def from_torch(tensor):
   return tensor.detach().numpy().transpose(0, 2, 3, 1)
 
 
+def attention(attn, x, context):
+  """(output, weights [B, heads, N, M]) of a layer of diffusers, written out."""
+  split = lambda y: y.reshape(*y.shape[:2], attn.heads, -1).transpose(1, 2)
+  q, k, v = split(attn.to_q(x)), split(attn.to_k(context)), split(attn.to_v(context))
+  weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1]**0.5, -1)
+  return attn.to_out[0]((weights @ v).transpose(1, 2).reshape(x.shape)), weights
+
+
 def apart(found, expected):
   """The largest error relative to the largest entry of `expected`."""
   expected = np.asarray(expected, np.float32)

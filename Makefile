@@ -36,7 +36,7 @@ lint: dev
 compare: venv
 	for part in janus.py janus.py:core janus.py:others janus.py:sweep janus.py:ablations \
 	    janus.py:particles janus.py:phrases janus.py:without_sparsity janus.py:conditional \
-	    diversity.py; do \
+	    janus.py:light_sparsity diversity.py; do \
 	  $(RUN) -m experiments.compare --config configs/compare_$$part --workdir runs/compare/$$part || [ $$? = 3 ] || exit 1; done
 
 bench: dev

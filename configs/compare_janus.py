@@ -6,7 +6,9 @@ once, each with a folder of its own: on the robot, which neither SDS nor VSD mak
 `:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of
 four views. `:without_sparsity` is a second table, of seeds that the first has not, without the term
 that makes USD lose the rabbits there; `:conditional` a third, of those seeds, of the rectifier as
-RecDreamer writes it, begun when nine runs of it had been seen. `:tiny` runs in seconds, for tests.
+RecDreamer writes it, begun when nine runs of it had been seen. `:light_sparsity` is a fourth, on
+seeds of its own, of that form with a third of the sparsity, begun when four runs of it had been
+seen (rabbit and robot, seeds 20 and 21). `:tiny` runs in seconds, for tests.
 """
 
 from jax3dgen.train import compare_config, compare_methods
@@ -52,6 +54,10 @@ def get_config(variant=''):
   elif variant == 'conditional':
     config.compare.update({'cells': 'docs/results/cells/conditional', 'first_seed': 10, 'seeds': 5,
                            'methods': ('usd_conditional', 'sds_rectified_conditional')})
+  elif variant == 'light_sparsity':
+    config.regularizers.sparsity = (200, 0.0, 20.0, 667)
+    config.compare.update({'cells': 'docs/results/cells/light_sparsity', 'first_seed': 30,
+                           'methods': ('usd_conditional', 'vsd', 'sds')})
   elif variant in CHANGED:
     config.compare.update({'cells': f'docs/results/cells/{variant}', 'seeds': 3,
                            'prompts': ('a purple robot',), 'methods': tuple(CHANGED[variant])})
@@ -65,8 +71,8 @@ def get_config(variant=''):
     config.result.update({'mesh_resolution': 32, 'drop_seconds': 0.5})
   elif variant:
     raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has core, others, '
-                     'sweep, ablations, particles, phrases, without_sparsity, conditional and '
-                     'tiny.')
+                     'sweep, ablations, particles, phrases, without_sparsity, conditional, '
+                     'light_sparsity and tiny.')
   config.lock()
   config.distill.unlock()  # each objective brings its own fields
   return config

@@ -34,9 +34,9 @@ lint: dev
 # The tables of docs/results/janus.md and diversity.md: finished cells lie in docs/results/cells, the
 # rest takes hours.
 compare: venv
-	for part in janus.py janus.py:core janus.py:others janus.py:sweep janus.py:ablations \
-	    janus.py:particles janus.py:phrases janus.py:without_sparsity janus.py:conditional \
-	    janus.py:light_sparsity diversity.py; do \
+	for part in janus.py janus.py:core janus.py:others janus.py:forms janus.py:sweep \
+	    janus.py:ablations janus.py:particles janus.py:phrases janus.py:without_sparsity \
+	    janus.py:conditional janus.py:light_sparsity diversity.py; do \
 	  $(RUN) -m experiments.compare --config configs/compare_$$part --workdir runs/compare/$$part || [ $$? = 3 ] || exit 1; done
 
 bench: dev

@@ -1,8 +1,9 @@
 """The objectives on the embedded prior without view phrases: which of them leave how many faces.
 
-`:core` and `:others` are further methods with fewer seeds, for the same folder of cells; `:sweep`
-and `:ablations` change one thing of rectified SDS and of USD, `:particles` moves four fields at
-once, each with a folder of its own: on the robot, which neither SDS nor VSD makes reliably.
+`:core` and `:others` are further methods with fewer seeds, `:forms` one bear of each further form
+of SDI and JSD, all for the same folder of cells. `:sweep` and `:ablations` change one thing of
+rectified SDS and of USD, `:particles` moves four fields at once, each with a folder of its own: on
+the robot, which neither SDS nor VSD makes reliably.
 `:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of
 four views. `:without_sparsity` is a second table, of seeds that the first has not, without the term
 that makes USD lose the rabbits there; `:conditional` a third, of those seeds, of the rectifier as
@@ -38,9 +39,11 @@ def get_config(variant=''):
         'debiased_sds', 'esd', 'sds_bridge', 'jsd_annealed')})
   elif variant == 'others':
     config.compare.update({'prompts': PROMPTS[:2], 'seeds': 3, 'methods': (
-        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'sdi_annealed', 'cfd', 'hifa', 'hifa_annealing',
-        'jsd_annealed_without_minority', 'jsd_annealed_shared_noise', 'jsd_code', 'jsd',
-        'jsd_guidance_4', 'jsd_clipped', 'jsd_targets')})
+        'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa', 'hifa_annealing')})
+  elif variant == 'forms':
+    config.compare.update({'prompts': PROMPTS[:1], 'seeds': 1, 'methods': (
+        'sdi_annealed', 'jsd_annealed_without_minority', 'jsd_annealed_shared_noise', 'jsd_code',
+        'jsd', 'jsd_guidance_4', 'jsd_clipped', 'jsd_targets')})
   elif variant == 'phrases':
     config.view_prompts = True
     config.auxiliary = 'front view'  # each view's phrase has this one beside it
@@ -71,8 +74,8 @@ def get_config(variant=''):
     config.result.update({'mesh_resolution': 32, 'drop_seconds': 0.5})
   elif variant:
     raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has core, others, '
-                     'sweep, ablations, particles, phrases, without_sparsity, conditional, '
-                     'light_sparsity and tiny.')
+                     'forms, sweep, ablations, particles, phrases, without_sparsity, '
+                     'conditional, light_sparsity and tiny.')
   config.lock()
   config.distill.unlock()  # each objective brings its own fields
   return config

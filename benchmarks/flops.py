@@ -23,7 +23,10 @@ from jax3dgen.core import modules
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base
 from jax3dgen.prior import latent
-from jax3dgen.train import distill, optim, scene_step, state
+from jax3dgen.recipes.distill import run as distill
+from jax3dgen.recipes.distill import state
+from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.train import optim
 
 SD21 = {
     'index': {'_class_name': 'StableDiffusionPipeline'},

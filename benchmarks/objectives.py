@@ -55,7 +55,9 @@ def _primal(x):
 def parts_of(name):
   """The Parts of a run of an objective at the settings of `configs/compare_janus.py`."""
   from configs import compare_janus
-  from jax3dgen.train import compare, compare_methods, distill
+  from jax3dgen.recipes.compare import methods as compare_methods
+  from jax3dgen.recipes.compare import run as compare
+  from jax3dgen.recipes.distill import run as distill
   if name in compare_methods.ALL:
     config = compare_janus.get_config()
     return distill.build(compare.cell_config(config, name, config.compare.prompts[0], 0))
@@ -67,7 +69,7 @@ def rows(parts):
   of the denoiser, for each view of a step, as traced."""
   import jax
 
-  from jax3dgen.train import distill
+  from jax3dgen.recipes.distill import run as distill
   counts = {'forward': 0, 'backward': 0, 'weights': 0}
   step = distill.step_of(parts._replace(prior=counted(parts.prior, counts)), None)
   jax.eval_shape(step, parts.state, parts.params, parts.prompt, jax.random.key(0))
@@ -79,7 +81,7 @@ def measure(turns, names):
   """{objective: (processor ms, wall ms, *`rows`)}."""
   import jax
 
-  from jax3dgen.train import distill
+  from jax3dgen.recipes.distill import run as distill
   steps, traced = {}, {}
   for name in names:
     parts = parts_of(name)

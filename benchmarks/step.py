@@ -32,7 +32,9 @@ def measure(turns):
   from jax3dgen.nn import hashgrid
   from jax3dgen.prior import base
   from jax3dgen.prior import embedded as prior_module
-  from jax3dgen.train import distill, optim, scene_step
+  from jax3dgen.recipes.distill import run as distill
+  from jax3dgen.recipes.distill import step as scene_step
+  from jax3dgen.train import optim
 
   config = distill.complete(embedded.get_config())
   cfg = FrozenConfigDict(config)

@@ -24,8 +24,8 @@ def measure(cores, turns):
   import numpy as np
   import torch
 
+  from jax3dgen.formats import convert, rules_unet
   from jax3dgen.nn import unet
-  from jax3dgen.prior import convert, rules_unet
 
   torch.set_num_threads(cores)
   torch.manual_seed(0)

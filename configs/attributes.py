@@ -7,7 +7,8 @@ every part in seconds, for tests.
 """
 
 from jax3dgen.data import figurines
-from jax3dgen.train import attributes, distill_config
+from jax3dgen.recipes.distill import config as distill_config
+from jax3dgen.recipes.particles import attributes
 
 STEPS = 120
 

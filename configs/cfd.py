@@ -3,13 +3,13 @@
 `cfd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('cfd', variant)
+  config = _papers.start('cfd', variant)
   if not variant:
-    papers.prolific(config)
+    _papers.prolific(config)
     config.distill.update({'guidance': 75.0, 'weighting': 'sds', 'clip': False, 'cell': 0.02})
   config.lock()
   config.distill.unlock()  # the objective brings further fields

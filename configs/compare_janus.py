@@ -12,7 +12,8 @@ seeds of its own, of that form with a third of the sparsity, begun when four run
 seen (rabbit and robot, seeds 20 and 21). `:tiny` runs in seconds, for tests.
 """
 
-from jax3dgen.train import compare_config, compare_methods
+from jax3dgen.recipes.compare import config as compare_config
+from jax3dgen.recipes.compare import methods as compare_methods
 
 CHANGED = {'sweep': compare_methods.SWEEP, 'ablations': compare_methods.ABLATIONS,
            'particles': compare_methods.PARTICLES}

@@ -3,13 +3,13 @@
 `csd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('csd', variant)
+  config = _papers.start('csd', variant)
   if not variant:
-    papers.lit(config)
+    _papers.lit(config)
     config.distill.update({'positive': 1.0, 'weighting': 'sds'})
   config.lock()
   config.distill.unlock()  # the objective brings further fields

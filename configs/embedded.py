@@ -5,7 +5,7 @@ every view the plain caption, and shows the Janus problem; `:tiny` runs every pa
 tests. The figures to expect, with their seeds, are in the README beside the commands.
 """
 
-from jax3dgen.train import distill_config
+from jax3dgen.recipes.distill import config as distill_config
 
 
 def get_config(variant=''):

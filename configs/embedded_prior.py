@@ -5,7 +5,7 @@ there names beside its final loss.
 `:tiny` runs every part in seconds, for tests; its samples mean nothing.
 """
 
-from jax3dgen.train import prior_config
+from jax3dgen.recipes.nets import prior_config
 
 
 def get_config(variant=''):

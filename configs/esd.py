@@ -3,13 +3,13 @@
 `esd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('esd', variant)
+  config = _papers.start('esd', variant)
   if not variant:
-    papers.prolific(config)
+    _papers.prolific(config)
     config.distill.update({'guidance': 7.5, 'weighting': 'sds', 'clip': False, 'entropy': 0.5})
   config.lock()
   config.distill.unlock()  # the objective brings further fields

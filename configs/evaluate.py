@@ -6,7 +6,7 @@ the FID Inception) and `config.judge.text_image` (of a CLIP). `:cells` is for th
 views that experiments.compare keeps. `:tiny` takes fewer views and samples, for tests.
 """
 
-from jax3dgen.train import evaluate_config
+from jax3dgen.recipes.evaluate import config as evaluate_config
 
 
 def get_config(variant=''):

@@ -5,7 +5,7 @@ in seconds, for tests. What to expect is on the card beside the weights, in
 jax3dgen/assets/features.
 """
 
-from jax3dgen.train import features_config
+from jax3dgen.recipes.nets import features_config
 
 
 def get_config(variant=''):

@@ -3,11 +3,11 @@
 `hifa.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('hifa', variant)
+  config = _papers.start('hifa', variant)
   if not variant:
     config.timestep.update({'rule': 'sqrt', 'min': 0.3, 'max': 0.98})
     config.render.size = 512

@@ -3,11 +3,11 @@
 `ism.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('ism', variant)
+  config = _papers.start('ism', variant)
   if not variant:
     config.render.size = 512
     config.train.steps = 5000

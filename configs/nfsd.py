@@ -3,13 +3,13 @@
 `nfsd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('nfsd', variant)
+  config = _papers.start('nfsd', variant)
   if not variant:
-    papers.prolific(config)
+    _papers.prolific(config)
     config.distill.guidance = 7.5
   config.lock()
   config.distill.unlock()  # the objective brings further fields

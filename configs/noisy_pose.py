@@ -4,7 +4,7 @@
 expect is on the card beside the weights, in jax3dgen/assets/noisy_pose.
 """
 
-from jax3dgen.train import noisy_pose
+from jax3dgen.recipes.nets import noisy_pose
 
 
 def get_config(variant=''):

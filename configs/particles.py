@@ -5,7 +5,7 @@ of them. `:control` asks each particle for the pose of its camera (Appendix C.5;
 rectifier); `:tiny` runs every part in seconds, for tests.
 """
 
-from jax3dgen.train import particles
+from jax3dgen.recipes.particles import run as particles
 
 
 def get_config(variant=''):

@@ -5,7 +5,7 @@ whole classifier, .633 for orientation and .770 for texture alone. What is measu
 docs/results/pose_classifier.md. `:tiny` runs every part in seconds, for tests.
 """
 
-from jax3dgen.train import pose_classifier
+from jax3dgen.recipes.evaluate import pose_classifier
 
 
 def get_config(variant=''):

@@ -5,7 +5,7 @@ seconds, for tests. The figures to expect are on the card beside the weights, in
 jax3dgen/assets/referee: at least 97 % for kind and colour, 95 % for view sector and face.
 """
 
-from jax3dgen.train import referee_config
+from jax3dgen.recipes.nets import referee_config
 
 
 def get_config(variant=''):

@@ -5,7 +5,7 @@ hub id; `:tiny` draws one picture in few steps, for tests.
 """
 
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.train import sample
+from jax3dgen.recipes import sample
 
 GUIDANCE = {'sd15': 7.5, 'sd21': 7.5, 'sdxl': 5.0}
 

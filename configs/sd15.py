@@ -5,11 +5,11 @@ is `--config.distill.name=NAME`; configs/NAME.py has the settings of its paper. 
 at 512 pixels. `:tiny` makes a run of seconds with the weights that it is given, for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.model('sd15', variant)
+  config = _papers.model('sd15', variant)
   config.lock()
   config.distill.unlock()  # the objective brings further fields
   return config

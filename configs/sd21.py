@@ -6,11 +6,11 @@ at the size of the weights: 512 pixels for the base model, 768 for the v-model. 
 of seconds with the weights that it is given, for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.model('sd21', variant)
+  config = _papers.model('sd21', variant)
   config.lock()
   config.distill.unlock()  # the objective brings further fields
   return config

@@ -3,14 +3,14 @@
 `sdi.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('sdi', variant)
-  papers.falling(config)
+  config = _papers.start('sdi', variant)
+  _papers.falling(config)
   if not variant:
-    papers.sharp(config)
+    _papers.sharp(config)
   config.lock()
   config.distill.unlock()  # the objective brings further fields
   return config

@@ -3,13 +3,13 @@
 `sds.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('sds', variant)
+  config = _papers.start('sds', variant)
   if not variant:
-    papers.lit(config)
+    _papers.lit(config)
     config.distill.update({'guidance': 100.0, 'weighting': 'sds', 'clip': False})
   config.lock()
   config.distill.unlock()  # the objective brings further fields

@@ -4,13 +4,13 @@
 tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('sds_bridge', variant)
+  config = _papers.start('sds_bridge', variant)
   if not variant:
-    papers.prolific(config)
+    _papers.prolific(config)
     config.distill.update({'guidance': 100.0, 'weighting': 'sds', 'switch': 20_000,
                            'bridge_weight': 1.0})
   config.lock()

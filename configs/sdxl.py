@@ -6,11 +6,11 @@ at 1024 pixels, four times the work of 512; `--config.prior.size=512` asks the n
 trained on less. `:tiny` makes a run of seconds with the weights that it is given, for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.model('sdxl', variant)
+  config = _papers.model('sdxl', variant)
   config.prior.remat = True
   config.lock()
   config.distill.unlock()  # the objective brings further fields

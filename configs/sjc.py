@@ -3,11 +3,11 @@
 `sjc.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('sjc', variant)
+  config = _papers.start('sjc', variant)
   if not variant:
     config.distill.guidance = 100.0
   config.lock()

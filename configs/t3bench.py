@@ -6,7 +6,7 @@ scorer knows the embedded world only, unless `config.quality.text_image` is the 
 `:tiny` takes seconds, for tests.
 """
 
-from jax3dgen.train import t3bench_config
+from jax3dgen.recipes.evaluate import t3bench_config
 
 
 def get_config(variant=''):

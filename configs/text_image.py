@@ -5,7 +5,7 @@ in seconds, for tests. The figures to expect are on the card beside the weights,
 jax3dgen/assets/text_image: at least 99 % for the object, 98 % for the side.
 """
 
-from jax3dgen.train import text_image_config
+from jax3dgen.recipes.nets import text_image_config
 
 
 def get_config(variant=''):

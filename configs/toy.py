@@ -3,7 +3,7 @@
 `:tiny` runs every study in seconds, for tests.
 """
 
-from jax3dgen.train import toy
+from jax3dgen.recipes.toy import run as toy
 
 
 def get_config(variant=''):

@@ -3,13 +3,13 @@
 `usd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
 """
 
-from jax3dgen.train import papers
+from configs import _papers
 
 
 def get_config(variant=''):
-  config = papers.start('usd', variant)
+  config = _papers.start('usd', variant)
   if not variant:
-    papers.prolific(config)
+    _papers.prolific(config)
     config.auxiliary = 'from side view, from back view'
     config.timestep.update({'max': 0.98, 'rule': 'back_and_forth', 'phases': 2})
     config.render.size = 256

@@ -15,18 +15,19 @@ from experiments import _command
 
 
 def complete(config):
-  from jax3dgen.train import attributes
+  from jax3dgen.recipes.particles import attributes
   return attributes.complete(config)
 
 
 def run(config, workdir, args):
   from jax3dgen.core import parallel
-  from jax3dgen.train import attributes, guard
+  from jax3dgen.recipes.particles import attributes
+  from jax3dgen.train import workdir as workdirs
   parallel.initialize()
   attributes.check(config)
   command = shlex.join(['python', '-m', 'experiments.attributes', *sys.argv[1:]])
-  with guard.lock(workdir):
-    guard.check_config(workdir, config, args.allow_change)
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config, args.allow_change)
     attributes.run(config, workdir, command)
   print(f'{workdir / "attributes.md"} shows the shares.')
 

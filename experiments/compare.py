@@ -19,13 +19,14 @@ def run(config, workdir, args):
   from jax3dgen.core import files, parallel
   from jax3dgen.export import turntable
   from jax3dgen.prior import words
-  from jax3dgen.train import compare
+  from jax3dgen.recipes.compare import page as pages
+  from jax3dgen.recipes.compare import run as compare
   parallel.initialize()
   cells = pathlib.Path(config.compare.cells or workdir / 'cells')
   rows = compare.run(config, workdir, cells)
-  page = compare.markdown(rows, shlex.join(['python', '-m', 'experiments.compare', *sys.argv[1:]]))
+  page = pages.text(rows, shlex.join(['python', '-m', 'experiments.compare', *sys.argv[1:]]))
   for prompt in compare.asked(config):
-    strips = compare.picture(rows, cells, prompt, config.compare.first_seed)
+    strips = pages.picture(rows, cells, prompt, config.compare.first_seed)
     if strips is not None:
       turntable.write_png(workdir / f'{words.slug(prompt)}.png', strips)
   with files.replacing(workdir / 'compare.md') as beside:

@@ -19,13 +19,13 @@ def flags(parser):
 
 
 def complete(config):
-  from jax3dgen.train import distill_config
+  from jax3dgen.recipes.distill import config as distill_config
   return distill_config.complete(config)
 
 
 def run(config, workdir, args):
   from jax3dgen.data import prompts as texts
-  from jax3dgen.train import distill
+  from jax3dgen.recipes.distill import run as distill
   if not args.prompts:
     command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
     distill.run(config, workdir, None, args.allow_change, command)

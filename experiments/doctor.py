@@ -37,9 +37,9 @@ def devices():
     import jax
 
     from jax3dgen.core import parallel
-    from jax3dgen.train import guard
+    from jax3dgen.train import memory
     parallel.initialize()
-    free = guard.free_memory() * jax.local_device_count() / 2**30
+    free = memory.free_memory() * jax.local_device_count() / 2**30
     return jax.default_backend(), [str(d) for d in jax.devices()], free
   except Exception as e:  # whatever is broken, the rest of the screen is what helps to mend it
     return None, [f'jax does not start ({type(e).__name__}: {e})'], None

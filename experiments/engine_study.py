@@ -14,15 +14,17 @@ from experiments import _command
 def run(config, workdir, args):
   from jax3dgen.core import files, parallel
   from jax3dgen.export import sweep_tables
-  from jax3dgen.train import engine_study, guard, stability
+  from jax3dgen.recipes.stability import engines
+  from jax3dgen.recipes.stability import sweep as stability
+  from jax3dgen.train import workdir as workdirs
   parallel.initialize()
-  engines = [e for e in stability.engines(config.engine) if e != 'native']
+  names = [e for e in stability.engines(config.engine) if e != 'native']
   command = shlex.join(['python', '-m', 'experiments.engine_study', *sys.argv[1:]])
-  with guard.lock(workdir):
-    guard.check_config(workdir, config, args.allow_change)
-    found = engine_study.study(config, engines)
-    page = engine_study.markdown(found, config, command)
-    sweep_tables.write(workdir / 'labels.csv', engine_study.COLUMNS, engine_study.rows(found))
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config, args.allow_change)
+    found = engines.study(config, names)
+    page = engines.markdown(found, config, command)
+    sweep_tables.write(workdir / 'labels.csv', engines.COLUMNS, engines.rows(found))
     with files.replacing(workdir / 'engines.md') as beside:
       beside.write_text(page, encoding='utf-8')
   print(page)

@@ -20,10 +20,11 @@ from experiments import _command
 
 def run(config, workdir, args):
   from jax3dgen.core import parallel
-  from jax3dgen.train import evaluate, guard
+  from jax3dgen.recipes.evaluate import run as evaluate
+  from jax3dgen.train import workdir as workdirs
   parallel.initialize()
   command = shlex.join(['python', '-m', 'experiments.evaluate', *sys.argv[1:]])
-  with guard.lock(workdir):
+  with workdirs.lock(workdir):
     found = evaluate.run(config, workdir, command)
   print((workdir / 'evaluate.md').read_text(encoding='utf-8'))
   return 3 if found['left_out'] else 0

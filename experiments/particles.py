@@ -16,12 +16,12 @@ from experiments import _command
 
 
 def complete(config):
-  from jax3dgen.train import particles
+  from jax3dgen.recipes.particles import run as particles
   return particles.complete(config)
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import particles
+  from jax3dgen.recipes.particles import run as particles
   command = shlex.join(['python', '-m', 'experiments.particles', *sys.argv[1:]])
   figures = particles.run(config, workdir, args.allow_change, command)
   shares = ', '.join(f'{name} {share:.0%}' for name, share in figures['poses'].items())

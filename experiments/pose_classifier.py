@@ -14,7 +14,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import pose_classifier
+  from jax3dgen.recipes.evaluate import pose_classifier
   workdir.mkdir(parents=True, exist_ok=True)
   command = shlex.join(['python', '-m', 'experiments.pose_classifier', *sys.argv[1:]])
   pose_classifier.run(config, workdir, command)

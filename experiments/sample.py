@@ -11,7 +11,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import sample
+  from jax3dgen.recipes import sample
   sample.run(config, workdir)
   print(f'{workdir / "grid.png"} shows the pictures.')
 

@@ -41,7 +41,7 @@ def summary(runs):
 def run(config, workdir, args):
   from jax3dgen.core import files
   from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
-  from jax3dgen.train import distill
+  from jax3dgen.recipes.distill import run as distill
   if args.seeds < 1:
     raise ConfigError(f'--seeds={args.seeds}: at least one seed is needed.')
   runs, failed = [], []

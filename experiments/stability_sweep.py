@@ -39,14 +39,15 @@ def listed(meshes):
 
 def run(config, workdir, args):
   from jax3dgen.core import parallel
-  from jax3dgen.train import guard, stability
+  from jax3dgen.recipes.stability import sweep as stability
+  from jax3dgen.train import workdir as workdirs
   parallel.initialize()
   paths = listed(config.meshes)
   stability.check(config)
   command = shlex.join(['python', '-m', 'experiments.stability_sweep', *sys.argv[1:]])
   began = time.monotonic()
-  with guard.lock(workdir):
-    guard.check_config(workdir, config, args.allow_change)
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config, args.allow_change)
     found = stability.run(config, paths, workdir, command)
   faults = sum(bool(item.error) for item in found.items)
   for engine, table in found.rows.items():

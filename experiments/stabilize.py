@@ -16,12 +16,13 @@ from experiments import _command
 
 def run(config, workdir, args):
   from jax3dgen.core.errors import ConfigError
-  from jax3dgen.train import guard, stabilize
+  from jax3dgen.recipes.stability import stabilize
+  from jax3dgen.train import workdir as workdirs
   command = shlex.join(['python', '-m', 'experiments.stabilize', *sys.argv[1:]])
   if bool(config.mesh) == bool(config.study.solids):
     raise ConfigError('Give config.mesh, the file to stabilise, or take the config\'s :study.')
-  with guard.lock(workdir):
-    guard.check_config(workdir, config, args.allow_change)
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config, args.allow_change)
     if config.study.solids:
       rows = stabilize.study(config)
       stabilize.write_study(workdir, rows, command)

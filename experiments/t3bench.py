@@ -18,10 +18,11 @@ from experiments import _command
 
 def run(config, workdir, args):
   from jax3dgen.core import parallel
-  from jax3dgen.train import guard, t3bench
+  from jax3dgen.recipes.evaluate import t3bench
+  from jax3dgen.train import workdir as workdirs
   parallel.initialize()
   command = shlex.join(['python', '-m', 'experiments.t3bench', *sys.argv[1:]])
-  with guard.lock(workdir):
+  with workdirs.lock(workdir):
     t3bench.run(config, workdir, command)
   if parallel.is_main():
     print((workdir / 't3bench.md').read_text(encoding='utf-8'))

@@ -17,12 +17,13 @@ from experiments import _command
 
 def run(config, workdir, args):
   from jax3dgen.core import parallel
-  from jax3dgen.train import guard, toy
+  from jax3dgen.recipes.toy import run as toy
+  from jax3dgen.train import workdir as workdirs
   parallel.initialize()
   toy.check(config)
   command = shlex.join(['python', '-m', 'experiments.toy', *sys.argv[1:]])
-  with guard.lock(workdir):
-    guard.check_config(workdir, config, args.allow_change)
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config, args.allow_change)
     toy.run(config, workdir, command)
   print(f'{workdir / "toy.md"} shows the results.')
 

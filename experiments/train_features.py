@@ -11,7 +11,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import features
+  from jax3dgen.recipes.nets import features
   folder = features.run(config, workdir, args.allow_change)
   print(f'{folder / "card.md"} holds the figures; copy {folder} to jax3dgen/assets/features to '
         'ship these features.')

@@ -11,7 +11,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import noisy_pose
+  from jax3dgen.recipes.nets import noisy_pose
   folder = noisy_pose.run(config, workdir, args.allow_change)
   print(f'{folder / "card.md"} holds the figures; copy {folder} to jax3dgen/assets/noisy_pose to '
         'ship this classifier.')

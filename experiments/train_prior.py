@@ -12,7 +12,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import prior
+  from jax3dgen.recipes.nets import prior
   folder = prior.run(config, workdir, args.allow_change)
   print(f'{workdir / "samples"} shows what it draws; copy {folder} to '
         'jax3dgen/assets/embedded_prior to ship this prior.')

@@ -12,7 +12,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import referee
+  from jax3dgen.recipes.nets import referee
   folder = referee.run(config, workdir, args.allow_change)
   print(f'{folder / "card.md"} holds the accuracies; copy {folder} to jax3dgen/assets/referee to '
         'ship this referee.')

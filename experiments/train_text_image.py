@@ -12,7 +12,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.train import text_image
+  from jax3dgen.recipes.nets import text_image
   folder = text_image.run(config, workdir, args.allow_change)
   print(f'{folder / "card.md"} holds the accuracies; copy {folder} to jax3dgen/assets/text_image '
         'to ship this model.')

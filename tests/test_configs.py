@@ -8,7 +8,9 @@ import pytest
 from experiments import _config
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base
-from jax3dgen.train import distill, distill_config, scene_step
+from jax3dgen.recipes.distill import config as distill_config
+from jax3dgen.recipes.distill import run as distill
+from jax3dgen.recipes.distill import step as scene_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = sorted(p.stem for p in pathlib.Path(base.__file__).parent.glob('*.py')

@@ -69,6 +69,15 @@ def device_count():
   return jax.device_count()
 
 
+def share_batch(batch):
+  """The number of devices of all processes, which must divide config.train.batch evenly."""
+  count = device_count()
+  if batch % count:
+    raise errors.ConfigError(f'config.train.batch={batch} cannot be shared evenly by {count} '
+                             'devices.')
+  return count
+
+
 def is_main():
   """Whether this is process 0, the only one that writes files."""
   return jax.process_index() == 0

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors files <-> nested dicts of arrays, read with suspicion.
 
-In our own files a tensor's name is its path in the tree, joined by '/'; `prior/convert` reads those
-of others. Only safetensors are read; a pickle is refused before a byte of it is interpreted.
+In our own files a tensor's name is its path in the tree, joined by '/'; `formats/convert` reads
+those of others. Only safetensors are read; a pickle is refused before a byte of it is interpreted.
 Everything wrong with a file is a WeightError.
 """
 

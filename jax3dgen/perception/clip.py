@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core.errors import WeightError
+from jax3dgen.formats import convert, rules_clip_pair
 from jax3dgen.nn import clip_text, clip_vision
 from jax3dgen.nn import text_image as nets
 from jax3dgen.perception import text_image
-from jax3dgen.prior import clip_tokens, convert, rules_clip_pair
+from jax3dgen.prior import clip_tokens
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of what it was trained on
 SPREAD = (0.26862954, 0.26130258, 0.27577711)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jax3dgen.core.types import Array
+from jax3dgen.formats import convert, rules_inception
 from jax3dgen.nn import inception
-from jax3dgen.prior import convert, rules_inception
 
 NAME = 'FID Inception (2015-12-05)'
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.formats import convert, rules_lpips
 from jax3dgen.nn import lpips
-from jax3dgen.prior import convert, rules_lpips
 
 SIDE = 64  # pixels of the picture that shapes are found with; smaller ones leave AlexNet nothing
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.formats import convert, rules_loftr
 from jax3dgen.nn import loftr
 from jax3dgen.perception import augment
-from jax3dgen.prior import convert, rules_loftr
 
 
 def load(path, most=1024):

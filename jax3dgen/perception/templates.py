@@ -21,7 +21,8 @@ from PIL import Image
 from jax3dgen.core import image, rng
 from jax3dgen.core.camera import SECTORS
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.perception import augment, features, pose
+from jax3dgen.formats import features
+from jax3dgen.perception import augment, pose
 from jax3dgen.prior import words
 
 POSES = SECTORS

@@ -15,8 +15,9 @@ from jax3dgen.core import image as images
 from jax3dgen.core import rng
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.core.types import Cond
+from jax3dgen.formats import convert, rules_clip, rules_unet, rules_vae
 from jax3dgen.nn import clip_text, unet, vae
-from jax3dgen.prior import base, clip_tokens, convert, rules_clip, rules_unet, rules_vae, schedule
+from jax3dgen.prior import base, clip_tokens, schedule
 
 PIPELINES = ('StableDiffusionPipeline', 'StableDiffusionXLPipeline')
 TEXT = ('text_encoder', 'text_encoder_2')

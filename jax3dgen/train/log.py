@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jax3dgen.core import files, parallel
-from jax3dgen.train import guard
+from jax3dgen.train import workdir as workdirs
 
 
 class Writer:
@@ -26,7 +26,7 @@ class Writer:
       return
     self._path = pathlib.Path(workdir) / 'metrics.csv'
     from jax3dgen.train import events  # here, because it is slow to import
-    with guard.writing(self._path):
+    with workdirs.writing(self._path):
       self._path.parent.mkdir(parents=True, exist_ok=True)
       self._columns, rows = _read(self._path, start)
       self._rewrite(rows)
@@ -37,7 +37,7 @@ class Writer:
     if not self._main:
       return
     row = {'step': str(step)} | {k: f'{float(v):.9g}' for k, v in metrics.items()}
-    with guard.writing(self._path):
+    with workdirs.writing(self._path):
       if any(k not in self._columns for k in row):
         rows = _read(self._path, step)[1]
         self._columns += [k for k in row if k not in self._columns]
@@ -50,7 +50,7 @@ class Writer:
     """An image [H, W, 3] in [0, 1] for TensorBoard."""
     if self._main:
       pixels = np.round(255 * np.clip(np.asarray(array), 0, 1)).astype(np.uint8)
-      with guard.writing(self._path):
+      with workdirs.writing(self._path):
         self._events.image(step, name, pixels)
 
   def close(self):

@@ -5,21 +5,21 @@ Steps are dispatched ahead of the devices; metrics are fetched only where they a
 
 import collections
 import contextlib
-import resource
 import time
 
 import jax
 
 from jax3dgen.core import errors, parallel
 from jax3dgen.core import tree as trees
-from jax3dgen.train import estimate, log
-from jax3dgen.train import guard as guards
+from jax3dgen.train import cost as costs
+from jax3dgen.train import log, memory
+from jax3dgen.train import stop as stops
 
 IN_FLIGHT = 2  # steps queued on the devices: enough to hide dispatch, few enough to stop quickly
 
 
 def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint_every,
-        describe='', hooks=(), guard=guards.DEFAULT, flop=0.0):
+        describe='', hooks=(), guard=stops.DEFAULT, flop=0.0):
   """Runs `step` from `start` done steps to `steps`; returns the replicated state.
 
   step: (state) -> (state, metrics {name: replicated scalar}), compiled, state donated.
@@ -32,7 +32,7 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
   """
   progress = log.Progress(start, steps, describe)
   pending = collections.deque()
-  with guards.Preemption() as preemption, guards.memory_errors(), progress:
+  with stops.Preemption() as preemption, memory.memory_errors(), progress:
     began = time.monotonic()
     for i in range(start + 1, steps + 1):
       state, metrics = step(state)
@@ -63,9 +63,9 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
                      'resumes.')
         raise SystemExit(preemption.status)
     checkpoints.wait()
-    progress.say(f'Peak memory {peak_memory() / guards.GIB:.2f} GiB.')
+    progress.say(f'Peak memory {memory.peak() / memory.GIB:.2f} GiB.')
     if flop:
-      progress.say(estimate.speed(flop, time.monotonic() - began))
+      progress.say(costs.speed(flop, time.monotonic() - began))
   return state
 
 
@@ -77,13 +77,13 @@ def optimise(cfg, workdir, step, start, state, checkpoints, describe, fixed=(),
   """
   replicated = parallel.replicate(state)
   cost = parallel.cost(step, replicated, *fixed)
-  guards.check_memory(cost)
+  memory.check_memory(cost)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = run(
         lambda state: step(state, *fixed), replicated, start=start, steps=cfg.train.steps,
         writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
         checkpoint_every=cfg.checkpoint.every, describe=describe, hooks=hooks(writer),
-        guard=guards.Guard(max_skipped=cfg.train.max_skipped),
+        guard=stops.Guard(max_skipped=cfg.train.max_skipped),
         flop=cost.flop * (cfg.train.steps - start))
   return parallel.unreplicate(final)
 
@@ -116,10 +116,3 @@ def _save(step, state, checkpoints):
         f'Stopped at step {step}: the state is not finite in {", ".join(bad[:3])}. The checkpoint '
         'before it is kept.')
   checkpoints.save(step, host)
-
-
-def peak_memory():
-  """Bytes: the largest resident set of this process, or a device's peak where that is larger."""
-  host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-  stats = [device.memory_stats() or {} for device in jax.local_devices()]
-  return max([host] + [s.get('peak_bytes_in_use', 0) for s in stats])

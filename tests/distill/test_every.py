@@ -14,9 +14,10 @@ from experiments import _config
 from jax3dgen.core import parallel
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base
-from jax3dgen.train import checkpoint, distill
+from jax3dgen.recipes.distill import run as distill
+from jax3dgen.train import checkpoint
 from tests.distill import stand_in
-from tests.train.test_scene_step import COUNT, Setup, difference, small_config
+from tests.recipes.distill.test_step import COUNT, Setup, difference, small_config
 
 NAMES = sorted(p.stem for p in pathlib.Path(base.__file__).parent.glob('*.py')
                if p.stem not in base.HELPERS)

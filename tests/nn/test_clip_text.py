@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
+from jax3dgen.formats import convert, rules_clip
 from jax3dgen.nn import clip_text
-from jax3dgen.prior import convert, rules_clip
 from tests import published
 
 END = 98

@@ -8,8 +8,8 @@ import torch
 import transformers
 
 from jax3dgen.core import tree as trees
+from jax3dgen.formats import convert, rules_clip_pair
 from jax3dgen.nn import clip_text, clip_vision
-from jax3dgen.prior import convert, rules_clip_pair
 from tests import published
 
 SIZES = {'width': 24, 'depth': 2, 'heads': 3, 'hidden': 40, 'patch': 14, 'projection': 20}

@@ -16,9 +16,9 @@ import torch
 from torch.nn import functional as F
 
 from jax3dgen.core import tree as trees
+from jax3dgen.formats import convert, rules_loftr
 from jax3dgen.nn import loftr
 from jax3dgen.perception import matching
-from jax3dgen.prior import convert, rules_loftr
 from tests import asked_for, published
 
 WIDTHS, HEADS, THRESHOLD, BORDER = (16, 24, 32), 4, 0.001, 1

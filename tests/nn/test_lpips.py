@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional as F
 
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.formats import convert, rules_lpips
 from jax3dgen.nn import lpips
 from jax3dgen.perception import lpips as perception
-from jax3dgen.prior import convert, rules_lpips
 from tests import asked_for, published
 
 # Number of the layer in torchvision's features: width of a convolution, 'M' a pool, 't' a tap

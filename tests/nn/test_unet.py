@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from jax3dgen.core.errors import WeightError
+from jax3dgen.formats import convert, rules_unet
 from jax3dgen.nn import unet, unet_blocks
-from jax3dgen.prior import convert, rules_unet
 from tests.published import attention
 
 DOWN, CROSS_DOWN, UP, CROSS_UP = 'DownBlock2D', 'CrossAttnDownBlock2D', 'UpBlock2D', (

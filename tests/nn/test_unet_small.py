@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from jax3dgen.core import tree
 from jax3dgen.nn import caption, unet_small
-from jax3dgen.train import prior
+from jax3dgen.recipes.nets import prior
 from tests import nets
 from tests.nn.test_layers import normal, tensor
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from jax3dgen.formats import convert, rules_vae
 from jax3dgen.nn import vae
-from jax3dgen.prior import convert, rules_vae
 from tests import published
 
 WIDTHS = (8, 16)  # with and without a convolution in the shortcut

@@ -12,7 +12,7 @@ import pytest
 from jax3dgen.core import camera, weights
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.perception import noisy_pose
-from jax3dgen.train import features_config, noisy_pose_step
+from jax3dgen.recipes.nets import features_config, noisy_pose_step
 
 VIEWS = features_config.default_config().views
 COUNT = 48

@@ -16,8 +16,9 @@ from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines
 from jax3dgen.distill import rectifier
+from jax3dgen.formats import features
 from jax3dgen.nn import vit
-from jax3dgen.perception import features, templates
+from jax3dgen.perception import templates
 from tests import commands
 
 CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jax3dgen.core import errors, parallel, tree
-from jax3dgen.train import checkpoint, guard, log, loop
+from jax3dgen.train import checkpoint, log, loop
+from jax3dgen.train import stop as stops
 from tests import processes
 from tests.train import toy
 
@@ -74,7 +75,7 @@ def test_error_in_a_hook_and_resume(tmp_path):
 def test_skipped_steps_stop_the_run_with_the_last_good_state(tmp_path):
   _, good = toy.run(tmp_path / 'good', 7)
   with pytest.raises(errors.DivergenceError, match='step 15: .*last 8 steps .*not finite'):
-    toy.run(tmp_path / 'bad', 30, poison_from=7, guard=guard.Guard(max_skipped=8))
+    toy.run(tmp_path / 'bad', 30, poison_from=7, guard=stops.Guard(max_skipped=8))
   step, state = newest(tmp_path / 'bad')
   assert step == 15
   assert_equal(state['w'], good['w'])
@@ -88,7 +89,7 @@ def test_watchdog_stops_before_the_checkpoint(tmp_path):
     seen.append(metrics['loss'])
     return 'the field is empty' if len(seen) == 4 else None  # asked at steps 1, 4, 5 and 8
   with pytest.raises(errors.DivergenceError, match='step 8: the field is empty'):
-    toy.run(tmp_path, 30, guard=guard.Guard(watchdog))
+    toy.run(tmp_path, 30, guard=stops.Guard(watchdog))
   assert newest(tmp_path)[0] == 4
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import optax
 
 from jax3dgen.core import errors, parallel, rng, tree
-from jax3dgen.train import checkpoint, guard, log, loop
+from jax3dgen.train import checkpoint, log, loop
+from jax3dgen.train import workdir as workdirs
 
 TRUTH = np.arange(6, dtype=np.float32).reshape(3, 2)
 TX = optax.adam(1e-2)
@@ -54,8 +55,8 @@ def run(workdir, steps, *, log_every=5, checkpoint_every=4, keep=3, poison_from=
         fails_alone=None, **options):
   """Runs or resumes in `workdir`; returns (step it started from, final host state)."""
   config = {'train': {'steps': steps}, 'log': {'every': log_every}}
-  with guard.lock(workdir):
-    guard.check_config(workdir, config)
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config)
     checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints', keep)
     start, state = checkpoints.restore(initial()) or (0, initial())
     writer = log.Writer(workdir, start)

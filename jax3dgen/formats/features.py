@@ -1,0 +1,85 @@
+"""Features of pictures, by vision transformers that were never told what they see.
+
+`load` gives the small network that is shipped, of 32-pixel pictures of the embedded world
+(`recipes/nets/features`), or a DINOv2 from a folder of its published weights (`dinov2`). The pose
+classifier (`perception/pose`) compares class tokens and maps of patches with those of templates.
+Axes: B images, h and w rows and columns of patches, C channels.
+"""
+
+import dataclasses
+from importlib import resources
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jax3dgen.core import image, weights
+from jax3dgen.core.errors import WeightError
+from jax3dgen.core.types import Array
+from jax3dgen.formats import dinov2
+from jax3dgen.nn import vit
+
+SIZE = 32  # pixels per side of what the shipped network sees
+MIDDLE, SPREAD = 0.5, 0.25  # its input is (image - MIDDLE) / SPREAD
+SIZES = ('width', 'depth', 'heads', 'patch', 'grid')
+
+
+class Features(NamedTuple):
+  """The class token [B, C] and the patches [B, h, w, C] of images, after the last norm."""
+  cls: Array
+  patches: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Apply:
+  """A network's (params, images [B, H, W, 3] in [0, 1]) -> Features; it can be differentiated.
+
+  Images become (image - middle) / spread, before that `size` x `size` pixels where that is not 0.
+  Two with equal fields are equal, so that a jitted function may take one as a static argument.
+  """
+  net: Any
+  middle: tuple
+  spread: tuple
+  size: int = 0
+
+  def __call__(self, params, images):
+    if self.size:
+      images = image.resize(images, (self.size, self.size))
+    middle, spread = (jnp.asarray(x, jnp.float32).reshape(1, 1, 1, 3)
+                      for x in (self.middle, self.spread))
+    return Features(*self.net.apply({'params': params}, (images - middle) / spread))
+
+
+def small(net):
+  """The Apply of a network of the shipped kind, which may still be in training."""
+  return Apply(net, 3 * (MIDDLE,), 3 * (SPREAD,), SIZE)
+
+
+def folder():
+  """Where the shipped network lies."""
+  return Path(str(resources.files('jax3dgen') / 'assets' / 'features'))
+
+
+def load(path=None, dtype=jnp.float32):
+  """(apply, params) of the weights in the folder `path`; None: the shipped ones.
+
+  A folder of the shipped kind has its sha256 checked. Others hold a DINOv2, with registers or
+  without, as `dinov2.read` says; what of their images exceeds a multiple of 14 pixels is not seen.
+  """
+  path = Path(path or folder())
+  own = path / 'weights.safetensors'
+  if own.is_file():
+    weights.check_seal(path, (own.name, 'config.json'))
+    return small(_net(path / 'config.json')), weights.load(own)
+  net, params = dinov2.read(path, dtype)
+  return Apply(net, dinov2.MEAN, dinov2.SPREAD), params
+
+
+def _net(config):
+  try:
+    return vit.ViT(**{name: int(size) for name, size in
+                      json.loads(config.read_text())['net'].items() if name in SIZES})
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise WeightError(f'{config} does not say the sizes of the network '
+                      f'({", ".join(SIZES)}).') from error

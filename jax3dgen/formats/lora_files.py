@@ -1,0 +1,103 @@
+"""Files of low-rank adapters (LoRA), as diffusers and kohya write them, as adapters of `nn/lora`.
+
+A layer of a file changes a kernel by strength * alpha / rank * up down; alpha / rank, 1 where the
+file says nothing of it, is multiplied into `b`, so that `lora.merge(tree, adapters, strength)` is
+the adapted network. Other kinds of adapters (LoCon's middle kernels, LoHa, DoRA) are refused, by
+the names of their tensors.
+"""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax3dgen.core import header, weights
+from jax3dgen.core import tree as trees
+from jax3dgen.core.errors import WeightError
+from jax3dgen.formats import convert, rules_lora
+
+MEMBERS = ('down', 'up', 'alpha')
+SETTINGS = 'lora_adapter_metadata'  # what diffusers leaves in the header: {'unet.lora_alpha': 8}
+
+
+def load(path, params):
+  """{part: adapters} of a safetensors file; `params` has the trees of the parts that it may adapt,
+  by their names in diffusers: {'unet': ..., 'text_encoder': ..., 'text_encoder_2': ...}.
+
+  WeightError, with one table, for each tensor that is no member of an adapter of these trees, is
+  missing, or has another shape; an adapter is never left out.
+  """
+  tensors = weights.open_all(path)
+  try:
+    settings = json.loads(header.metadata(weights.find(path)[1][0]).get(SETTINGS, '{}'))
+    settings = dict(settings)
+  except (ValueError, TypeError, RecursionError) as error:
+    raise WeightError(f'{path}: {SETTINGS} in its header is no JSON object.') from error
+  return to_adapters(tensors, params, settings, path)
+
+
+def to_adapters(tensors, params, settings=None, where='this file'):
+  """`load` of {name: array}; `settings` are those that diffusers leaves in a header."""
+  kernels = {(part, name.removesuffix('/kernel').replace('/', '_')): (name, leaf.shape)
+             for part, tree in params.items() for name, leaf in trees.named(tree).items()
+             if name.endswith('/kernel')}
+  layers, wanted = {}, {}
+  for name, place in convert.names(rules_lora.RULES, tensors).items():
+    part, _, rest = place.partition('/')
+    layer, _, member = rest.partition('/')
+    if (part, layer) in kernels and member in MEMBERS:
+      members = layers.setdefault((part, layer), {})
+      if member in members:
+        raise WeightError(f'{where}: {members[member]!r} and {name!r} are the same adapter.')
+      members[member] = name
+  for place, members in layers.items():
+    wanted |= _shapes(tensors, members, kernels[place][1])
+  weights.match(where, {name: _flat(tensors[name]) for name in tensors}, wanted)
+  adapters = {}
+  for (part, layer), members in layers.items():
+    held = {member: np.asarray(_flat(tensors[name]), np.float32)
+            for member, name in members.items()}
+    weights.refuse_nonfinite(where, {members[member]: x for member, x in held.items()})
+    rank = len(held['down'])
+    scale = float(held['alpha']) / rank if 'alpha' in held else _scale(settings, part, rank, where)
+    down = np.moveaxis(held['down'], 1, -1).reshape(rank, -1)
+    adapters.setdefault(part, {})[kernels[part, layer][0]] = {
+        'a': jnp.array(down), 'b': jnp.array(scale * held['up'], jnp.float32)}
+  return adapters
+
+
+def _flat(array):
+  """An array without axes of a single pixel, and a number without axes."""
+  if array.size == 1 and array.ndim < 2:
+    return array.reshape(())
+  return array.reshape(array.shape[:2]) if set(array.shape[2:]) == {1} else array
+
+
+def _shapes(tensors, members, kernel):
+  """{name: what shape it must have} of the members of a layer whose kernel has the shape `kernel`;
+  one that is missing is named after its other half."""
+  *pixels, inward, outward = kernel
+  pixels = [] if set(pixels) <= {1} else pixels
+  halves = {'down': members.get('down'), 'up': members.get('up')}
+  ranks = [tensors[name].shape[half == 'up'] for half, name in halves.items()
+           if name and tensors[name].ndim > 1]
+  rank = next(iter(ranks), 1) or 1
+  shapes = {'down': (rank, inward, *pixels), 'up': (outward, rank), 'alpha': ()}
+  other = {'down': 'up', 'up': 'down'}
+  names = members | {half: f'{half} of {members.get(other[half], members.get("alpha"))}'
+                     for half, name in halves.items() if not name}
+  return {name: jax.ShapeDtypeStruct(shapes[member], jnp.float32) for member, name in names.items()}
+
+
+def _scale(settings, part, rank, where):
+  """alpha / rank of a part by what diffusers says of it."""
+  said = {key.removeprefix(f'{part}.'): value for key, value in (settings or {}).items()
+          if key.startswith(f'{part}.')}
+  if said.get('alpha_pattern'):
+    raise WeightError(f'{where}: its layers have an alpha each (alpha_pattern), which is not read.')
+  alpha = said.get('lora_alpha', rank)
+  if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
+    raise WeightError(f'{where}: its lora_alpha is {alpha!r}, no number.')
+  return alpha / (math.sqrt(rank) if said.get('use_rslora') else rank)

@@ -1,0 +1,1 @@
+"""Layer 7: whole runs, a room per kind of run."""

@@ -1,0 +1,1 @@
+"""A distillation run: a prompt in, a textured mesh and its report out."""

@@ -1,0 +1,1 @@
+"""Figures of finished objects, as the papers measure them."""

@@ -1,0 +1,221 @@
+"""What an evaluation looks at: finished runs and folders of pictures, as views round an object.
+
+Axes: V views evenly round the object, the first from its front, counter-clockwise; S pixels.
+"""
+
+from collections.abc import Callable
+import contextlib
+import functools
+import json
+import math
+import pathlib
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+import numpy as np
+from PIL import Image
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core.errors import ConfigError, Jax3dgenError
+from jax3dgen.export import mesh_io
+from jax3dgen.recipes.distill import config as distill_config
+from jax3dgen.recipes.distill import outputs
+from jax3dgen.recipes.distill import run as distill
+from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.scene import raster
+from jax3dgen.train import checkpoint
+
+SOURCES = ('auto', 'mesh', 'field', 'previews')
+SAMPLES = 3  # rays per side of a pixel of a mesh
+
+
+class Item(NamedTuple):
+  """One object: its name, what it was to be, the figures that its run left, where its pictures come
+  from, and views() -> [V, S, S, 3] in [0, 1]."""
+  name: str
+  prompt: str
+  figures: dict
+  source: str
+  views: Callable
+
+
+def count(views):
+  """The least number of views of which each of the numbers in the section `views` is a share."""
+  return math.lcm(views.fid, views.entropy, views.janus, views.diversity)
+
+
+def pick(rows, number):
+  """`number` rows of [V, ...] that are evenly apart; all of them where there are not as many."""
+  if len(rows) <= number:
+    return rows
+  return rows[np.arange(number) * len(rows) // number]
+
+
+def find(config):
+  """([Item], [(name, why it is left out)]) of config.runs: a run, a folder of runs, of cells of
+  experiments.compare, or of pictures.
+
+  A single run that cannot be used raises its ConfigError; among others it is left out.
+  """
+  root = pathlib.Path(config.runs)
+  if not config.runs or not root.is_dir():
+    raise ConfigError(f'config.runs={config.runs!r} is no folder; name a workdir of '
+                      'experiments.distill, a folder of them, or a folder of pictures.')
+  if _settings(root):
+    return of_run(root, root.name, config), []
+  folders = sorted(p.parent for p in root.rglob('config.json') if _settings(p.parent))
+  if not folders:
+    return of_cells(root) or of_pictures(root, config), []
+  items, faults = [], []
+  for folder in folders:
+    name = str(folder.relative_to(root))
+    try:
+      items += of_run(folder, name, config)
+    except Jax3dgenError as error:
+      faults.append((name, str(error)))
+  if not items:
+    raise ConfigError(f'None of the {len(faults)} runs in {root} can be used; the first: '
+                      f'{faults[0][1]}')
+  return items, faults
+
+
+def _settings(folder):
+  """The config.json of a distillation's workdir as a dict; None where `folder` is none."""
+  try:
+    plain = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
+  except (OSError, ValueError):
+    return None
+  distilled = isinstance(plain, dict) and {'distill', 'camera', 'prompt', 'train'} <= set(plain)
+  return plain if distilled else None
+
+
+def of_run(folder, name, config):
+  """[Item], one for each particle, of the workdir `folder` of experiments.distill; ConfigError
+  where the run is not finished."""
+  plain = _settings(folder)
+  try:
+    figures = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
+  except (OSError, ValueError) as error:
+    raise ConfigError(f'{folder} is not finished: it has no whole result.json; its own command '
+                      'ends it.') from error
+  there = {'mesh': (folder / 'mesh.glb').is_file(), 'field': (folder / 'checkpoints').is_dir(),
+           'previews': bool(list((folder / 'previews').glob('*.png')))}
+  source = next((s for s in there if there[s]), None) if config.source == 'auto' else config.source
+  if source is None or not there[source]:
+    raise ConfigError(f'{folder} holds no {"mesh, field or previews" if source is None else source}'
+                      ' to look at.')
+  look = {'mesh': _of_mesh, 'field': _of_field, 'previews': _of_previews}[source]
+  return [Item(f'{name}:{k}' if k else name, plain['prompt'], figures, source,
+               lambda k=k: look(folder, plain, config.views, k))
+          for k in range(plain['train'].get('particles', 1))]
+
+
+def of_cells(root):
+  """[Item] of the finished cells of experiments.compare below `root`: their last strips of views.
+
+  None without any; a cell that came to nothing has no strip.
+  """
+  items = []
+  for strip in sorted(root.rglob('*.png')):
+    try:
+      row = json.loads(strip.with_suffix('.json').read_text(encoding='utf-8'))
+      name = f'{row["method"]}/{strip.stem}'
+      items.append(Item(name, row['prompt'], row, 'previews', functools.partial(_of_strip, strip)))
+    except (OSError, ValueError, TypeError, KeyError):
+      continue
+  return items
+
+
+def _of_strip(path):
+  return split(read_all([path])[0], path)
+
+
+def _ring(cfg, views):
+  return cameras.ring(count(views), np.deg2rad(views.elevation_deg), *outputs.lens(cfg))
+
+
+def _of_mesh(folder, plain, views, particle):
+  cfg = ConfigDict(plain)
+  mesh = mesh_io.read(folder / (f'particles/{particle}.glb' if particle else 'mesh.glb'))
+  return raster.render(mesh, _ring(cfg, views), views.size, cfg.render.background, SAMPLES)
+
+
+def _of_field(folder, plain, views, particle):
+  config = run_config(plain)
+  parts = distill.build(config)
+  with contextlib.closing(checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep,
+                                                 config.to_json())) as checkpoints:
+    found = checkpoints.restore(parts.state)
+  if found is None:
+    raise ConfigError(f'{folder} holds no checkpoint to render.')
+  field = scene_step.particle(config, found[1].field, particle)
+  return np.asarray(outputs.renderer(parts, views.size)(field, _ring(config, views)))
+
+
+def _of_previews(folder, plain, views, particle):
+  strips = np.split(outputs.previews(folder)[-1][1], plain['train'].get('particles', 1))
+  return split(strips[particle], folder)
+
+
+def run_config(plain):
+  """The complete config of a run from what its config.json says."""
+  config = distill_config.default_config()
+  with config.unlocked():
+    for name, value in plain.items():
+      if name == 'devices':
+        continue
+      if not isinstance(value, dict):
+        config[name] = value
+        continue
+      for field, inner in value.items():
+        config[name][field] = tuples(inner)
+  return distill.complete(config)
+
+
+def tuples(value):
+  """JSON's lists as the tuples they were."""
+  return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
+def of_pictures(root, config):
+  """[Item] of a folder of PNG files of one size, all to be config.prompt.
+
+  Strips (several squares beside each other, as previews are) are an object each; square pictures
+  are the views of one object, in the order of their names.
+  """
+  paths = sorted(root.glob('*.png'))
+  if not paths:
+    raise ConfigError(f'{root} holds neither a finished run of experiments.distill nor a PNG file.')
+  if not config.prompt.strip():
+    raise ConfigError('config.prompt is empty: say what the pictures are to show.')
+  pictures = read_all(paths)
+  if pictures[0].shape[0] == pictures[0].shape[1]:
+    return [Item(root.name, config.prompt, {}, 'pictures', lambda: np.stack(pictures))]
+  views = [split(picture, path) for picture, path in zip(pictures, paths, strict=True)]
+  return [Item(path.stem, config.prompt, {}, 'pictures', lambda x=x: x)
+          for path, x in zip(paths, views, strict=True)]
+
+
+def read_all(paths):
+  """Pictures [H, W, 3] in [0, 1] of PNG files, all of one size; transparent ones lie on white."""
+  pictures = []
+  for path in paths:
+    try:
+      with Image.open(path) as file:
+        rgba = np.asarray(file.convert('RGBA'), np.float32) / 255
+    except OSError as error:
+      raise ConfigError(f'{path} cannot be read as a picture.') from error
+    pictures.append(rgba[..., :3] * rgba[..., 3:] + 1.0 - rgba[..., 3:])
+    if pictures[-1].shape != pictures[0].shape:
+      (h, w), (height, width) = pictures[-1].shape[:2], pictures[0].shape[:2]
+      raise ConfigError(f'{path} is {w} x {h} pixels, but {paths[0].name} is {width} x {height}: '
+                        'all pictures of a folder have one size.')
+  return pictures
+
+
+def split(strip, where):
+  """The squares [V, H, H, 3] of a strip [H, V H, 3]; ConfigError where it is none."""
+  height, width = strip.shape[:2]
+  if width % height:
+    raise ConfigError(f'{where}: a picture of {width} x {height} pixels is no row of squares.')
+  return np.asarray(strip, np.float32).reshape(height, -1, height, 3).transpose(1, 0, 2, 3)

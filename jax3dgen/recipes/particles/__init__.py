@@ -1,0 +1,1 @@
+"""Images moved directly by an objective, without a scene."""

@@ -1,0 +1,1 @@
+"""Stability sweeps, stabilised meshes, and the comparison of engines."""

@@ -1,0 +1,1 @@
+"""Studies of the objectives on priors with an exact score."""

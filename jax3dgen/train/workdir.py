@@ -1,0 +1,113 @@
+"""The folder of a run: one process and one config at a time."""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+import re
+
+from jax3dgen.core import errors, files, parallel
+
+FREE = r'^(log|checkpoint)\.'  # fields that may change between the parts of a run
+
+
+@contextlib.contextmanager
+def writing(path):
+  """Turns a refused or failed write below `path` into a ConfigError that says why."""
+  try:
+    yield
+  except OSError as error:
+    raise errors.ConfigError(f'{path} cannot be written: {error.strerror or error}.') from error
+
+
+@contextlib.contextmanager
+def lock(workdir):
+  """Makes `workdir` and holds it while the block runs; any second process is refused."""
+  held = []
+  parallel.from_main(lambda: held.append(_take(pathlib.Path(workdir))))
+  try:
+    yield
+  finally:
+    for file in held:
+      file.close()
+
+
+def _take(workdir):
+  with writing(workdir):
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = open(workdir / '.lock', 'a')
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    file.close()
+    raise errors.CheckpointError(f'Another process is using {workdir}; wait for it or choose '
+                                 'another --workdir.') from error
+  except OSError as error:
+    print(f'{workdir} is on a file system without locks ({error.strerror}); make sure that no '
+          'second run uses it.', flush=True)
+  return file
+
+
+def _flatten(value, prefix=''):
+  if not isinstance(value, dict) or not value:
+    return {prefix: value}
+  out = {}
+  for name, part in value.items():
+    out |= _flatten(part, f'{prefix}.{name}' if prefix else str(name))
+  return out
+
+
+def check_config(workdir, config, allow_change=False):
+  """Writes config.json, or compares it with the one that the workdir was started with.
+
+  `train.steps` may grow and log.* and checkpoint.* may change; anything else, and another number of
+  devices, is refused with a table unless `allow_change`.
+  """
+  plain = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+  plain = json.loads(json.dumps(plain | {'devices': parallel.device_count()}))
+  parallel.from_main(lambda: _check(pathlib.Path(workdir) / 'config.json', plain, allow_change))
+
+
+def _check(path, new, allow_change):
+  old = _read(path, allow_change)
+  if old is not None:
+    _compare(path.parent, _flatten(old), _flatten(new), allow_change)
+  with writing(path), files.replacing(path) as beside:
+    beside.write_text(json.dumps(new, indent=2, sort_keys=True) + '\n', encoding='utf-8')
+
+
+def _read(path, allow_change):
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except FileNotFoundError:
+    return None
+  except ValueError as error:
+    if allow_change:
+      return None
+    raise errors.ConfigError(
+        f'{path} is damaged ({error}), so nothing says which config its run had; give '
+        '--allow_change to go on with the one given, or choose another --workdir.') from error
+
+
+def _compare(workdir, old, new, allow_change):
+  barred = [k for k in sorted(old.keys() | new.keys())
+            if old.get(k) != new.get(k) and not _allowed(k, old.get(k), new.get(k))]
+  if not barred:
+    return
+  rows = [('field', 'was', 'is now')] + [
+      (k, *(repr(c[k]) if k in c else 'absent' for c in (old, new))) for k in barred]
+  widths = [max(len(row[i]) for row in rows) for i in range(3)]
+  table = '\n'.join('  ' + '  '.join(c.ljust(w) for c, w in zip(r, widths)).rstrip() for r in rows)
+  if not allow_change:
+    raise errors.ConfigError(
+        f'{workdir} belongs to another config; give --allow_change to go on with the new one, or '
+        f'choose another --workdir.\n{table}')
+  print(f'Going on in {workdir} with a changed config:\n{table}', flush=True)
+  if 'devices' in barred:
+    print('On another number of devices the restored state is equal, but later noise differs.',
+          flush=True)
+
+
+def _allowed(key, old, new):
+  longer = key == 'train.steps' and old is not None and new is not None and new >= old
+  return longer or re.match(FREE, key) is not None

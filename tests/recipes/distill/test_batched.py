@@ -1,0 +1,100 @@
+"""Runs in one program against the same runs, step by step; this module is their prior."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+import numpy as np
+import pytest
+
+from configs import compare_janus
+from jax3dgen.recipes.compare import run as compare
+from jax3dgen.recipes.distill import batched, outputs
+from jax3dgen.recipes.distill import run as distill
+from jax3dgen.recipes.distill import step as scene_step
+from tests import gaussian
+
+PROMPTS = ('a red bear', 'a blue penguin')
+
+
+def load(weights):
+  """A prior of grey noise, which is brighter for one prompt than for the other."""
+  prior, params = gaussian.prior(0.5, 0.1)
+  return prior, params, lambda lines: jnp.array([0.3 * ('blue' in line) for line in lines])
+
+
+def configs(method):
+  """Complete configs of three short runs: two prompts, three seeds."""
+  config = compare_janus.get_config('tiny')
+  config.prior.name = 'tests.recipes.distill.test_batched'
+  config.train.steps = 3
+  config.log.update({'every': 2, 'preview_every': 2, 'preview_size': 8})
+  config.timestep.min = 0.1
+  with config.distill.unlocked():
+    config.distill.camera_layer = ''
+  if method == 'sds':
+    del config.distill.camera_layer
+  return [compare.cell_config(config, method, prompt, seed)
+          for prompt, seed in ((PROMPTS[0], 0), (PROMPTS[1], 1), (PROMPTS[0], 2))]
+
+
+def by_hand(configs):
+  """The last strip of each run, a jitted step at a time on one device."""
+  first = distill.build(configs[0])
+  step = jax.jit(scene_step.make_step(
+      first.field, first.prior, first.distillation, first.tx, first.fit_tx, first.cfg, 1))
+  draw = outputs.renderer(first, configs[0].log.preview_size)
+  for config in configs:
+    parts = distill.build(config)
+    state = parts.state
+    for _ in range(config.train.steps):
+      state, _ = step(state, parts.params, parts.prompt, jax.random.key(config.seed))
+    yield outputs.strip(draw, parts.cfg, state.field,
+                        outputs.ring(parts.cfg, outputs.PREVIEW_VIEWS))
+
+
+@pytest.mark.parametrize('method, width', [
+    ('sds', 2), pytest.param('vsd', 1, marks=pytest.mark.slow)])
+def test_runs_end_where_they_would_end_alone(method, width):
+  own = configs(method)
+  made = list(batched.run(own, width))
+  assert len(made) == 3 and not any(one.failed for one in made)
+  for one, strip in zip(made, by_hand(own), strict=True):
+    assert [step for step, _ in one.strips] == [2, 3]
+    np.testing.assert_allclose(one.strips[-1][1], strip, atol=1e-4)
+    assert one.figures['steps'] == 3 and one.figures['together'] == width
+    assert {'face_count', 'view_kl', 'kind_correct', 'seconds', 'metrics'} <= set(one.figures)
+  assert np.abs(made[0].strips[-1][1] - made[2].strips[-1][1]).max() > 1e-4  # seeds count
+
+
+def test_what_runs_share_is_not_copied():
+  trees = [{'w': np.ones(3), 'b': np.float32(i)} for i in range(2)]
+  joined, axes = batched.stacked(trees)
+  assert axes == {'w': None, 'b': 0} and joined['w'].shape == (3,) and joined['b'].shape == (2,)
+  batch = batched.build(configs('sds'))
+  _, params, prompts, keys = batch.own
+  assert jax.tree.leaves(batch.axes[1], is_leaf=lambda x: x is None) == [None] * 3
+  assert params['mean'].shape == () and prompts.main.shape == (3,) and len(keys) == 3
+  row = batched.taken([1], batch.axes[2], prompts)
+  assert row.main.shape == (1,) and row.null.shape == prompts.null.shape
+
+
+def test_runs_that_come_to_nothing_are_named_and_do_not_stop_the_others():
+  cfg = FrozenConfigDict(configs('sds')[0])
+  failed, watch = [''] * 3, [distill.watchdog(cfg) for _ in range(3)]
+  figures = [{'skipped': 0.0, 'opacity': 0.5}, {'skipped': 20.0, 'opacity': 0.5},
+             {'skipped': 0.0, 'opacity': 0.001}]
+  batched.notice(200, figures, watch, 20, failed)
+  assert failed[0] == '' and 'not finite' in failed[1] and 'empty' in failed[2]
+  before = list(failed)
+  batched.notice(220, figures[::-1], watch, 20, failed)
+  assert failed[1:] == before[1:] and 'empty' in failed[0]  # the first reason stays
+
+
+@pytest.mark.slow
+def test_particles_are_all_judged():
+  config = configs('sds')[0]
+  with config.unlocked():
+    config.train.particles, config.train.steps = 2, 2
+  (made,) = batched.run([config], 1)
+  assert made.strips[-1][1].shape == (16, 64, 3)
+  assert len(made.figures['particles']) == 1 and 'face_count' in made.figures['particles'][0]

@@ -1,0 +1,58 @@
+"""config.parallel.prior='fsdp': the same run, with a part of the prior on each device."""
+
+import jax
+import numpy as np
+import pytest
+
+from jax3dgen.core import parallel
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.prior import embedded
+from jax3dgen.recipes.distill import run as distill
+from tests import nets
+from tests.recipes.distill.test_step import difference, small_config
+
+SIZES = {'size': 8, 'text': {'words': 9, 'length': 4, 'width': 16, 'depth': 1, 'heads': 2},
+         'denoiser': {'channels': (16,), 'embedding': 32, 'head_width': 8}}
+
+
+def load(weights):
+  """This module as a prior: a small one with random weights, which has no word for anything."""
+  prior = embedded.make(SIZES)
+  params = nets.drawn(prior.init, jax.random.key(0))
+  tokenize = lambda texts: np.array([[len(text) % 9, 1, 0, 0] for text in texts], np.int32)
+  return prior, params, tokenize
+
+
+def parts_of(layout, prior, objective):
+  config = small_config()
+  config.distill.unlock()
+  config.distill = {'name': objective}
+  config.prior.name, config.parallel.prior = prior, layout
+  return distill.build(distill.complete(config))
+
+
+@pytest.mark.parametrize('prior, objective', [
+    ('tests.recipes.distill.test_fsdp', 'sds'),
+    pytest.param('embedded', 'vsd', marks=pytest.mark.slow)])  # a critic reads kernels as well
+def test_the_same_numbers_from_parts(monkeypatch, prior, objective):
+  monkeypatch.setattr(parallel, 'SMALL', 64)
+  ends, arguments = [], []
+  for layout in ('replicated', 'fsdp'):
+    parts = parts_of(layout, prior, objective)
+    axes, fixed = distill.place(parts)
+    mapped = parallel.map(distill.step_of(parts, parallel.AXIS), 3, axes)
+    state = parallel.replicate(parts.state)
+    arguments.append(parallel.cost(mapped, state, *fixed).fixed)
+    for _ in range(2):
+      state, metrics = mapped(state, *fixed)
+    ends.append(parallel.unreplicate((state, metrics)))
+  assert difference(*((state.field, state.distill.trainable) for state, _ in ends)) < 1e-6
+  for name, value in ends[0][1].items():
+    np.testing.assert_allclose(ends[1][1][name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+  size = sum(x.nbytes for x in jax.tree.leaves(parts.params))
+  assert arguments[0] - arguments[1] > 0.6 * size  # of three quarters, where 4 divides all
+
+
+def test_another_word_is_refused():
+  with pytest.raises(ConfigError, match="config.parallel.prior='zero' .*'replicated', 'fsdp'"):
+    parts_of('zero', 'embedded', 'sds')

@@ -1,0 +1,155 @@
+"""Images as particles: on a Gaussian prior, whose mean they must reach, and their page."""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import _command
+from experiments import particles as command
+from jax3dgen.core import launch
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.distill import rectifier, sds
+from jax3dgen.recipes.particles import page as particles_page
+from jax3dgen.recipes.particles import run as particles
+from tests import commands, gaussian
+
+MEAN, NAME = 0.4, 'gaussian_prior_of_a_test'
+FILES = ('particles.md', 'particles.png', 'poses.png', 'result.json', 'metrics.csv')
+
+
+def load(weights):
+  """A prior of images around MEAN; texts shift it, the empty one by nothing."""
+  prior, params = gaussian.prior(MEAN, 0.3)
+  return prior._replace(embed=lambda params, ids: ids), params, lambda texts: jnp.array(
+      [0.1 * bool(text) for text in texts], jnp.float32)
+
+
+def corners(params, image, t, cfg):
+  """A classifier of four poses: which corner of an image is the brightest."""
+  half = image.shape[1] // 2
+  dark = lambda rows, columns: image[:, rows, columns].mean((1, 2, 3))
+  first, second = slice(None, half), slice(half, None)
+  return jax.nn.softmax(9 * jnp.stack([dark(a, b) for a in (first, second)
+                                       for b in (first, second)], -1))
+
+
+DEFAULTS = sds.DEFAULTS | rectifier.DEFAULTS
+DISTILLATION = rectifier.rectified(sds.DISTILLATION, corners)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def on_the_path():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(sys.modules, NAME, sys.modules[__name__])
+    yield
+
+
+def call(workdir, *args):
+  config = commands.ROOT / 'configs' / 'particles.py:tiny'
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(launch, 'reexecute', lambda: None)
+    return _command.call(
+        command.run, command.__doc__, config='configs/particles.py', complete=command.complete,
+        argv=[f'--config={config}', f'--workdir={workdir}', f'--config.prior.name={NAME}',
+              '--config.distill.guidance=1', *args])
+
+
+def test_particles_reach_the_mean_and_a_resumed_run_is_the_same(tmp_path, capsys):
+  more = ('--config.train.steps=60', '--config.optim.rates=(("", 0.05),)',
+          '--config.log.preview_every=30', '--config.checkpoint.every=30',
+          '--config.particles.size=8')
+  assert call(tmp_path / 'whole', *more) == 0
+  assert all((tmp_path / 'whole' / name).exists() for name in FILES)
+  figures = json.loads((tmp_path / 'whole' / 'result.json').read_text())
+  assert sum(figures['poses'].values()) == pytest.approx(1) and figures['averages'] is None
+  assert call(tmp_path / 'whole', *more) == 0 and 'is finished' in capsys.readouterr().out
+  assert call(tmp_path / 'half', *more, '--config.train.steps=30') == 0
+  assert call(tmp_path / 'half', *more) == 0
+  last = lambda name: (tmp_path / name / 'metrics.csv').read_text().splitlines()[-1]
+  assert last('half') == last('whole')
+  same = [(tmp_path / name / 'previews' / '000060.png').read_bytes() for name in ('half', 'whole')]
+  assert same[0] == same[1]
+
+
+@pytest.fixture(scope='module')
+def parts():
+  config = particles.default_config()
+  config.update_from_flattened_dict({
+      'prior.name': NAME, 'distill.guidance': 1.0, 'particles.count': 4, 'particles.size': 6,
+      'optim.rates': (('', 0.05),), 'optim.eps': 1e-12, 'train.steps': 200})
+  return particles.build(particles.complete(config))
+
+
+def test_shares_of_two_devices_make_the_step_of_one(parts):
+  fixed = (parts.params, parts.prompt, jax.random.key(0))
+  two = jax.jit(jax.vmap(particles.step_of(parts, 'v', 2), axis_name='v', in_axes=(0, *[None] * 3)))
+  stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (2, *jnp.shape(x))), parts.state)
+  after, metrics = two(stacked, *fixed)
+  moved = np.asarray(after.field['x0'] - parts.state.field['x0'][None])
+  assert (moved[0] == moved[1]).all() and (np.abs(moved[0]).reshape(4, -1).min(1) > 0).all()
+  assert np.isfinite(metrics['residual']).all()
+
+
+def test_each_particle_has_a_camera_and_moves_to_the_mean(parts):
+  step = jax.jit(particles.step_of(parts, None, 1))
+  state = parts.state
+  for _ in range(200):
+    state, _ = step(state, parts.params, parts.prompt, jax.random.key(0))
+  # SDS leads to the mode: the mean of the prior under the prompt.
+  np.testing.assert_allclose(np.mean(state.field['x0'], (1, 2, 3)), MEAN + 0.1, atol=0.05)
+  np.testing.assert_allclose(parts.camera.azimuth, np.pi / 2 * np.arange(4), atol=1e-6)
+
+
+def test_averages_are_those_of_the_rectifier(tmp_path):
+  table = np.tile([0.4, 0.3, 0.2, 0.1], (10, 1))
+  objective = rectifier.rectified(sds.DISTILLATION, None)
+  config = particles.default_config()
+  with config.unlocked():
+    config.distill.update(sds.DEFAULTS | rectifier.DEFAULTS)
+  buffers = objective.init(None, {}, config.distill).buffers
+  np.testing.assert_allclose(particles.averages(buffers), 0.25)
+  assert particles.averages({}) is None and particles.averages(jnp.zeros(2)) is None
+  judged = {'poses': {n: 0.25 for n in ('front', 'back', 'left', 'right')}, 'rejected': 0.0,
+            'mean_poses': {n: 0.25 for n in ('front', 'back', 'left', 'right')},
+            'pose_entropy': np.log(4), 'right_pose': 1.0, 'face': 0.5}
+  figures = judged | {'prompt': 'a red bear', 'objective': 'usd', 'steps': 3, 'seed': 0,
+                      'particles': 8, 'control': True, 'averages': table.tolist(), 'seconds': 1.0}
+  particles_page.write(tmp_path, figures, [(1, judged), (3, judged)], 'command')
+  page = (tmp_path / 'particles.md').read_text()
+  assert 'asked for the pose' in page and '| left | 2 | 25% | 7% to 59% | 0.25 |' in page
+  assert (tmp_path / 'averages.png').exists() and (tmp_path / 'poses.png').exists()
+
+
+def test_an_objective_with_buffers_and_a_pose_to_ask_for(tmp_path):
+  assert call(tmp_path, f'--config.distill.name={NAME}', '--config.distill.control=true',
+              '--config.particles.size=8') == 0
+  figures = json.loads((tmp_path / 'result.json').read_text())
+  np.testing.assert_allclose(np.sum(figures['averages'], 1), 1, rtol=1e-5)
+  assert figures['control'] and np.ptp(figures['averages']) > 0
+  assert 'averages.png' in (tmp_path / 'particles.md').read_text()
+  assert (tmp_path / 'averages.png').exists()
+
+
+def test_a_strip_is_cut_into_its_particles():
+  shown = np.random.default_rng(0).uniform(size=(5, 4, 4, 3)).astype(np.float32)
+  strip = np.concatenate(shown, 1)
+  np.testing.assert_array_equal(particles.cells(strip, 5), shown)
+
+
+@pytest.mark.parametrize('name, value', [
+    ('particles.count', 0), ('particles.count', 6), ('particles.spread', -1.0),
+    ('timestep.rule', 'x'), ('train.steps', 0)])
+def test_what_means_nothing_is_refused(name, value):
+  config = particles.default_config()
+  config.update_from_flattened_dict({name: value})
+  with pytest.raises(ConfigError, match=name):
+    particles.check(config)
+
+
+def test_unknown_objectives_are_refused(tmp_path, capsys):
+  assert call(tmp_path / 'x', '--config.distill.name=usdd') == 2
+  assert 'There is no objective' in capsys.readouterr().err

@@ -23,9 +23,10 @@ from jax3dgen.core import modules
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base
 from jax3dgen.prior import latent
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
-from jax3dgen.recipes.distill import state
 from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.recipes.distill import train_state
 from jax3dgen.train import optim
 
 SD21 = {
@@ -85,7 +86,7 @@ def work(name, prior, stage):
   config = importlib.import_module(f'configs.{name}').get_config()
   cfg = FrozenConfigDict(distill.complete(config))
   distillation, _ = base.load(cfg.distill.name)
-  field = distill.build_field(cfg)
+  field = distill_parts.build_field(cfg)
   key = jax.random.key(0)
 
   def everything():
@@ -93,8 +94,8 @@ def work(name, prior, stage):
     ids = jnp.zeros((1, 1, 77), jnp.int32)
     row = jax.tree.map(lambda x: x[0], prior.embed(params, ids))
     prompt = Prompt(*[row] * len(Prompt.__dataclass_fields__))
-    start = state.init(key, key, field, params, distillation, tx, fit_tx, cfg.distill,
-                       cfg.train.particles)
+    start = train_state.init(key, key, field, params, distillation, tx, fit_tx, cfg.distill,
+                             cfg.train.particles)
     return start, {k: v for k, v in params.items() if k != 'text'}, prompt
 
   fit_tx = optax.adam(cfg.optim.fit_rate)
@@ -107,7 +108,8 @@ def work(name, prior, stage):
   if stage.linear:
     latents = jax.eval_shape(prior.encode, params, jnp.zeros((1, 8, 8, 3))).shape[-1]
     params = params | {'linear': {'kernel': jnp.zeros((3, latents)), 'bias': jnp.zeros(latents)}}
-  step = scene_step.make_step(field, prior, distillation, tx, fit_tx, cfg, 1, stage=stage)
+  observe = scene_step.field_views(field, prior, cfg, 1, stage)
+  step = scene_step.make_step(observe, prior, distillation, tx, fit_tx, cfg, 1)
   return flops(jax.make_jaxpr(step)(start, params, prompt, key))
 
 

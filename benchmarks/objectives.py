@@ -57,10 +57,10 @@ def parts_of(name):
   from configs import compare_janus
   from jax3dgen.recipes.compare import methods as compare_methods
   from jax3dgen.recipes.compare import run as compare
-  from jax3dgen.recipes.distill import run as distill
+  from jax3dgen.recipes.distill import parts as distill_parts
   if name in compare_methods.ALL:
     config = compare_janus.get_config()
-    return distill.build(compare.cell_config(config, name, config.compare.prompts[0], 0))
+    return distill_parts.build(compare.cell_config(config, name, config.compare.prompts[0], 0))
   raise ValueError(f'{name!r} is no method of compare_methods.')
 
 
@@ -69,11 +69,12 @@ def rows(parts):
   of the denoiser, for each view of a step, as traced."""
   import jax
 
-  from jax3dgen.recipes.distill import run as distill
+  from jax3dgen.core import parallel
+  from jax3dgen.recipes.distill import parts as distill_parts
   counts = {'forward': 0, 'backward': 0, 'weights': 0}
-  step = distill.step_of(parts._replace(prior=counted(parts.prior, counts)), None)
+  step = distill_parts.field_step(parts._replace(prior=counted(parts.prior, counts)), None)
   jax.eval_shape(step, parts.state, parts.params, parts.prompt, jax.random.key(0))
-  return [count / parts.cfg.train.batch * distill.parallel.device_count()
+  return [count / parts.cfg.train.batch * parallel.device_count()
           for count in counts.values()]
 
 
@@ -81,13 +82,13 @@ def measure(turns, names):
   """{objective: (processor ms, wall ms, *`rows`)}."""
   import jax
 
-  from jax3dgen.recipes.distill import run as distill
+  from jax3dgen.recipes.distill import parts as distill_parts
   steps, traced = {}, {}
   for name in names:
     parts = parts_of(name)
     args = parts.state, parts.params, parts.prompt, jax.random.key(0)
     traced[name] = rows(parts)
-    step = jax.jit(distill.step_of(parts, None))
+    step = jax.jit(distill_parts.field_step(parts, None))
     steps[name] = lambda step=step, args=args: jax.block_until_ready(step(*args))
   return {name: (*times, *traced[name])
           for name, times in timing.interleaved(steps, turns).items()}

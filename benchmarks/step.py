@@ -32,6 +32,7 @@ def measure(turns):
   from jax3dgen.nn import hashgrid
   from jax3dgen.prior import base
   from jax3dgen.prior import embedded as prior_module
+  from jax3dgen.recipes.distill import parts as distill_parts
   from jax3dgen.recipes.distill import run as distill
   from jax3dgen.recipes.distill import step as scene_step
   from jax3dgen.train import optim
@@ -39,7 +40,7 @@ def measure(turns):
   config = distill.complete(embedded.get_config())
   cfg = FrozenConfigDict(config)
   key = jax.random.key(0)
-  field = distill.build_field(cfg)
+  field = distill_parts.build_field(cfg)
   params = field.init(key)
   camera = scene_step.cameras_of(cfg, key, key, cfg.train.batch, 0, 1)
   rays = cameras.rays(camera, cfg.render.size, cfg.render.size)
@@ -66,9 +67,9 @@ def measure(turns):
     code, pull = jax.vjp(lambda table: hashgrid.encode(table, xyz, grid), table)
     return code, pull(cotangent)[0]
 
-  parts = distill.build(config)
+  parts = distill_parts.build(config)
   silent = parts.prior._replace(predict=lambda params, x_t, t, cond: 0.1 * x_t)
-  step = distill.step_of(parts._replace(prior=silent), None)
+  step = distill_parts.field_step(parts._replace(prior=silent), None)
   # A step of the last third of the run, where all regularisers are on.
   state = parts.state.replace(step=jnp.int32(1000))
 

@@ -94,8 +94,10 @@ class View:
 
   x0 [B, h, w, c] is the render in prior space, image [B, H, W, 3] the render with background,
   points [B, h, w, 3] the expected ray ends in the world frame at x0's resolution, t [B] the noise
-  level in [0, 1], step [] the training step. `guide` is what `distill.base.guided` calls. `start`
-  is (x_t, eps) [B, h, w, c] where they are drawn already, as for an objective in a rectifier.
+  level in [0, 1], step [] the training step. `guide` is what `distill.base.guided` calls.
+
+  For an objective inside a rectifier, `start` is (x_t, eps) [B, h, w, c] and `prediction` the
+  guided noise prediction at that x_t, as far as the rectifier has computed it; else None.
   """
   x0: Array
   image: Array
@@ -106,3 +108,4 @@ class View:
   step: Array
   guide: Callable = struct.field(pytree_node=False)
   start: Any = None
+  prediction: Any = None

@@ -1,4 +1,4 @@
-"""The record that every distillation objective fills, and the verbs that objectives are made of.
+"""The record of a distillation objective, and the functions that objectives share.
 
 Symbols: x_t = alpha(t) x_0 + sigma(t) eps. An objective returns g [B, h, w, c], the gradient of its
 loss with respect to x_0 in prior space; the training step descends along it through the renderer.
@@ -22,14 +22,13 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import base as priors
 
-HELPERS = ('__init__', 'base', 'critic', 'guidance', 'rectifier')  # no objectives
 OVERHEAD = jnp.pi / 3  # above this elevation a view is from overhead (threestudio's 60 degrees)
 
 
 @struct.dataclass
 class DistillState:
-  """What an objective carries from step to step: float `buffers`, averaged over devices, and
-  `trainable` parameters with an optimiser of their own (for example a LoRA critic)."""
+  """The state of an objective: float `buffers`, averaged over devices, and `trainable` parameters
+  with an optimiser of their own (for example a LoRA critic)."""
   buffers: Any
   trainable: Any
 
@@ -40,15 +39,19 @@ class Distillation(NamedTuple):
   init(key, params, cfg) -> DistillState
   direction(key, view, prior, params, state, cfg) -> (g [B, h, w, c], state, metrics)
   fit(trainable, key, view, prior, params, state, cfg) -> scalar, or None where nothing is trained
+  guided: whether `direction` calls `guided` below; where it does not, a run refuses Perp-Neg and
+  guidance rescale, which would have no effect.
   """
   init: Callable
   direction: Callable
   fit: Callable | None = None
+  guided: bool = True
 
 
-def stateless(direction):
-  """The record of an objective that carries nothing from step to step."""
-  return Distillation(init=lambda key, params, cfg: DistillState({}, {}), direction=direction)
+def stateless(direction, guided=True):
+  """The record of an objective without state."""
+  return Distillation(init=lambda key, params, cfg: DistillState({}, {}), direction=direction,
+                      guided=guided)
 
 
 def noise_to(prior, x0, t, eps):
@@ -57,7 +60,7 @@ def noise_to(prior, x0, t, eps):
 
 
 def rows(view):
-  """The condition [B, ...] of each view: the prompt's front, side, back or overhead row by camera.
+  """The condition [B, ...] of each view: the prompt's front, side, back or overhead row.
 
   Front is within 45 degrees of azimuth 0, back within 45 of 180, overhead above 60 of elevation.
   """
@@ -74,7 +77,8 @@ def rows(view):
 
 
 def sector(view, count):
-  """Which of `count` equal sectors [B] the cameras are in: centred on azimuth 0, front, then on."""
+  """The index [B] of each camera's azimuth among `count` equal sectors; sector 0 is centred on
+  azimuth 0, the front."""
   turn = 2 * jnp.pi / count
   return jnp.floor((view.camera.azimuth + 0.5 * turn) / turn).astype(jnp.int32) % count
 
@@ -85,7 +89,7 @@ def repeat(row, batch):
 
 
 def classifier_free(prior, params, x_t, t, view, scale):
-  """eps_null + scale (eps_cond - eps_null) [B, h, w, c] with the rows that the cameras choose.
+  """eps_null + scale (eps_cond - eps_null) [B, h, w, c] with the condition `rows` of the cameras.
 
   Both halves go through the denoiser in one batch. Scale 1 is the conditional prediction.
   """
@@ -94,7 +98,7 @@ def classifier_free(prior, params, x_t, t, view, scale):
 
 
 def guided(prior, params, x_t, t, view, scale):
-  """The guided noise prediction [B, h, w, c] at x_t, by whatever guidance the run has chosen."""
+  """The guided noise prediction [B, h, w, c] at x_t, by the run's guidance rule (config.guide)."""
   return view.guide(prior, params, x_t, t, view, scale)
 
 
@@ -107,13 +111,20 @@ def noised(key, view, prior):
 
 
 def residual(g):
-  """The metrics that every objective reports of its direction g."""
+  """The metric that every objective reports of its direction g."""
   return {'residual': jnp.abs(g).mean()}
 
 
 def surrogate(x0, g):
   """A scalar whose gradient with respect to x0 is g."""
   return jnp.vdot(jax.lax.stop_gradient(g), x0)
+
+
+def objectives():
+  """The names of the package's own objectives: the files of this folder that define DISTILLATION.
+  """
+  return sorted(path.stem for path in pathlib.Path(__file__).parent.glob('*.py')
+                if re.search('^DISTILLATION = ', path.read_text(encoding='utf-8'), re.M))
 
 
 def load(name):
@@ -123,21 +134,20 @@ def load(name):
   module on the path. The module defines DISTILLATION, and may define DEFAULTS, a dict of the fields
   that it reads from `config.distill`. ConfigError where there is no such objective.
   """
-  own = sorted(p.stem for p in pathlib.Path(__file__).parent.glob('*.py')
-               if p.stem not in HELPERS)
+  names = objectives()
   if not re.fullmatch(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*', name):
     raise ConfigError(f'config.distill.name={name!r} is no module name.')
-  target = f'{__package__}.{name}' if name in own else name
+  target = f'{__package__}.{name}' if name in names else name
   if '' not in sys.path:  # an installed command does not look in the folder that it is called from
     sys.path.append('')
   try:
-    found = importlib.util.find_spec(target) is not None
+    exists = importlib.util.find_spec(target) is not None
   except ModuleNotFoundError:
-    found = False
-  if not found:
-    close = difflib.get_close_matches(name, own, 3, 0.5)
+    exists = False
+  if not exists:
+    close = difflib.get_close_matches(name, names, 3, 0.5)
     hint = f' Close spellings: {", ".join(close)}.' if close else ''
-    raise ConfigError(f'There is no objective {name!r}: neither one of {", ".join(own)} nor a '
+    raise ConfigError(f'There is no objective {name!r}: neither one of {", ".join(names)} nor a '
                       f'module on the path.{hint}')
   module = importlib.import_module(target)
   if not isinstance(getattr(module, 'DISTILLATION', None), Distillation):

@@ -1,11 +1,11 @@
-"""The critic of variational objectives: the prior's denoiser with adapters, told the camera.
+"""The critic of variational objectives: the prior's denoiser with adapters and a camera embedding.
 
-It predicts the noise in noised renders, and so stands for the score of what the field looks like
-from a camera. Its adapters (`nn.lora`) start at the prior itself. The camera, a flattened [4, 4]
-camera-to-world matrix, goes through two dense layers, of which the second starts at 0, and is added
-to the condition's `extra`, which the denoiser adds to its time embedding, or stands for it where
-the prior has none. Where no layer reads it, the critic knows no camera. All zeros is 'no camera',
-shown in a share of the examples.
+It predicts the noise in noised renders, which gives the score of the distribution of renders from a
+camera. Its adapters (`nn.lora`) start at the prior itself. The camera, a flattened [4, 4]
+camera-to-world matrix, goes through two dense layers, of which the second starts at 0; the result
+is added to the condition's `extra`, which the denoiser adds to its time embedding, or replaces it
+where the prior has none. Without a layer that reads `extra`, the critic does not depend on the
+camera. All zeros mean 'no camera', in a share of the examples.
 """
 
 import re
@@ -20,11 +20,11 @@ from jax3dgen.distill import base
 from jax3dgen.nn import lora
 from jax3dgen.prior import base as priors
 
-# What reads a condition's `extra`: the embedded prior's layer and SDXL's; a plain Stable Diffusion
-# adds it to its time embedding, whose second layer is as wide.
+# The layers that read a condition's `extra`: the embedded prior's and SDXL's; Stable Diffusion 1
+# and 2 add it to the time embedding, whose second layer has the same width.
 READERS = '(pooled|add_embedding/linear_1|time_embedding/linear_2)/kernel$'
 DEFAULTS = {
-    'critic_rank': 4,  # of the critic's adapters; 0: kernels are free as a whole
+    'critic_rank': 4,  # of the critic's adapters; 0: whole kernels are trained
     'critic_layers': '(self|cross|attn)',  # which kernels are adapted, by regular expression
     'critic_target': 'v',  # what the critic's loss compares: v or eps
     'camera_layer': READERS,  # the kernel that reads the condition's extra; '': none does
@@ -33,12 +33,12 @@ DEFAULTS = {
 
 
 def init(key, params, cfg):
-  """The critic's trainable parameters; ConfigError where `critic_layers` finds no kernel."""
+  """The critic's trainable parameters; ConfigError where `critic_layers` matches no kernel."""
   denoiser = params['denoiser']
   adapters = lora.init(rng.stream(key, 'adapters'), denoiser, cfg.critic_rank, cfg.critic_layers)
   if not adapters:
-    raise ConfigError(f'config.distill.critic_layers={cfg.critic_layers!r} fits no kernel of the '
-                      'denoiser.')
+    raise ConfigError(f'config.distill.critic_layers={cfg.critic_layers!r} matches no kernel of '
+                      'the denoiser.')
   readers = [leaf for name, leaf in tree.named(denoiser).items()
              if cfg.camera_layer and re.search(cfg.camera_layer, name)]
   if not readers:
@@ -56,13 +56,13 @@ def predict(trainable, prior, params, x_t, t, cond, cameras):
   if 'camera' in trainable:
     layers = trainable['camera']
     hidden = jax.nn.silu(cameras @ layers['in'] + layers['bias'][None])
-    seen = hidden @ layers['out']
-    cond = Cond(cond.tokens, seen if cond.extra is None else cond.extra + seen)
+    embedding = hidden @ layers['out']
+    cond = Cond(cond.tokens, embedding if cond.extra is None else cond.extra + embedding)
   return prior.predict(phi, x_t, t, cond)
 
 
 def cameras(view):
-  """The views' cameras [B, 16] as the critic sees them."""
+  """The views' cameras [B, 16], the critic's input."""
   return view.camera.c2w.reshape(-1, 16)
 
 
@@ -75,15 +75,15 @@ def fit(trainable, key, view, prior, params, state, cfg):
   size = view.x0.shape[:1]
   t = jax.random.uniform(rng.stream(key, 'timestep'), size, minval=low, maxval=high)
   x_t, eps = base.noised(rng.stream(key, 'noise'), view.replace(t=t, start=None), prior)
-  kept = jax.random.bernoulli(rng.stream(key, 'dropout'), 1 - cfg.camera_dropout, (*size, 1))
-  found = predict(trainable, prior, params, x_t, t, base.repeat(view.prompt.main, *size),
-                  cameras(view) * kept)
+  mask = jax.random.bernoulli(rng.stream(key, 'dropout'), 1 - cfg.camera_dropout, (*size, 1))
+  eps_hat = predict(trainable, prior, params, x_t, t, base.repeat(view.prompt.main, *size),
+                    cameras(view) * mask)
   if cfg.critic_target == 'eps':
-    return jnp.mean((found - eps)**2)
+    return jnp.mean((eps_hat - eps)**2)
   if cfg.critic_target != 'v':
     raise ConfigError(f'config.distill.critic_target={cfg.critic_target!r} is none of v, eps.')
 
   def as_v(eps):
     clean = priors.x0_from_eps(prior.schedule, x_t, t, eps)
     return priors.velocity(prior.schedule, clean, t, eps)
-  return jnp.mean((as_v(found) - as_v(eps))**2)
+  return jnp.mean((as_v(eps_hat) - as_v(eps))**2)

@@ -27,4 +27,4 @@ def direction(key, view, prior, params, state, cfg):
   return g, state, base.residual(g)
 
 
-DISTILLATION = base.stateless(direction)
+DISTILLATION = base.stateless(direction, guided=False)

@@ -1,4 +1,4 @@
-"""Entropic score distillation (Wang et al. 2024): VSD whose critic partly forgets the camera.
+"""Entropic score distillation (Wang et al. 2024): VSD with a second critic without the camera.
 
 g = w(t) (eps_guided - (1 - entropy) eps_critic(x_t, camera) - entropy eps_critic(x_t, no camera)).
 The second critic's score is that of the marginal over cameras; it adds the entropy of that marginal
@@ -8,7 +8,7 @@ to what VSD maximises. `entropy` 0 is VSD.
 from jax3dgen.distill import base, critic, vsd
 
 DEFAULTS = vsd.DEFAULTS | {
-    'entropy': 0.5,  # share of the critic without a camera (lambda)
+    'entropy': 0.5,  # weight of the critic without a camera (lambda)
 }
 
 

@@ -1,7 +1,7 @@
-"""What `View.guide` may be: rules that combine the predictions under several prompts.
+"""Guidance rules, the values of `View.guide`: combinations of the predictions of several prompts.
 
-All have the signature of `base.classifier_free`, and work under every objective that asks
-`base.guided` for its prediction.
+All have the signature of `base.classifier_free`, and apply to every objective that calls
+`base.guided`.
 """
 
 import functools
@@ -28,9 +28,10 @@ def choose(name, rescale):
 
 
 def rescaled(rule, share, prior, params, x_t, t, view, scale):
-  """Guidance whose standard deviation is brought back to that of the conditional prediction.
+  """Guidance whose standard deviation is rescaled to that of the conditional prediction.
 
-  `share` 1 does so wholly, 0 not at all (Lin et al. 2024, Eqs. 15 and 16). Another denoiser row.
+  `share` interpolates: 1 is the rescaled one, 0 the plain one (Lin et al. 2024, Eqs. 15 and 16).
+  It needs another denoiser row.
   """
   eps = rule(prior, params, x_t, t, view, scale)
   return priors.rescale(eps, prior.predict(params, x_t, t, base.rows(view)), share)

@@ -1,7 +1,7 @@
 """HiFA (Zhu et al. 2024): SDS plus the same residual in image space.
 
-The clean estimate is decoded, and its difference to the image of the render, times w alpha / sigma,
-is pulled back through the decoder: g = w (eps_guided - eps) + image_weight J_decode^T
+The clean estimate is decoded, and its difference from the image of the render, times w alpha /
+sigma, is pulled back through the decoder: g = w (eps_guided - eps) + image_weight J_decode^T
 (w alpha / sigma (decode(x_0) - decode(x0_hat))). HiFA's annealing (one noise level for all views,
 falling as a square root) is `config.timestep`, and its z-variance a regulariser.
 """

@@ -1,9 +1,9 @@
 """Interval score matching (LucidDreamer, Liang et al. 2024).
 
 The render is inverted with DDIM under the empty prompt to s = t - interval and by one more step to
-t; g = w(t) (eps_guided(x_t, t) - eps_null(x_s, s)). The trajectory being deterministic, the target
-does not jump with the noise that was drawn. The original walks with a fixed stride; here the number
-of steps is fixed, as a compiled program needs it, and the stride follows.
+t; g = w(t) (eps_guided(x_t, t) - eps_null(x_s, s)). The trajectory is deterministic, so the target
+has no variance from random noise. The original has a fixed stride; here the number of steps is
+fixed, as a compiled program needs it, and the stride follows from it.
 """
 
 import jax.numpy as jnp

@@ -1,23 +1,22 @@
 """Jensen-Shannon score distillation (Do & Hua 2025).
 
-The render is inverted to x_t under the prompt; a 'minority' sample is made of its clean estimate,
-xbar_0 = x0_hat(x_t), by noising it again, and the prediction there is the control variate.
+The render is inverted to x_t under the prompt; the 'minority' sample xbar_t is its clean estimate
+x0_hat(x_t) noised again, and the prediction there is the control variate.
 
 `variant`:
 - 'eq12', the paper's Eq. 12: g = w alpha / sigma (eps_guided(x_t) - eps_guided(xbar_t)). With
-  minority = False, the ablation of Figure 6, the control variate is the noise that the inversion
-  found.
+  minority = False, the ablation of Figure 6, the control variate is the noise of the inversion.
 - 'targets', what the authors' code computes: two attractions, g = (x_0 - x0_hat(x_t))
   + minority_weight (x_0 - x0_hat(xbar_t)), where eps_guided(xbar_t) has the other sign.
 - `exact(log_density)` makes the objective whose discriminator is known, for toys: Eqs. 8 and 9 with
   log(p / q) are the reverse KL divergence; the pathwise gradient of JSD is half the discriminator
   D* = p / (p + q) times that.
 
-`minority_noise`: 'fresh' as in the paper, or 'shared', the noise that the inversion found: only
-then are the prediction and its control variate correlated on an exact score (docs/methods.md).
-`clip`, which the paper's latent prior does without, is that of `distill.sds`, for both estimates.
-The noise level falls evenly over the run (`configs/jsd.py`): drawn at random, as for SDS, it has
-left lumps (docs/results/diversity.md).
+`minority_noise`: 'fresh' as in the paper, or 'shared', the noise of the inversion: only then are
+the prediction and its control variate correlated on an exact score (docs/methods.md).
+`clip`, which the paper's latent prior does not need, is that of `distill.sds`, for both estimates.
+The noise level falls linearly over the run (`configs/jsd.py`): random levels, as for SDS, left
+shapeless fields (docs/results/diversity.md).
 """
 
 import jax
@@ -45,20 +44,20 @@ DEFAULTS = {
 
 
 def direction(key, view, prior, params, state, cfg):
-  for name, known in (('variant', ('eq12', 'targets')), ('minority_noise', ('fresh', 'shared'))):
-    if cfg[name] not in known:
-      raise ConfigError(f'config.distill.{name}={cfg[name]!r} is none of {", ".join(known)}.')
+  for name, choices in (('variant', ('eq12', 'targets')), ('minority_noise', ('fresh', 'shared'))):
+    if cfg[name] not in choices:
+      raise ConfigError(f'config.distill.{name}={cfg[name]!r} is none of {", ".join(choices)}.')
   clean = lambda x, eps: priors.x0_from_eps(prior.schedule, x, view.t, eps)
-  guided = lambda x: sds.guided(prior, params, x, view, cfg)
-  x_t = sdi.inverted(key, view, prior, params, cfg, cfg.renoise)
-  found = priors.eps_from_x0(prior.schedule, x_t, view.t, view.x0)
-  high = guided(x_t)
-  low = found
+  predict = lambda x: sds.predict(prior, params, x, view, cfg)
+  x_t = sdi.invert(key, view, prior, params, cfg, cfg.renoise)
+  eps = priors.eps_from_x0(prior.schedule, x_t, view.t, view.x0)
+  high = predict(x_t)
+  low = eps
   if cfg.minority:
-    drawn = jax.random.normal(rng.stream(key, 'minority'), x_t.shape)
-    noise = found if cfg.minority_noise == 'shared' else drawn
+    fresh = jax.random.normal(rng.stream(key, 'minority'), x_t.shape)
+    noise = eps if cfg.minority_noise == 'shared' else fresh
     xbar_t = base.noise_to(prior, clean(x_t, high), view.t, noise)
-    low = guided(xbar_t)
+    low = predict(xbar_t)
   if cfg.variant == 'eq12':
     alpha, sigma = priors.coefficients(prior.schedule, view.t, x_t)
     g = sds.weight(cfg.weighting, prior, view.t, x_t) * alpha / sigma * (high - low)

@@ -1,7 +1,7 @@
 """Noise-free score distillation (Katzir et al. 2024): guidance plus an estimate of the domain.
 
 g = w(t) (s (eps_cond - eps_null) + d), where d stands for the step towards clean images: eps_null
-at low noise (t < 0.2), where the render's own flaws dominate it, and eps_null - eps_negative above.
+at low noise (t < 0.2), where the flaws of the render dominate it, else eps_null - eps_negative.
 """
 
 import jax.numpy as jnp
@@ -28,4 +28,4 @@ def direction(key, view, prior, params, state, cfg):
   return g, state, base.residual(g)
 
 
-DISTILLATION = base.stateless(direction)
+DISTILLATION = base.stateless(direction, guided=False)

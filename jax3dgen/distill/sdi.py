@@ -1,8 +1,8 @@
 """Score distillation via inversion (Lukoianov et al. 2024).
 
-The noise is not drawn but found: DDIM inversion of the render under negative guidance gives x_t,
-and g = x_0 - x0_hat(x_t) = sigma / alpha (eps_guided(x_t) - eps_inverted), so that the render moves
-to the guided estimate. threestudio's form; its `timestep` falls evenly from 0.98 to 0.25.
+The noise is not random: DDIM inversion of the render under negative guidance gives x_t, and
+g = x_0 - x0_hat(x_t) = sigma / alpha (eps_guided(x_t) - eps_inverted), so that the render moves to
+the guided estimate. threestudio's form; its `timestep` falls linearly from 0.98 to 0.25.
 """
 
 from jax3dgen.core import rng
@@ -19,7 +19,7 @@ DEFAULTS = {
 }
 
 
-def inverted(key, view, prior, params, cfg, renoise=0):
+def invert(key, view, prior, params, cfg, renoise=0):
   """x_t [B, h, w, c]: the renders, inverted under cfg.inversion_guidance."""
   predict = lambda x, t: base.guided(prior, params, x, t, view, cfg.inversion_guidance)
   return sampler.invert(rng.stream(key, 'inversion'), prior.schedule, predict, view.x0, view.t,
@@ -27,8 +27,8 @@ def inverted(key, view, prior, params, cfg, renoise=0):
 
 
 def direction(key, view, prior, params, state, cfg):
-  x_t = inverted(key, view, prior, params, cfg)
-  eps_hat = sds.guided(prior, params, x_t, view, cfg)
+  x_t = invert(key, view, prior, params, cfg)
+  eps_hat = sds.predict(prior, params, x_t, view, cfg)
   g = view.x0 - priors.x0_from_eps(prior.schedule, x_t, view.t, eps_hat)
   return g, state, base.residual(g)
 

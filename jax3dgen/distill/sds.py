@@ -3,8 +3,8 @@
 g = w(t) (eps_guided(x_t, t) - eps), with x_t the render noised by eps.
 
 With `clip`, the guided estimate of the clean image is clipped to the prior's range [-1, 1] before
-it is turned back into noise. For w = sigma this reads g = alpha (x_0 - clip(x_hat)): guidance can
-then not ask for colours that no image has. It is meant for pixel priors, whose range is known.
+it is converted back to noise. For w = sigma this reads g = alpha (x_0 - clip(x_hat)): the target
+then stays in the range of images. It is meant for pixel priors, whose range is known.
 """
 
 import jax.numpy as jnp
@@ -41,15 +41,19 @@ def clip_noise(prior, x_t, t, eps):
   return priors.eps_from_x0(prior.schedule, x_t, t, x0)
 
 
-def guided(prior, params, x_t, view, cfg):
-  """The guided noise prediction [B, h, w, c] at x_t, clipped where `cfg.clip` says so."""
-  eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
+def predict(prior, params, x_t, view, cfg, eps_hat=None):
+  """The guided noise prediction [B, h, w, c] at x_t, clipped where `cfg.clip` says so.
+
+  `eps_hat` is the prediction before clipping where it is computed already.
+  """
+  if eps_hat is None:
+    eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
   return clip_noise(prior, x_t, view.t, eps_hat) if cfg.clip else eps_hat
 
 
 def direction(key, view, prior, params, state, cfg):
   x_t, eps = base.noised(key, view, prior)
-  eps_hat = guided(prior, params, x_t, view, cfg)
+  eps_hat = predict(prior, params, x_t, view, cfg, view.prediction)
   g = weight(cfg.weighting, prior, view.t, view.x0) * (eps_hat - eps)
   return g, state, base.residual(g)
 

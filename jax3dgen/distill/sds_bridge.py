@@ -1,4 +1,4 @@
-"""SDS-Bridge (McAllister et al. 2024): a bridge from what renders look like to the prompt.
+"""SDS-Bridge (McAllister et al. 2024): from a source prompt for renders to the prompt.
 
 Stage 1 is SDS towards the prompt. From `switch` steps on, g = bridge_weight w(t) (eps(x_t, prompt)
 - eps(x_t, source)), where the source prompt names the flaws of renders (`Prompt.source`). The stage
@@ -27,11 +27,11 @@ def direction(key, view, prior, params, state, cfg):
   # Both stages need two rows: the prompt and, in one the empty prompt, in the other the source.
   other = jax.tree.map(lambda a, b: jnp.where(late, a, b), source,
                        base.repeat(view.prompt.null, len(x_t)))
-  target, beside = priors.predict_rows(prior, params, x_t, view.t, base.rows(view), other)
-  first = priors.guide(beside, target, cfg.guidance) - eps
-  g = jnp.where(late, cfg.bridge_weight * (target - beside), first)
+  eps_cond, eps_other = priors.predict_rows(prior, params, x_t, view.t, base.rows(view), other)
+  first = priors.guide(eps_other, eps_cond, cfg.guidance) - eps
+  g = jnp.where(late, cfg.bridge_weight * (eps_cond - eps_other), first)
   g = sds.weight(cfg.weighting, prior, view.t, x_t) * g
   return g, state, base.residual(g) | {'stage': 1.0 + late}
 
 
-DISTILLATION = base.stateless(direction)
+DISTILLATION = base.stateless(direction, guided=False)

@@ -1,4 +1,4 @@
-"""SDS with RecDreamer's rectifier: `distill.usd` without the critic, and its price.
+"""SDS with RecDreamer's rectifier: `distill.usd` without the critic and its cost.
 
 A rectifier around another objective is a file like this one.
 """

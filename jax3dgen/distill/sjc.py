@@ -1,16 +1,16 @@
 """Score Jacobian chaining (Wang et al. 2023) in the variance-preserving form.
 
 With s = sigma / alpha and y = x_0 + s n, the score at y is (D(y) - y) / s^2 for the denoiser D.
-SJC weighs it by s: g = (y - D(y)) / s, which is the noise prediction itself; subtracting the noise
-that was drawn, g = (x_0 - D(y)) / s, does not change the mean and removes most of the variance.
-That form is SDS with w = 1: the two differ in the noise levels that are drawn.
+SJC weights it by s: g = (y - D(y)) / s, which is the noise prediction itself; subtracting the noise
+n, g = (x_0 - D(y)) / s, does not change the mean and removes most of the variance. That form is SDS
+with w = 1: the two differ in the distribution of noise levels.
 """
 
 from jax3dgen.distill import base
 
 DEFAULTS = {
     'guidance': 4.0,  # classifier-free guidance scale
-    'centered': True,  # subtract the noise that was drawn
+    'centered': True,  # subtract the noise of x_t
 }
 
 

@@ -2,8 +2,8 @@
 
 g = w(t) (eps_guided(x_t) - eps_critic(x_t, camera)) - rect_scale w(t) sigma grad_{x_t} log r(x_t):
 see `distill.vsd` and `distill.rectifier`. The published code draws fresh noise for the second term;
-here both use one x_t, as in the paper. Text rows are the plain prompt's where `view_prompts` is
-off, as RecDreamer has it; the paper's auxiliary prompts are words of the prompt.
+here both use one x_t, as in the paper. With `view_prompts` off, as in RecDreamer, all views have
+the plain prompt's condition; the paper's auxiliary prompts are words of the prompt.
 """
 
 from jax3dgen.distill import rectifier, vsd

@@ -1,7 +1,7 @@
 """Variational score distillation (ProlificDreamer, Wang et al. 2023; RecDreamer Eq. 6).
 
-g = w(t) (eps_guided(x_t) - eps_critic(x_t, camera)): where SDS subtracts the noise that was drawn,
-VSD subtracts what a critic (`distill.critic`), trained on the renders, finds in them.
+g = w(t) (eps_guided(x_t) - eps_critic(x_t, camera)): where SDS subtracts the noise of x_t, VSD
+subtracts its prediction by a critic (`distill.critic`) that is trained on the renders.
 """
 
 import jax.numpy as jnp
@@ -20,14 +20,14 @@ def init(key, params, cfg):
 
 
 def direction(key, view, prior, params, state, cfg, entropy=0.0):
-  """`entropy` is ESD's share of the critic without a camera; 0 is VSD."""
+  """`entropy` is ESD's weight of the critic without a camera; 0 is VSD."""
   x_t, _ = base.noised(key, view, prior)
-  eps_hat = sds.guided(prior, params, x_t, view, cfg)
-  cond, seen = base.repeat(view.prompt.main, len(x_t)), critic.cameras(view)
+  eps_hat = sds.predict(prior, params, x_t, view, cfg, view.prediction)
+  cond, cameras = base.repeat(view.prompt.main, len(x_t)), critic.cameras(view)
   of = lambda cameras: critic.predict(state.trainable, prior, params, x_t, view.t, cond, cameras)
-  eps_critic = of(seen)
+  eps_critic = of(cameras)
   if entropy:
-    eps_critic = (1 - entropy) * eps_critic + entropy * of(jnp.zeros_like(seen))
+    eps_critic = (1 - entropy) * eps_critic + entropy * of(jnp.zeros_like(cameras))
   g = sds.weight(cfg.weighting, prior, view.t, x_t) * (eps_hat - eps_critic)
   return g, state, base.residual(g)
 

@@ -15,7 +15,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.export import turntable
 from jax3dgen.prior import sampler, words
 from jax3dgen.recipes.distill import config as distill_config
-from jax3dgen.recipes.distill import run as distill
+from jax3dgen.recipes.distill import parts as distill_parts
 
 AT_LEAST = {'count': 1, 'steps': 1, 'eta': 0, 'clip': 0}
 
@@ -60,7 +60,7 @@ def run(config, workdir):
   Returns the pictures [P, N, H, W, 3] of P prompts.
   """
   check(config)
-  prior, params, tokenize = distill.open_prior(config.prior)
+  prior, params, tokenize = distill_parts.open_prior(config.prior)
   texts = [*config.prompts, '', config.negative]
   rows = jax.jit(prior.embed)(params, tokenize(texts))
   params = {name: part for name, part in params.items() if name != 'text'}

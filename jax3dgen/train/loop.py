@@ -69,22 +69,29 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
   return state
 
 
-def optimise(cfg, workdir, step, start, state, checkpoints, describe, fixed=(),
-             hooks=lambda writer: ()):
-  """Runs a mapped step, (state, *fixed) -> (state, metrics), from `start` to cfg.train.steps.
+def optimise(cfg, workdir, programs, start, state, checkpoints, describe, fixed=(),
+             hooks=lambda writer: (), watchdog=stops.DEFAULT.watchdog):
+  """Runs the steps from `start` to cfg.train.steps; returns the final host state.
 
-  hooks: (writer of the run's figures) -> the hooks of `run`. Returns the final host state.
+  programs: the mapped step (state, *fixed) -> (state, metrics) of each of these steps, in order;
+  most or all of them are the same one.
+  hooks: (writer of the run's figures) -> the hooks of `run`.
   """
   replicated = parallel.replicate(state)
-  cost = parallel.cost(step, replicated, *fixed)
-  memory.check_memory(cost)
+  began = time.monotonic()
+  costs = {program: parallel.cost(program, replicated, *fixed)
+           for program in dict.fromkeys(programs)}
+  if parallel.is_main():
+    print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
+  memory.check_memory(max(costs.values(), key=lambda cost: cost.beside))
+  turns = iter(programs)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = run(
-        lambda state: step(state, *fixed), replicated, start=start, steps=cfg.train.steps,
+        lambda state: next(turns)(state, *fixed), replicated, start=start, steps=cfg.train.steps,
         writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
         checkpoint_every=cfg.checkpoint.every, describe=describe, hooks=hooks(writer),
-        guard=stops.Guard(max_skipped=cfg.train.max_skipped),
-        flop=cost.flop * (cfg.train.steps - start))
+        guard=stops.Guard(watchdog, cfg.train.max_skipped),
+        flop=sum(costs[program].flop for program in programs))
   return parallel.unreplicate(final)
 
 

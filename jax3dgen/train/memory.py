@@ -9,6 +9,7 @@ import resource
 import jax
 
 from jax3dgen.core import errors, parallel
+from jax3dgen.train import cost as costs
 
 GIB = 2**30
 
@@ -42,7 +43,7 @@ def check_memory(cost, free=None):
   if cost.beside > free:
     raise errors.ConfigError(f'{sentence}. {LESS}')
   if parallel.is_main():
-    print(f'{sentence}.', *cost.sentences(cost), flush=True)
+    print(f'{sentence}.', *costs.sentences(cost), flush=True)
 
 
 LESS = 'Lower config.train.batch, the size of the renders or their samples per ray.'

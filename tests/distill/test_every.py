@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +18,7 @@ from jax3dgen.train import checkpoint
 from tests.distill import stand_in
 from tests.recipes.distill.test_step import COUNT, Setup, difference, small_config
 
-NAMES = sorted(p.stem for p in pathlib.Path(base.__file__).parent.glob('*.py')
-               if p.stem not in base.HELPERS)
+NAMES = base.objectives()
 
 
 def setup(name):
@@ -56,6 +54,21 @@ def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
   jax.eval_shape(s.step(1), s.state, *s.fixed)
   assert seen['g'] == seen['x0'] and set(seen['metrics'].values()) == {()}
   assert seen['state'] == seen['after']
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_record_says_whether_the_direction_uses_guidance(name):
+  s, calls = setup(name), []
+
+  def direction(key, view, *rest):
+    def guide(*args):
+      calls.append(args)
+      return base.classifier_free(*args)
+    return inner(key, view.replace(guide=guide), *rest)
+  inner = s.distillation.direction
+  s.distillation = s.distillation._replace(direction=direction)
+  jax.eval_shape(s.step(1), s.state, *s.fixed)
+  assert bool(calls) == s.distillation.guided
 
 
 MAPPED = ('sds', 'usd')  # usd is vsd and the rectifier; the others go the way of these

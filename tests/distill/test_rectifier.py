@@ -211,7 +211,7 @@ def test_counts_below_one_are_refused(field):
 
 
 def test_another_number_of_poses_than_the_classifier_s_is_refused():
-  with pytest.raises(ConfigError, match='tells 3 poses apart, not config.distill.classes=4'):
+  with pytest.raises(ConfigError, match='has 3 poses, not config.distill.classes=4'):
     directed(config(classes=4), view_of([0.0]))
 
 
@@ -219,7 +219,7 @@ def test_the_pose_that_a_camera_asks_for():
   view = view_of([0.0] * 4)
   view = view.replace(camera=view.camera.replace(azimuth=jnp.deg2rad(jnp.arange(4) * 90.0)))
   ask = lambda poses, classes: np.asarray(
-      rectifier.asked(view, config(poses=poses, classes=classes)))
+      rectifier.camera_pose(view, config(poses=poses, classes=classes)))
   np.testing.assert_array_equal(ask('', 4), np.eye(4))
   np.testing.assert_array_equal(ask('front left+right back', 3),
                                 [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]])
@@ -234,7 +234,7 @@ def test_averages_follow_the_last_views():
   np.testing.assert_allclose(1 - (1 - rate)**100, 0.9)
   start, p = jnp.full((10, 4), 0.25), jnp.array([0.7, 0.1, 0.1, 0.1])
   rows = jnp.array([3] * 5 + [9])
-  found = rectifier.averaged(start, rows, jnp.tile(p, (6, 1)), rate)
+  found = rectifier.update_averages(start, rows, jnp.tile(p, (6, 1)), rate)
   np.testing.assert_allclose(found[3], p + (1 - rate)**5 * (0.25 - p), rtol=1e-5)
   np.testing.assert_allclose(found[9], p + (1 - rate) * (0.25 - p), rtol=1e-5)
   np.testing.assert_array_equal(found[:3], start[:3])
@@ -246,13 +246,13 @@ def test_clamp_is_per_view_and_keeps_directions():
   # Oracle 13: the norm is the smaller of the two, the direction stays; no objective, no rectifier.
   g = jnp.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])[:, None, :, None]
   change = jnp.array([[0.0, 20.0], [1.0, 1.0], [0.3, 0.4]])[:, None, :, None]
-  found, over = rectifier.clamped(change, g, 1.0, rectifier.norms)
+  found, over = rectifier.clamp(change, g, 1.0, rectifier.norms)
   found = found[:, 0, :, 0]
   assert over.tolist() == [True, True, False]
   np.testing.assert_allclose(found, [[0, 5], [0, 0], [0.3, 0.4]], atol=1e-6)
-  found = rectifier.clamped(change, g, 0.3, rectifier.norms)[0][0, 0, :, 0]
+  found = rectifier.clamp(change, g, 0.3, rectifier.norms)[0][0, 0, :, 0]
   np.testing.assert_allclose(found, [0, 1.5], atol=1e-6)
-  assert (rectifier.clamped(0 * change, g, 1.0, rectifier.norms)[0] == 0).all()
+  assert (rectifier.clamp(0 * change, g, 1.0, rectifier.norms)[0] == 0).all()
 
 
 def test_norms_may_be_those_of_the_pixels():
@@ -261,7 +261,7 @@ def test_norms_may_be_those_of_the_pixels():
   prior = PRIOR._replace(encode=lambda params, image: image * weights[None, None, None])
   size = rectifier.pixel_norms(prior, PARAMS, jnp.zeros((1, 1, 1, 2)))
   g, change = jnp.array([[[[1.0, 0.0]]]]), jnp.array([[[[1.0, 8.0]]]])
-  found, _ = rectifier.clamped(change, g, 1.0, size)
+  found, _ = rectifier.clamp(change, g, 1.0, size)
   np.testing.assert_allclose(found, change * 3.0 / 5.0, rtol=1e-6)  # |(3, 0)| over |(3, 4)|
   with pytest.raises(ConfigError, match='prior, image'):
     directed(config(clamp_space='latent'), view_of([0.1]))

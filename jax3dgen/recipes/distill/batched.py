@@ -22,6 +22,7 @@ import numpy as np
 
 from jax3dgen.core import parallel
 from jax3dgen.recipes.distill import outputs
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
 from jax3dgen.recipes.distill import step as scene_step
 from jax3dgen.train import log, loop
@@ -37,7 +38,7 @@ class Made(NamedTuple):
 class Batch(NamedTuple):
   """N runs: Parts of the first; `own` are (states, params, prompts, keys), with an axis of runs on
   the leaves that differ between runs, which `axes` says of each leaf (0 or None)."""
-  parts: distill.Parts
+  parts: distill_parts.Parts
   own: tuple
   axes: tuple
 
@@ -68,23 +69,22 @@ def build(configs):
   On the host: an accelerator compiles the many small programs of this more slowly.
   """
   with parallel.on_host():
-    parts = distill.build(configs[0])
+    parts = distill_parts.build(configs[0])
     loaded = {configs[0].prompt: (parts.params, parts.prompt)}
     for config in configs:
       if config.prompt not in loaded:
-        loaded[config.prompt] = distill.load_prior(FrozenConfigDict(config))[1:]
+        loaded[config.prompt] = distill_parts.load_prior(FrozenConfigDict(config))[1:]
     params, params_axes = stacked([loaded[config.prompt][0] for config in configs])
     prompts, prompt_axes = stacked([loaded[config.prompt][1] for config in configs])
-    keys, field_keys = map(jnp.stack, zip(*map(distill.keys, configs), strict=True))
-    states = jax.jit(jax.vmap(lambda *keys: distill.start(parts, *keys)))(keys, field_keys)
+    keys, field_keys = map(jnp.stack, zip(*map(distill_parts.keys, configs), strict=True))
+    states = jax.jit(jax.vmap(lambda *keys: distill_parts.start(parts, *keys)))(keys, field_keys)
   return Batch(parts, (states, params, prompts, keys), (0, params_axes, prompt_axes, 0))
 
 
 def program(batch, stage, width):
   """(states, params, prompts, keys) of W runs -> (states, metrics [W]): a step of each."""
   parts = batch.parts
-  step = scene_step.make_step(parts.field, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
-                              parts.cfg, 1, stage=stage)
+  step = distill_parts.field_step(parts, None, stage, 1)
 
   def alone(*arguments):  # a map over one run would still make every convolution a grouped one
     found = step(*(taken(0, *pair) for pair in zip(batch.axes, arguments, strict=True)))

@@ -1,13 +1,13 @@
 """One step of score distillation: cameras -> render -> encode -> direction -> vjp -> optimiser.
 
-What is looked at is a function of its own (`scene` renders a field), so that the step is the same
-for whatever has parameters and a picture.
+`make_step` calls `render_view`, the objective's `direction`, `descend_field` and `fit_critic`, in
+this order. What a step renders is a function, the `observe` of `make_step`, so that the same step
+serves a field (`field_views`) and images (`recipes/particles`).
 
-The step is one function of arrays. It runs under jit, vmap(axis_name) and pmap alike; the only
-collectives are the means of gradients, buffers and metrics below. What is captured when the step is
-built is static, what is passed to it is traced.
-
-Randomness: everything is drawn from fold_in(key, step), so a resumed run repeats an unbroken one.
+The step runs under jit, vmap(axis_name) and pmap alike; its collectives are the means of gradients,
+buffers and metrics below. What is captured when the step is built is static, what is passed to it
+is traced. All random numbers follow from fold_in(key, step), so a resumed run repeats an unbroken
+one.
 """
 
 import math
@@ -47,8 +47,8 @@ def noise_levels(cfg, key, batch, step):
 
 
 class Stage(NamedTuple):
-  """What steps have in common that are one program: pixels per side of the training views, and
-  whether x_0 is a linear map of their colours (`prior.linear`)."""
+  """The static settings that may change during a run: pixels per side of the training views, and
+  whether x_0 is a linear map of their colours (`prior.linear`). A compiled program each."""
   size: int
   linear: bool = False
 
@@ -82,18 +82,19 @@ def render_views(cfg, query, params, rays, camera, key, frac, step):
 
 
 def background(cfg, key, rays):
-  """Colours [B, H, W, 3] behind training views: the config's, or now and then a random one."""
-  fixed = shading.constant(cfg.render.background)(rays.direction)
+  """Colours [B, H, W, 3] behind training views: the config's, or at random a random one."""
+  constant = shading.constant(cfg.render.background)(rays.direction)
   if not cfg.render.random_background:
-    return fixed
+    return constant
   which, color = jax.random.split(key)
-  drawn = shading.random_color(color)(rays.direction)
-  random = jax.random.bernoulli(which, cfg.render.random_background, (fixed.shape[0], 1, 1, 1))
-  return jnp.where(random, drawn, fixed)
+  random = shading.random_color(color)(rays.direction)
+  replaced = jax.random.bernoulli(which, cfg.render.random_background,
+                                  (constant.shape[0], 1, 1, 1))
+  return jnp.where(replaced, random, constant)
 
 
 def expected_points(rays, out):
-  """Where each ray [B, H, W] ends on average, [B, H, W, 3] in the world frame."""
+  """The expected end of each ray [B, H, W], [B, H, W, 3] in the world frame."""
   distance = out.depth / jnp.maximum(out.opacity, 1e-5)
   return rays.origin + distance[..., None] * rays.direction
 
@@ -119,19 +120,17 @@ def particle(cfg, tree, k):
   return jax.tree.map(lambda x: x[k], tree) if cfg.train.particles > 1 else tree
 
 
-def with_particle(cfg, tree, k, own):
-  """`tree` with particle k replaced by `own`."""
-  return jax.tree.map(lambda x, y: x.at[k].set(y), tree, own) if cfg.train.particles > 1 else own
+def with_particle(cfg, tree, k, new):
+  """`tree` with particle k replaced by `new`."""
+  return jax.tree.map(lambda x, y: x.at[k].set(y), tree, new) if cfg.train.particles > 1 else new
 
 
-def scene(field, prior, cfg, count, stage):
-  """look(params, shared, local, index, step) -> (cameras, show) of a field on the orbit.
+def field_views(field, prior, cfg, count, stage=None):
+  """The `observe` of `make_step` for a field: its train.batch / count views on each device.
 
-  show(field parameters) -> ((x_0 [B, h, w, c], penalty []), (image, points, figures)) renders and
-  encodes this device's views as the Stage says; `shared` and `local` are the step's keys, `index`
-  the device.
+  The views are rendered and encoded as the Stage says (None: the config's first).
   """
-  batch = cfg.train.batch // count
+  batch, stage = cfg.train.batch // count, stage or stage_at(cfg, 0)
 
   def encode(params, picture):
     if not stage.linear:
@@ -139,7 +138,7 @@ def scene(field, prior, cfg, count, stage):
     shape = jax.eval_shape(prior.encode, params, picture).shape
     return linear.encode(params['linear'], picture, shape[1:3])
 
-  def look(params, shared, local, index, step):
+  def observe(params, shared, local, index, step):
     camera = cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'), batch, index,
                         count)
     frac = optim.scalar(cfg.field.bands, step)
@@ -152,73 +151,93 @@ def scene(field, prior, cfg, count, stage):
       points = image.resize(expected_points(rays, out), x0.shape[1:3])
       return (x0, penalty), (picture, points, values | {'opacity': mean_opacity(out)})
     return camera, show
-  return look
+  return observe
 
 
-def make_step(field, prior, distillation, tx, fit_tx, cfg, count, axis_name=None, stage=None):
+def guidance_rule(cfg, distillation):
+  """`View.guide` of a run; ConfigError for a rule that the objective does not use."""
+  rule = guidance.choose(cfg.guide.name, cfg.guide.rescale)
+  if rule is not base.classifier_free and not distillation.guided:
+    raise ConfigError(f'config.guide: the objective {cfg.distill.name!r} weighs its prompts by its '
+                      'own formula; it takes neither perp_neg nor rescale.')
+  return rule
+
+
+def render_view(observe, field_params, params, prompt, guide, keys, index, t, step):
+  """(View, pull, figures) of this device's views of `field_params` at noise levels t [B].
+
+  pull(g [B, h, w, c]) is the gradient, with respect to field_params, of the objective whose
+  gradient in x_0 is g, plus that of the regularisers. `keys` are the step's (shared, local).
+  """
+  camera, show = observe(params, *keys, index, step)
+  (x0, penalty), vjp, (picture, points, figures) = jax.vjp(show, field_params, has_aux=True)
+  view = jax.lax.stop_gradient(View(x0, picture, points, t, prompt, camera, step, guide))
+  return view, lambda g: vjp((g, jnp.ones_like(penalty)))[0], figures
+
+
+def descend_field(cfg, tx, g, pull, field_params, field_opt, step, mean):
+  """(field parameters, optimiser state, whether all is finite, norm of the gradient) after a step
+  down the direction g [B, h, w, c], which is averaged over the views."""
+  if cfg.debias.clamp != 0:
+    bound = optim.scalar(cfg.debias.clamp, step)
+    g = jnp.clip(g, -bound, bound)
+  grads = mean(pull(g / len(g)))
+  field_params, field_opt, finite = optim.update(tx, grads, field_opt, field_params)
+  return field_params, field_opt, finite, optax.tree.norm(grads)
+
+
+def fit_critic(cfg, distillation, fit_tx, key, view, prior, params, distill, fit_opt, mean):
+  """(trainable, optimiser state, whether all is finite, metrics) after a step of the objective's
+  own loss; as they are for an objective without one."""
+  if distillation.fit is None:
+    return distill.trainable, fit_opt, True, {}
+  loss, grads = jax.value_and_grad(distillation.fit)(distill.trainable, key, view, prior, params,
+                                                     distill, cfg.distill)
+  trainable, fit_opt, finite = optim.update(fit_tx, mean(grads), fit_opt, distill.trainable)
+  return trainable, fit_opt, finite, {'fit': loss}
+
+
+def make_step(observe, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
   """step(state, params, prompt, key) -> (state, metrics) for one of `count` devices.
 
-  `cfg` is the whole frozen config; `params` are the prior's parameters, `prompt` a types.Prompt,
-  `key` the run's root key. With several particles, a step moves one of them, drawn by chance. Each
-  device renders train.batch / count views, as the Stage says (None: the config's first).
+  observe(params, shared, local, index, step) -> (Camera, show) of a device's views, where
+  show(field parameters) -> ((x_0 [B, h, w, c], penalty []), (image, points, figures)); `shared` and
+  `local` are the step's keys, `index` the device. `cfg` is the whole frozen config; `params` are
+  the prior's parameters, `prompt` a types.Prompt, `key` the run's root key. With several particles,
+  a step moves one of them, drawn at random.
   """
-  look = scene(field, prior, cfg, count, stage or stage_at(cfg, 0))
-  return step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name)
-
-
-def step_of(look, prior, distillation, tx, fit_tx, cfg, count, axis_name=None):
-  """`make_step` for whatever `look` (see `scene`) looks at."""
-  batch = cfg.train.batch // count
-  guide = guidance.choose(cfg.guide.name, cfg.guide.rescale)
-  changed = guide is not base.classifier_free
+  batch, guide = cfg.train.batch // count, guidance_rule(cfg, distillation)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
 
   def step(state, params, prompt, key):
     shared = jax.random.fold_in(key, state.step)
     local = rng.on_device(shared, axis_name)
     index = jax.lax.axis_index(axis_name) if axis_name else 0
-    camera, show = look(params, shared, local, index, state.step)
     k = jax.random.randint(rng.stream(shared, 'particle'), (), 0, cfg.train.particles)
-    own, own_opt = (particle(cfg, tree, k) for tree in (state.field, state.field_opt))
+    field, field_opt = (particle(cfg, tree, k) for tree in (state.field, state.field_opt))
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
-    (x0, penalty), pull, (picture, points, figures) = jax.vjp(show, own, has_aux=True)
-    asked = []
 
-    def noted(*arguments):
-      asked.append(True)
-      return guide(*arguments)
-    view = jax.lax.stop_gradient(
-        View(x0, picture, points, t, prompt, camera, state.step, noted if changed else guide))
+    view, pull, figures = render_view(observe, field, params, prompt, guide, (shared, local), index,
+                                      t, state.step)
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
                                                  params, state.distill, cfg.distill)
-    if changed and not asked:
-      raise ConfigError(f'config.guide: the objective {cfg.distill.name!r} weighs its prompts by '
-                        'its own formula; it takes neither perp_neg nor rescale.')
-    chex.assert_equal_shape([g, x0])
-    if cfg.debias.clamp != 0:
-      bound = optim.scalar(cfg.debias.clamp, state.step)
-      g = jnp.clip(g, -bound, bound)
-    (grads,) = pull((g / batch, jnp.ones_like(penalty)))
-    grads = mean(grads)
-    own, own_opt, finite = optim.update(tx, grads, own_opt, own)
+    chex.assert_equal_shape([g, view.x0])
+    field, field_opt, finite, grad_norm = descend_field(cfg, tx, g, pull, field, field_opt,
+                                                        state.step, mean)
+    trainable, fit_opt, fit_finite, fit_metrics = fit_critic(
+        cfg, distillation, fit_tx, rng.stream(local, 'fit'), view, prior, params, distill,
+        state.fit_opt, mean)
 
-    trainable, fit_opt = distill.trainable, state.fit_opt
-    if distillation.fit is not None:
-      loss, fit_grads = jax.value_and_grad(distillation.fit)(
-          trainable, rng.stream(local, 'fit'), view, prior, params, distill, cfg.distill)
-      trainable, fit_opt, fit_finite = optim.update(fit_tx, mean(fit_grads), fit_opt, trainable)
-      metrics, finite = metrics | {'fit': loss}, finite & fit_finite
+    finite = finite & fit_finite
     buffers = jax.tree.map(lambda new, old: jnp.where(finite, new, old), mean(distill.buffers),
                            state.distill.buffers)
-    distill = distill.replace(buffers=buffers, trainable=trainable)
     bad = 1 - finite.astype(jnp.int32)
     state = state.replace(
-        step=state.step + 1, field=with_particle(cfg, state.field, k, own),
-        field_opt=with_particle(cfg, state.field_opt, k, own_opt), distill=distill,
-        fit_opt=fit_opt, skipped=(state.skipped + 1) * bad,
-        skipped_total=state.skipped_total + bad)
-    metrics = mean(metrics | figures | {'t': t.mean()})
-    return state, metrics | {
-        'grad_norm': optax.tree.norm(grads), 'nonfinite': bad.astype(jnp.float32),
-        'skipped': state.skipped.astype(jnp.float32)}
+        step=state.step + 1, field=with_particle(cfg, state.field, k, field),
+        field_opt=with_particle(cfg, state.field_opt, k, field_opt),
+        distill=distill.replace(buffers=buffers, trainable=trainable), fit_opt=fit_opt,
+        skipped=(state.skipped + 1) * bad, skipped_total=state.skipped_total + bad)
+    metrics = mean(metrics | fit_metrics | figures | {'t': t.mean()})
+    return state, metrics | {'grad_norm': grad_norm, 'nonfinite': bad.astype(jnp.float32),
+                             'skipped': state.skipped.astype(jnp.float32)}
   return step

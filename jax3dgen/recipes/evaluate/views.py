@@ -20,7 +20,7 @@ from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.export import mesh_io
 from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.distill import outputs
-from jax3dgen.recipes.distill import run as distill
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import step as scene_step
 from jax3dgen.scene import raster
 from jax3dgen.train import checkpoint
@@ -142,7 +142,7 @@ def _of_mesh(folder, plain, views, particle):
 
 def _of_field(folder, plain, views, particle):
   config = run_config(plain)
-  parts = distill.build(config)
+  parts = distill_parts.build(config)
   with contextlib.closing(checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep,
                                                  config.to_json())) as checkpoints:
     found = checkpoints.restore(parts.state)
@@ -169,7 +169,7 @@ def run_config(plain):
         continue
       for field, inner in value.items():
         config[name][field] = tuples(inner)
-  return distill.complete(config)
+  return distill_config.complete(config)
 
 
 def tuples(value):

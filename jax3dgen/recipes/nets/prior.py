@@ -126,7 +126,7 @@ def run(config, workdir, allow_change=False):
         ids = vocabulary.tokenize(captions(), figurine_examples.words(), net['text']['length'])
         grid = sample_grid(cfg, prior, ids)
         state = loop.optimise(
-            cfg, workdir, step, start, state, checkpoints, 'prior',
+            cfg, workdir, [step] * (cfg.train.steps - start), start, state, checkpoints, 'prior',
             hooks=lambda writer: [(cfg.sample.every, previewer(workdir, grid, writer))])
     if parallel.is_main():
       facts = quality(state.ema, net, cfg.sample.guidance, cfg.sample.steps, REPEATS)

@@ -21,8 +21,8 @@ def trained(config, workdir, state, step, title):
       json.dumps(config.to_dict()))) as checkpoints:
     start, state = checkpoints.restore(state) or (0, state)
     if start < config.train.steps:
-      state = loop.optimise(config, workdir, parallel.map(step, 0), start, state, checkpoints,
-                            title)
+      programs = [parallel.map(step, 0)] * (config.train.steps - start)
+      state = loop.optimise(config, workdir, programs, start, state, checkpoints, title)
   return state
 
 

@@ -26,7 +26,8 @@ from jax3dgen.distill import base
 from jax3dgen.export import turntable
 from jax3dgen.metrics import entropy, janus, referee
 from jax3dgen.recipes.distill import config as distill_config
-from jax3dgen.recipes.distill import outputs, state
+from jax3dgen.recipes.distill import outputs, train_state
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
 from jax3dgen.recipes.distill import step as scene_step
 from jax3dgen.recipes.particles import page as particles_page
@@ -52,7 +53,7 @@ class Parts(NamedTuple):
   distillation: base.Distillation
   tx: optax.GradientTransformation
   fit_tx: optax.GradientTransformation
-  state: state.TrainState
+  state: train_state.TrainState
 
 
 def default_config():
@@ -94,39 +95,37 @@ def build(config):
   whole = config.copy_and_resolve_references().unlock()
   whole.train.batch = config.particles.count  # what `scene_step` calls the views of a step
   cfg = FrozenConfigDict(whole)
-  prior, params, prompt = distill.load_prior(cfg)
+  prior, params, prompt = distill_parts.load_prior(cfg)
   c = cfg.particles
   picture = jax.ShapeDtypeStruct((c.count, c.size, c.size, 3), jnp.float32)
   shape = jax.eval_shape(prior.encode, params, picture).shape
   lens = [np.mean(cfg.camera.elevation_deg), np.mean(cfg.camera.fovy_deg)]
   camera = cameras.ring(c.count, np.deg2rad(lens[0]), np.mean(cfg.camera.distance),
                         np.deg2rad(lens[1]))
-  key, images_key = distill.keys(cfg)
+  key, images_key = distill_parts.keys(cfg)
   tx = optim.adam(cfg.optim.rates, {'x0': picture}, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate)
   fit_tx = optax.adam(cfg.optim.fit_rate)
   images = Images(lambda key: {'x0': c.spread * jax.random.normal(key, shape)})
-  start = state.init(key, images_key, images, params, distillation, tx, fit_tx, cfg.distill)
-  parts = Parts(cfg, prior, params, prompt, camera, distillation, tx, fit_tx, start)
-  jax.eval_shape(step_of(parts, None, 1), start, params, prompt, key)
-  return parts
+  start = train_state.init(key, images_key, images, params, distillation, tx, fit_tx, cfg.distill)
+  return Parts(cfg, prior, params, prompt, camera, distillation, tx, fit_tx, start)
 
 
-def step_of(parts, axis_name, count=None):
+def image_step(parts, axis_name, count=None):
   """The training step of `Parts` for `count` devices, each of which has its share of the images."""
   count = count or parallel.device_count()
   share = parts.cfg.particles.count // count
 
-  def look(params, shared, local, index, step):
-    own = lambda x: jax.lax.dynamic_slice_in_dim(x, index * share, share)
+  def observe(params, shared, local, index, step):
+    local_rows = lambda x: jax.lax.dynamic_slice_in_dim(x, index * share, share)
 
     def show(images):
-      x0 = own(images['x0'])
+      x0 = local_rows(images['x0'])
       picture = jnp.clip(parts.prior.decode(params, x0), 0.0, 1.0)
       return (x0, jnp.zeros(())), (picture, jnp.zeros(x0.shape[:3] + (3,)), {})
-    return jax.tree.map(own, parts.camera), show
-  return scene_step.step_of(look, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
-                            parts.cfg, count, axis_name)
+    return jax.tree.map(local_rows, parts.camera), show
+  return scene_step.make_step(observe, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
+                              parts.cfg, count, axis_name)
 
 
 def run(config, workdir, allow_change=False, command=''):
@@ -135,22 +134,24 @@ def run(config, workdir, allow_change=False, command=''):
   config, workdir = complete(config), pathlib.Path(workdir)
   began = time.monotonic()
   parts = build(config)
+  axes, fixed = distill_parts.place(parts)
+  step = parallel.map(image_step(parts, parallel.AXIS), 3, axes)
+  step.lower(parallel.replica_shapes(parts.state), *fixed)  # refusals in tracing, before any file
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, allow_change)
     with contextlib.closing(checkpoint.Checkpoints(
         workdir / 'checkpoints', config.checkpoint.keep, config.to_json())) as checkpoints:
-      start, found = checkpoints.restore(parts.state) or (0, parts.state)
-      figures = parallel.from_main(lambda: distill.finished(workdir, config))
+      start, state = checkpoints.restore(parts.state) or (0, parts.state)
+      figures = parallel.from_main(lambda: distill.complete_figures(workdir, config))
       if figures and start == config.train.steps:
         print(f'{workdir} is finished: {start} steps of {config.prompt!r}.')
         return figures
       if start < config.train.steps:
-        axes, fixed = distill.place(parts)
-        step = parallel.map(step_of(parts, parallel.AXIS), 3, axes)
         preview = previewer(parts, workdir)
-        found = loop.optimise(config, workdir, step, start, found, checkpoints, config.prompt,
-                              fixed, lambda writer: [(config.log.preview_every, preview)])
-    return parallel.from_main(write, parts, workdir, found, config, began, command)
+        state = loop.optimise(
+            config, workdir, [step] * (config.train.steps - start), start, state, checkpoints,
+            config.prompt, fixed, lambda writer: [(config.log.preview_every, preview)])
+    return parallel.from_main(write, parts, workdir, state, config, began, command)
 
 
 def pictures(parts, train_state):

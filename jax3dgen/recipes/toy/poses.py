@@ -39,7 +39,8 @@ def ideal(prior, classify):
     cond = jnp.exp(params['log_weights'])[None] / jnp.maximum(table, cfg.floor)[row]
     eps_hat = prior.predict(params, x_t, view.t, cond / cond.sum(-1, keepdims=True))
     g = eps_hat - toy_flow.cloud(prior)(view, x_t)
-    table = rectifier.averaged(table, row, classify(params, view.x0), rectifier.decay(cfg.n_ema))
+    table = rectifier.update_averages(table, row, classify(params, view.x0),
+                                      rectifier.decay(cfg.n_ema))
     return g, state.replace(buffers={'poses': table}), base.residual(g)
   return base.Distillation(init, direction)
 

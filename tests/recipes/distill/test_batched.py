@@ -9,8 +9,8 @@ import pytest
 from configs import compare_janus
 from jax3dgen.recipes.compare import run as compare
 from jax3dgen.recipes.distill import batched, outputs
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
-from jax3dgen.recipes.distill import step as scene_step
 from tests import gaussian
 
 PROMPTS = ('a red bear', 'a blue penguin')
@@ -39,12 +39,11 @@ def configs(method):
 
 def by_hand(configs):
   """The last strip of each run, a jitted step at a time on one device."""
-  first = distill.build(configs[0])
-  step = jax.jit(scene_step.make_step(
-      first.field, first.prior, first.distillation, first.tx, first.fit_tx, first.cfg, 1))
+  first = distill_parts.build(configs[0])
+  step = jax.jit(distill_parts.field_step(first, None, count=1))
   draw = outputs.renderer(first, configs[0].log.preview_size)
   for config in configs:
-    parts = distill.build(config)
+    parts = distill_parts.build(config)
     state = parts.state
     for _ in range(config.train.steps):
       state, _ = step(state, parts.params, parts.prompt, jax.random.key(config.seed))

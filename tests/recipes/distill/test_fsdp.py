@@ -7,6 +7,7 @@ import pytest
 from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import embedded
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
 from tests import nets
 from tests.recipes.distill.test_step import difference, small_config
@@ -28,7 +29,7 @@ def parts_of(layout, prior, objective):
   config.distill.unlock()
   config.distill = {'name': objective}
   config.prior.name, config.parallel.prior = prior, layout
-  return distill.build(distill.complete(config))
+  return distill_parts.build(distill.complete(config))
 
 
 @pytest.mark.parametrize('prior, objective', [
@@ -39,8 +40,8 @@ def test_the_same_numbers_from_parts(monkeypatch, prior, objective):
   ends, arguments = [], []
   for layout in ('replicated', 'fsdp'):
     parts = parts_of(layout, prior, objective)
-    axes, fixed = distill.place(parts)
-    mapped = parallel.map(distill.step_of(parts, parallel.AXIS), 3, axes)
+    axes, fixed = distill_parts.place(parts)
+    mapped = parallel.map(distill_parts.field_step(parts, parallel.AXIS), 3, axes)
     state = parallel.replicate(parts.state)
     arguments.append(parallel.cost(mapped, state, *fixed).fixed)
     for _ in range(2):

@@ -9,6 +9,7 @@ import pytest
 from experiments import _command, _config
 from experiments import distill as command
 from jax3dgen.core import launch
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
 from tests import commands, published
 
@@ -37,7 +38,7 @@ def call(workdir, weights, *args):
 def test_runs_end_to_end_checkpoints_and_resumes(weights, tmp_path, capsys):
   quick = '--config.render.latent_steps=1'  # then the encoder's turn comes
   with pytest.MonkeyPatch.context() as patch:  # dies when its steps are done
-    patch.setattr(distill.results, 'write', lambda *args: 1 / 0)
+    patch.setattr(distill.outputs, 'write', lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
       call(tmp_path, weights, '--config.train.steps=1', quick)
   assert call(tmp_path, weights, '--config.train.steps=3', quick) == 0
@@ -50,7 +51,7 @@ def test_runs_end_to_end_checkpoints_and_resumes(weights, tmp_path, capsys):
 def test_the_step_gets_no_text_encoder_and_the_critic_sees_cameras(weights):
   config = _config.load(str(CONFIG))[1]
   config.prior.weights, config.prompt, config.distill.name = str(weights), 'a bear', 'vsd'
-  parts = distill.build(distill.complete(config))  # traces the step
+  parts = distill_parts.build(distill.complete(config))  # traces the step
   assert sorted(parts.params) == ['denoiser', 'vae']
   trainable = parts.state.distill.trainable
   assert all('attn' in name for name in trainable['adapters'])
@@ -68,5 +69,5 @@ def test_the_classifier_may_ask_where_the_prior_looks(weights):
   config.prior.weights, config.prompt, config.distill.name = str(weights), 'a bear', 'sds_rectified'
   config = distill.complete(config)
   config.distill.classifier = __name__
-  _, params, _ = distill.load_prior(config)
+  _, params, _ = distill_parts.load_prior(config)
   assert params['classifier']['told'].shape == (2, 8, 8) and 'text' not in params

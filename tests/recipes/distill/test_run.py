@@ -10,7 +10,8 @@ import pytest
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base
 from jax3dgen.prior import embedded
-from jax3dgen.recipes.distill import outputs, state
+from jax3dgen.recipes.distill import outputs, train_state
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
 from tests import nets
 
@@ -26,13 +27,13 @@ def test_embed_prompt_gives_each_view_its_words():
   def tokenize(texts):
     seen.extend(texts)
     return np.array([[1 + i % 8, 0, 0, 0] if t else [0] * 4 for i, t in enumerate(texts)], np.int32)
-  prompt = distill.embed_prompt(prior, params, tokenize, 'a red bear', True)
+  prompt = distill_parts.embed_prompt(prior, params, tokenize, 'a red bear', True)
   assert seen == ['a red bear', 'a red bear, front view', 'a red bear, side view',
                   'a red bear, back view', 'a red bear, from above', '', seen[-2],
                   f'a red bear, {seen[-2]}']
   assert not np.any(prompt.null.tokens) and np.any(prompt.back.tokens != prompt.front.tokens)
   seen.clear()
-  plain = distill.embed_prompt(prior, params, tokenize, 'a red bear', False)
+  plain = distill_parts.embed_prompt(prior, params, tokenize, 'a red bear', False)
   assert seen[:5] == ['a red bear'] * 5
   assert jax.tree.leaves(plain.main)[0].shape == (4, 8)
 
@@ -65,8 +66,8 @@ def test_init_seed_seeds_the_initial_field_alone():
 
   def start(**seeds):
     cfg = FrozenConfigDict({'seed': 0, 'init_seed': None} | seeds)
-    key, field_key = distill.keys(cfg)
-    made = state.init(key, field_key, field, {}, noisy, tx, tx, None)
+    key, field_key = distill_parts.keys(cfg)
+    made = train_state.init(key, field_key, field, {}, noisy, tx, tx, None)
     return (made.field['table'].tolist(), made.distill.trainable.tolist(),
             jax.random.key_data(key).tolist())
   table, critic, key = start(seed=1)
@@ -94,10 +95,10 @@ def test_a_pose_that_vanishes_is_told_once(capsys):
 
 def test_a_run_is_finished_when_all_its_steps_are_told(tmp_path):
   config = distill.default_config()
-  assert distill.finished(tmp_path, config) is None
+  assert distill.complete_figures(tmp_path, config) is None
   figures = {'config_digest': outputs.config_digest(config)}
   (tmp_path / 'result.json').write_text(json.dumps(figures))
   config.log.every += 1
-  assert distill.finished(tmp_path, config) == figures
+  assert distill.complete_figures(tmp_path, config) == figures
   config.result.sole = 0.5
-  assert distill.finished(tmp_path, config) is None
+  assert distill.complete_figures(tmp_path, config) is None

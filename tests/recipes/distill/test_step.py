@@ -11,9 +11,10 @@ from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, csd, nfsd, rectifier, sds, sds_bridge
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
-from jax3dgen.recipes.distill import state
 from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.recipes.distill import train_state
 from jax3dgen.scene import render, shading
 from jax3dgen.train import optim
 from tests import gaussian
@@ -38,19 +39,20 @@ class Setup:
     self.prior, self.params = gaussian.prior(0.3, 0.02)
     zero = jnp.float32(0)
     self.prompt = Prompt(*[zero] * 8)
-    self.field = distill.build_field(self.cfg)
+    self.field = distill_parts.build_field(self.cfg)
     self.distillation = distillation
     shapes = jax.eval_shape(self.field.init, jax.random.key(0))
     self.tx = optim.adam(self.cfg.optim.rates, shapes, accumulate=self.cfg.train.accumulate)
     self.fit_tx = optax.adam(1e-3)
     key = jax.random.key(0)
-    self.state = state.init(key, key, self.field, self.params, distillation, self.tx, self.fit_tx,
-                            self.cfg.distill, self.cfg.train.particles)
+    self.state = train_state.init(key, key, self.field, self.params, distillation, self.tx,
+                                  self.fit_tx, self.cfg.distill, self.cfg.train.particles)
     self.fixed = (self.params, self.prompt, jax.random.key(self.cfg.seed))
 
   def step(self, count=COUNT, axis_name=None, stage=None):
-    return scene_step.make_step(self.field, self.prior, self.distillation, self.tx, self.fit_tx,
-                                self.cfg, count, axis_name, stage)
+    observe = scene_step.field_views(self.field, self.prior, self.cfg, count, stage)
+    return scene_step.make_step(observe, self.prior, self.distillation, self.tx, self.fit_tx,
+                                self.cfg, count, axis_name)
 
 
 def difference(a, b):

@@ -86,7 +86,8 @@ def parts():
 
 def test_shares_of_two_devices_make_the_step_of_one(parts):
   fixed = (parts.params, parts.prompt, jax.random.key(0))
-  two = jax.jit(jax.vmap(particles.step_of(parts, 'v', 2), axis_name='v', in_axes=(0, *[None] * 3)))
+  two = jax.jit(jax.vmap(particles.image_step(parts, 'v', 2), axis_name='v',
+                         in_axes=(0, *[None] * 3)))
   stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (2, *jnp.shape(x))), parts.state)
   after, metrics = two(stacked, *fixed)
   moved = np.asarray(after.field['x0'] - parts.state.field['x0'][None])
@@ -95,7 +96,7 @@ def test_shares_of_two_devices_make_the_step_of_one(parts):
 
 
 def test_each_particle_has_a_camera_and_moves_to_the_mean(parts):
-  step = jax.jit(particles.step_of(parts, None, 1))
+  step = jax.jit(particles.image_step(parts, None, 1))
   state = parts.state
   for _ in range(200):
     state, _ = step(state, parts.params, parts.prompt, jax.random.key(0))

@@ -1,0 +1,151 @@
+"""What a distillation run is built from: prior, prompt, field, objective, optimisers, state.
+
+Everything is built from the config, and checked, before anything compiles.
+"""
+
+import contextlib
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import FrozenConfigDict
+import optax
+
+from jax3dgen.core import modules, parallel
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.core.types import Prompt
+from jax3dgen.data import debias, prompts
+from jax3dgen.distill import base
+from jax3dgen.metrics import referee
+from jax3dgen.prior import linear
+from jax3dgen.recipes.distill import config as distill_config
+from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.recipes.distill import train_state
+from jax3dgen.scene import nerf
+from jax3dgen.train import optim
+
+
+class Parts(NamedTuple):
+  """The records, parameters and initial state of a run, and its frozen config."""
+  cfg: FrozenConfigDict
+  prior: Any
+  params: Any
+  prompt: Prompt
+  field: Any
+  distillation: base.Distillation
+  tx: optax.GradientTransformation
+  fit_tx: optax.GradientTransformation
+  state: train_state.TrainState
+
+
+def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
+  """The text's Prompt: one condition row for each use, embedded in one call.
+
+  `score` is that of `data.debias` where prompts are debiased, else None.
+  """
+  texts = prompts.view_prompts(text, score and debias.debiased(text, score))
+  if not view_prompts:
+    texts = texts | {view: texts['main'] for view in ('front', 'side', 'back', 'overhead')}
+  rows = prior.embed(params, tokenize(list(texts.values())))
+  return Prompt(**{name: jax.tree.map(lambda leaf, i=i: leaf[i], rows)
+                   for i, name in enumerate(texts)})
+
+
+def open_prior(section):
+  """(prior, params, tokenize) by the load() of the module that config.prior names.
+
+  The section's further fields are its arguments where they are not None. ConfigError for a field
+  that load() does not take.
+  """
+  load = modules.find('jax3dgen.prior', section.name, 'config.prior.name').load
+  options = {name: value for name, value in section.items()
+             if name not in ('name', 'weights') and value is not None}
+  for name in options.keys() - inspect.signature(load).parameters.keys():
+    raise ConfigError(f'config.prior.{name}: the prior {section.name!r} has no such setting.')
+  return load(section.weights or None, **options)
+
+
+def load_prior(cfg):
+  """(prior, params, Prompt) of a run.
+
+  The parameters are those that its steps need: the prior's without text encoders, and, where the
+  run uses them, params['classifier'] of the pose classifier and params['linear'] of `prior.linear`.
+  """
+  text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
+  place = parallel.on_host if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext
+  with place():
+    prior, params, tokenize = open_prior(cfg.prior)
+    prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
+                          debias.scorer(cfg.debias.prompt))
+    quick = 'render' in cfg and cfg.render.latent_steps > 0
+    extra = {'linear': linear.fit(prior, params)} if quick else {}
+
+  def attention(images):
+    with place():
+      ids = tokenize([cfg.prompt] * len(images))
+      return jax.jit(prior.attention)(params, jax.random.key(0), images, ids)
+  if 'classifier' in cfg.distill:
+    classifier = modules.find('jax3dgen.perception', cfg.distill.classifier,
+                              'config.distill.classifier')
+    extra['classifier'] = classifier.load(cfg.prompt, cfg.distill,
+                                          prior.attention and attention)
+  return prior, extra | {name: part for name, part in params.items() if name != 'text'}, prompt
+
+
+def build_field(cfg):
+  """The hash-grid field that config.field describes."""
+  f = cfg.field
+  return nerf.field(levels=f.levels, features=f.features, table_log2=f.table_log2, base=f.base,
+                    finest=f.finest, hidden=f.hidden, interpolation=f.interpolation,
+                    activation=f.activation, blob=f.blob)
+
+
+def build(config):
+  """Parts of a run of a complete config; a Jax3dgenError for whatever the config gets wrong."""
+  distillation, _ = base.load(config.distill.name)
+  if not config.prompt.strip():
+    raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
+  distill_config.check(config)
+  parallel.share_batch(config.train.batch)
+  cfg = FrozenConfigDict(config)
+  prior, params, prompt = load_prior(cfg)
+  referee.labels(), referee.load()  # a damaged referee stops the run here, not at its end
+  field = build_field(cfg)
+  key, field_key = keys(cfg)
+  shapes = jax.eval_shape(field.init, key)
+  tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
+                  accumulate=cfg.train.accumulate)
+  fit_tx = optax.adam(cfg.optim.fit_rate)
+  parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, None)
+  return parts._replace(state=start(parts, key, field_key))
+
+
+def keys(cfg):
+  """(the run's key, the key of its initial field)."""
+  key = jax.random.key(cfg.seed)
+  return key, key if cfg.init_seed is None else jax.random.key(cfg.init_seed)
+
+
+def start(parts, key, field_key):
+  """The TrainState of `parts` before its first step."""
+  cfg = parts.cfg
+  return train_state.init(key, field_key, parts.field, parts.params, parts.distillation, parts.tx,
+                          parts.fit_tx, cfg.distill, cfg.train.particles)
+
+
+def field_step(parts, axis_name, stage=None, count=None):
+  """The training step of `Parts` (see `scene_step.make_step`) for one of `count` devices (None: all
+  devices of the run)."""
+  count = count or parallel.device_count()
+  observe = scene_step.field_views(parts.field, parts.prior, parts.cfg, count, stage)
+  return scene_step.make_step(observe, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
+                              parts.cfg, count, axis_name)
+
+
+def place(parts):
+  """(axes for `parallel.map`, the step's fixed arguments on the devices): the prior's parameters as
+  config.parallel.prior says, the prompt, the root key."""
+  cfg = parts.cfg
+  axes = parallel.split_axes(parts.params) if cfg.parallel.prior == 'fsdp' else None
+  return axes, (parallel.scatter(parts.params, axes),
+                *parallel.broadcast((parts.prompt, jax.random.key(cfg.seed))))

@@ -144,13 +144,6 @@ def _gather(axis):
   return lambda part: jax.lax.all_gather(part, AXIS, axis=axis, tiled=True)
 
 
-def replica_shapes(tree):
-  """The shapes and dtypes of `replicate(tree)`."""
-  count = jax.local_device_count()
-  return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *np.shape(x)), jnp.asarray(x).dtype),
-                      tree)
-
-
 def unreplicate(tree):
   """Replica 0 of this process as numpy arrays of their own (devices may reuse their buffers)."""
   return jax.tree.map(lambda x: np.array(x.addressable_shards[0].data)[0, ...], tree)

@@ -184,7 +184,7 @@ def test_esd_of_gaussian_renders_has_the_closed_form_s_mean(entropy):
 
 def test_settings_that_mean_nothing_are_refused():
   prior, params = gaussian.prior(0.0, 1.0)
-  with pytest.raises(ConfigError, match='fits no kernel'):
+  with pytest.raises(ConfigError, match='matches no kernel'):
     vsd.init(KEY, params, config(critic_layers='nowhere'))
   view = gaussian.view(jnp.zeros((1, 2, 2, 1)), 0.5, base.classifier_free)
   state = vsd.init(KEY, params, config())

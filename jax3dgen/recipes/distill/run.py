@@ -51,7 +51,7 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
   programs = {stage: parallel.map(distill_parts.field_step(parts, parallel.AXIS, stage), 3, axes)
               for stage in dict.fromkeys(stages)}
   for program in programs.values():  # what an objective refuses in tracing, before any file
-    program.lower(parallel.replica_shapes(parts.state), *fixed)
+    program.lower(parallel.replicate(parts.state), *fixed)
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, allow_change)
     folder = workdir / 'checkpoints'

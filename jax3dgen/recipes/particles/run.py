@@ -136,7 +136,7 @@ def run(config, workdir, allow_change=False, command=''):
   parts = build(config)
   axes, fixed = distill_parts.place(parts)
   step = parallel.map(image_step(parts, parallel.AXIS), 3, axes)
-  step.lower(parallel.replica_shapes(parts.state), *fixed)  # refusals in tracing, before any file
+  step.lower(parallel.replicate(parts.state), *fixed)  # refusals in tracing, before any file
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, allow_change)
     with contextlib.closing(checkpoint.Checkpoints(

@@ -41,4 +41,5 @@ def test_few_frames_in_few_files_lead_to_the_formula(tmp_path, monkeypatch):
     signal.signal(signal.SIGTERM, handler)
   assert exit_status.value.code == 0 and stacks
   for stack in stacks:
-    assert len(stack) <= FRAMES and len({path for path, _ in stack}) <= FILES, stack
+    assert len(stack) <= FRAMES and len({path for path, _ in stack}) <= FILES, '\n'.join(
+        map(str, stack))

@@ -33,7 +33,7 @@ def get_config(variant=''):
   config.regularizers.sparsity = (200, 0.0, 60.0, 667)  # sooner, it shrinks what is undecided
   config.log.preview_every = 100
   config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,
-                        'sole': 0.0})
+                        'flat_cut': 0.0})
   config.compare.update({'prompts': PROMPTS, 'cells': 'docs/results/cells/plain'})
   if variant == 'core':
     config.compare.update({'seeds': 5, 'methods': (

@@ -16,7 +16,7 @@ from tests import commands, processes
 
 RESULTS = ('mesh.glb', 'turntable.mp4', 'report.html', 'result.json', 'metrics.csv', 'config.json')
 FIGURES = {'prompt', 'steps', 'seconds', 'params_digest', 'face_count', 'view_kl', 'winding',
-           'kind_correct', 'color_correct', 'stable', 'rotation_deg', 'sole', 'stable_uncut',
+           'kind_correct', 'color_correct', 'stable', 'rotation_deg', 'flat_cut', 'stable_uncut',
            'rotation_deg_uncut', 'vertices', 'faces', 'watertight'}
 
 
@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
     (['--config.prior.weights=no/such/folder'], ['no/such/folder']),
     (['--config.prior.name=nothing'], ['config.prior.name']),
     (['--config.train.batch=7'], ['config.train.batch=7']),
-    (['--config.result.sole=1.5'], ['config.result.sole=1.5']),
+    (['--config.result.flat_cut=1.5'], ['config.result.flat_cut=1.5']),
     (['--config.train.batch=0'], ['config.train.batch=0', '1 or more']),
     (['--config.train.steps=-5'], ['config.train.steps=-5']),
     (['--config.render.n_samples=0'], ['config.render.n_samples=0']),
@@ -165,13 +165,14 @@ def test_a_workdir_of_another_config_is_refused_with_the_difference(unbroken, tm
 @pytest.mark.slow
 def test_a_change_after_the_end_is_refused_or_carried_out(unbroken, tmp_path):
   workdir = copy(unbroken, tmp_path)
-  refused(commands.distill(workdir, '--config.result.sole=0.0'), 'result.sole', '--allow_change')
-  done = commands.distill(workdir, '--config.result.sole=0.0', '--allow_change')
+  refused(commands.distill(workdir, '--config.result.flat_cut=0.0'), 'result.flat_cut',
+          '--allow_change')
+  done = commands.distill(workdir, '--config.result.flat_cut=0.0', '--allow_change')
   assert done.returncode == 0 and 'All 30 steps are done' in done.stdout
   before, after = commands.result(unbroken), commands.result(workdir)
-  assert after['sole'] == 0 and after['params_digest'] == before['params_digest']
+  assert after['flat_cut'] == 0 and after['params_digest'] == before['params_digest']
   assert after['rotation_deg'] == before['rotation_deg_uncut']
-  assert json.loads((workdir / 'config.json').read_text())['result']['sole'] == 0
+  assert json.loads((workdir / 'config.json').read_text())['result']['flat_cut'] == 0
 
 
 def test_another_prompt_in_the_same_workdir_is_refused(unbroken, tmp_path):

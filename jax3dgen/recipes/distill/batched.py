@@ -105,7 +105,7 @@ def run(configs, width):
   tools = Tools({stage: program(batch, stage, width) for stage in {
       scene_step.stage_at(cfg, i) for i in range(cfg.train.steps)}},
                 outputs.renderer(batch.parts, cfg.log.preview_size),
-                outputs.ring(cfg, outputs.PREVIEW_VIEWS), outputs.judges(batch.parts))
+                outputs.ring(cfg, outputs.PREVIEW_VIEWS), outputs.make_judge(batch.parts))
   for first in range(0, len(configs), width):
     rows = np.minimum(np.arange(first, first + width), len(configs) - 1)  # the last fills up
     yield from some([configs[i] for i in rows], batch, rows, tools)[:len(configs) - first]

@@ -128,7 +128,7 @@ def default_config():
 
   c.result = ConfigDict()
   c.result.mesh_resolution = 96  # cells per side of the grid whose surface becomes the mesh
-  c.result.sole = 0.1  # most of the height that may be cut off below to make it stand; 0: none
+  c.result.flat_cut = 0.1  # largest share of the height cut off below to make it stand; 0: none
   c.result.elevation_deg = 15.0  # elevation of turntable and previews
   c.result.turntable_size = 256  # pixels per side of the turntable
   c.result.turntable_frames = 72  # frames of one turn
@@ -186,7 +186,8 @@ def check(config):
     demand(at(name) >= least, name, f'{least} or more')
   for name in SHARES:
     demand(0 <= at(name) <= 1, name, 'between 0 and 1')
-  demand(0 <= at('result.sole') < 1, 'result.sole', 'a share of the height, 0 or more and below 1')
+  demand(0 <= at('result.flat_cut') < 1, 'result.flat_cut',
+         'a share of the height, 0 or more and below 1')
   for name in RANGES:
     demand(numbers(at(name), 2) and at(name)[0] <= at(name)[1], name,
            'a pair of numbers, the lower one first')

@@ -1,7 +1,7 @@
-"""What a finished distillation leaves in its workdir: mesh, film, figures, page.
+"""The results of a distillation run: mesh, turntable, figures and report in its workdir.
 
-Everything is computed from the final field, so a run that was killed in here repeats it whole.
-result.json is written last: where it stands, all the rest stands too.
+Everything is computed from the final field, so a run that was killed here repeats all of it.
+result.json is written last: where it exists, all other results exist too.
 """
 
 import functools
@@ -27,16 +27,17 @@ from jax3dgen.train import memory
 
 PREVIEW_VIEWS = 8
 CHUNK = 4096  # rays rendered together
-MOTION_FPS = 30  # of the fall that the report plays
+MOTION_FPS = 30  # of the drop that the report plays
 
 
 def lens(cfg):
-  """(distance in units, field of view in radians) in the middle of what the run trained with."""
+  """(distance in units, field of view in radians) in the middle of the ranges of the training
+  views."""
   return np.mean(cfg.camera.distance), np.deg2rad(np.mean(cfg.camera.fovy_deg))
 
 
 def ring(cfg, count):
-  """`count` cameras round the object, the first facing its front."""
+  """`count` cameras evenly around the object, the first facing its front."""
   return cameras.ring(count, np.deg2rad(cfg.result.elevation_deg), *lens(cfg))
 
 
@@ -79,23 +80,23 @@ def previews(workdir):
   return [(int(p.stem), png.imread(p)[..., :3]) for p in paths]
 
 
-def judges(parts):
-  """(field, prompt) -> the referee's figures of it from 24 azimuths (a dict, see `metrics/janus`).
+def make_judge(parts):
+  """(field, prompt) -> the referee's figures of its views from 24 azimuths (see `metrics/janus`).
   """
   labels, params = referee.labels(), referee.load()
   draw = renderer(parts, scene_step.stage_at(parts.cfg, parts.cfg.train.steps).size)
   camera = janus.ring(*lens(parts.cfg))
 
   def judge(field, prompt):
-    said = words.meant(prompt)
-    asked = lambda names: next((name for name in names if name in said), None)
-    return janus.judge(params, draw(field, camera), labels, asked(labels.kinds),
-                       asked(labels.colors))
+    meant = words.meant(prompt)
+    label = lambda names: next((name for name in names if name in meant), None)
+    return janus.judge(params, draw(field, camera), labels, label(labels.kinds),
+                       label(labels.colors))
   return judge
 
 
 def drop(cfg, surface):
-  """(Drop or None, figures): what becomes of the mesh that is let go on the floor."""
+  """(Drop or None, figures) of the mesh dropped upright on the floor in C MuJoCo."""
   try:
     solid = body.from_mesh(surface)
     fall = native.drop(solid, seconds=cfg.result.drop_seconds, threshold_deg=cfg.result.stable_deg,
@@ -106,15 +107,15 @@ def drop(cfg, surface):
                 'rotation_deg': None if fall.diverged else fall.rotation_deg}
 
 
-def with_sole(cfg, generated, before):
-  """(mesh, share of its height cut off below, what `drop` says of it).
+def cut_to_stand(cfg, generated, before):
+  """(mesh, share of its height cut off below, its `drop`).
 
-  The smallest cut, in hundredths of the height and at most config.result.sole, on which the mesh
-  stands; the mesh as it was generated, and `before`, where it stands anyway or none helps.
+  The smallest flat cut, in hundredths of the height and at most config.result.flat_cut, with which
+  the mesh stands; the uncut mesh and its drop, `before`, where it stands uncut or no cut helps.
   """
   if before[1]['stable']:
     return generated, 0.0, before
-  for share in np.arange(1, 1 + math.floor(100 * cfg.result.sole + 1e-9)) / 100:
+  for share in np.arange(1, 1 + math.floor(100 * cfg.result.flat_cut + 1e-9)) / 100:
     try:
       surface = mesh.flat_sole(generated, float(share))
     except MeshError:
@@ -126,37 +127,37 @@ def with_sole(cfg, generated, before):
 
 
 def config_digest(config):
-  """sha256 of what a result depends on: the config without its fields for logs and checkpoints."""
+  """sha256 of the config without its fields for logs and checkpoints, which change no result."""
   plain = {k: v for k, v in config.to_dict().items() if k not in ('log', 'checkpoint')}
   return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def others(parts, workdir, fields):
-  """Writes particles/K.glb of all particles but the first, and returns what the referee says of
-  them."""
-  found, judge = [], judges(parts)
+def write_particles(parts, workdir, fields):
+  """Writes particles/K.glb of all particles but the first; returns the referee's figures of them.
+  """
+  figures, judge = [], make_judge(parts)
   for k in range(1, parts.cfg.train.particles):
     field = scene_step.particle(parts.cfg, fields, k)
     surface = mesh.extract(parts.field.query, field, parts.cfg.result.mesh_resolution)
     mesh_io.write(workdir / 'particles' / f'{k}.glb', surface)
-    found.append(judge(field, parts.cfg.prompt))
-  return found
+    figures.append(judge(field, parts.cfg.prompt))
+  return figures
 
 
 def write(parts, workdir, fields, config, began, command):
   """Writes mesh.glb, turntable.mp4, report.html and result.json; returns the figures (a dict).
 
   `fields` are the final parameters, `began` is when this process began (time.monotonic()). Raises
-  MeshError, and writes no result, where a field has no surface. Of several particles the first has
-  all of this, `others` the rest.
+  MeshError, and writes no result, where a field has no surface. These are the results of the first
+  of several particles; for the others see `write_particles`.
   """
   cfg = parts.cfg
-  beside = others(parts, workdir, fields)
+  particles = write_particles(parts, workdir, fields)
   field = scene_step.particle(cfg, fields, 0)
   generated = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
   before = drop(cfg, generated)
-  surface, sole, (fall, stability) = with_sole(cfg, generated, before)
-  judged = judges(parts)(field, cfg.prompt)
+  surface, flat_cut, (fall, stability) = cut_to_stand(cfg, generated, before)
+  judgement = make_judge(parts)(field, cfg.prompt)
   draw = renderer(parts, cfg.result.turntable_size)
   camera = ring(cfg, cfg.result.turntable_frames)
   frames = [draw(field, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
@@ -167,11 +168,13 @@ def write(parts, workdir, fields, config, began, command):
       'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
       'seconds': round(time.monotonic() - began, 1),
       'peak_memory_gib': round(memory.peak() / memory.GIB, 3),
-      'params_digest': tree.digest(field), 'config_digest': config_digest(config), **judged,
-      **stability, 'sole': sole, 'stable_uncut': before[1]['stable'],
+      'params_digest': tree.digest(field), 'config_digest': config_digest(config), **judgement,
+      **stability, 'flat_cut': flat_cut, 'stable_uncut': before[1]['stable'],
       'rotation_deg_uncut': before[1]['rotation_deg'],
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
-      'watertight': mesh.is_watertight(surface.faces)} | ({'particles': beside} if beside else {})
+      'watertight': mesh.is_watertight(surface.faces)}
+  if particles:
+    figures['particles'] = particles
   report.write(
       workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
       rest=native.path(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,

@@ -1,4 +1,4 @@
-"""What a distillation run carries from step to step; all of it is in every checkpoint."""
+"""The training state of a distillation run; all of it is in every checkpoint."""
 
 from typing import Any
 

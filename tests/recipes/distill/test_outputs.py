@@ -26,7 +26,7 @@ def test_previews_come_back_in_order(tmp_path):
   assert [float(strip.mean()) for _, strip in found] == pytest.approx([0.75, 0.25], abs=0.003)
 
 
-def test_the_smallest_sole_that_helps_is_cut():
+def test_the_smallest_flat_cut_that_helps_is_made():
   config = distill_config.default_config()
   config.result.drop_seconds = 3.0
   capsule = trimesh.creation.capsule(height=1.0, radius=0.3, count=[32, 32])
@@ -36,13 +36,13 @@ def test_the_smallest_sole_that_helps_is_cut():
   box = trimesh.creation.box((1, 1, 0.3))
   box = Mesh(np.float32(box.vertices), np.int32(box.faces), np.zeros((8, 3)))
 
-  found, sole, (_, figures) = outputs.with_sole(config, tipped, outputs.drop(config, tipped))
+  found, sole, (_, figures) = outputs.cut_to_stand(config, tipped, outputs.drop(config, tipped))
   assert figures['stable'] and 0 < sole <= 0.1
   less = mesh.flat_sole(tipped, sole - 0.01) if sole > 0.01 else tipped
   assert not outputs.drop(config, less)[1]['stable']
   assert np.ptp(found.vertices[:, 2]) == pytest.approx((1 - sole) * np.ptp(tipped.vertices[:, 2]))
-  found, sole, (_, figures) = outputs.with_sole(config, box, outputs.drop(config, box))
+  found, sole, (_, figures) = outputs.cut_to_stand(config, box, outputs.drop(config, box))
   assert found is box and sole == 0 and figures['stable']
-  config.result.sole = 0.0
+  config.result.flat_cut = 0.0
   before = outputs.drop(config, tipped)
-  assert outputs.with_sole(config, tipped, before) == (tipped, 0.0, before)
+  assert outputs.cut_to_stand(config, tipped, before) == (tipped, 0.0, before)

@@ -100,5 +100,5 @@ def test_a_run_is_finished_when_all_its_steps_are_told(tmp_path):
   (tmp_path / 'result.json').write_text(json.dumps(figures))
   config.log.every += 1
   assert distill.complete_figures(tmp_path, config) == figures
-  config.result.sole = 0.5
+  config.result.flat_cut = 0.5
   assert distill.complete_figures(tmp_path, config) is None

@@ -42,7 +42,7 @@ def check_memory(cost, free=None):
   if cost.beside > free:
     raise errors.ConfigError(f'{sentence}. {LESS}')
   if parallel.is_main():
-    print(f'{sentence}.', *cost.sentences(cost), flush=True)
+    print(f'{sentence}.', *costs.sentences(cost), flush=True)
 
 
 LESS = 'Lower config.train.batch, the size of the renders or their samples per ray.'

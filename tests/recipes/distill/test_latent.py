@@ -37,7 +37,7 @@ def call(workdir, weights, *args):
 def test_runs_end_to_end_checkpoints_and_resumes(weights, tmp_path, capsys):
   quick = '--config.render.latent_steps=1'  # then the encoder's turn comes
   with pytest.MonkeyPatch.context() as patch:  # dies when its steps are done
-    patch.setattr(distill.results, 'write', lambda *args: 1 / 0)
+    patch.setattr(distill.outputs, 'write', lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
       call(tmp_path, weights, '--config.train.steps=1', quick)
   assert call(tmp_path, weights, '--config.train.steps=3', quick) == 0

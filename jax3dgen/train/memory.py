@@ -9,6 +9,7 @@ import resource
 import jax
 
 from jax3dgen.core import errors, parallel
+from jax3dgen.train import cost as costs
 
 GIB = 2**30
 

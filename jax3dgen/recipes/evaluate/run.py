@@ -221,7 +221,7 @@ def run(config, workdir, command=''):
         raise
       faults.append((item.name, str(error)))
   if not answers:
-    raise ConfigError(f'No object can be judged; the first: {faults[0][1]}')
+    raise ConfigError(f'No object can be evaluated; the first: {faults[0][1]}')
   for name, why in faults:
     print(f'{name} is left out: {why}', file=sys.stderr)
   reference = reference_moments(

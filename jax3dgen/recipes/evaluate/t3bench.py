@@ -43,7 +43,7 @@ def check(config):
   if not config.prompts:
     raise ConfigError("config.prompts is empty: name the text files, for example ('single.txt',).")
   if '{slug}' not in config.meshes and '{name}' not in config.meshes:
-    raise ConfigError(f'config.meshes={config.meshes!r} is to hold {{slug}} or {{name}}, which '
+    raise ConfigError(f'config.meshes={config.meshes!r} must contain {{slug}} or {{name}}, which '
                       'stand for the prompt.')
   if config.up not in ('auto', 'y', 'z'):
     raise ConfigError(f"config.up={config.up!r} is none of 'auto', 'y' and 'z'.")

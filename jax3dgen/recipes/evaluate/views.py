@@ -96,8 +96,8 @@ def of_run(folder, name, config):
   try:
     figures = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
   except (OSError, ValueError) as error:
-    raise ConfigError(f'{folder} is not finished: it has no whole result.json; its own command '
-                      'ends it.') from error
+    raise ConfigError(f'{folder} is not finished: it has no whole result.json; the same command '
+                      'again resumes it.') from error
   available = {'mesh': (folder / 'mesh.glb').is_file(), 'field': (folder / 'checkpoints').is_dir(),
                'previews': bool(list((folder / 'previews').glob('*.png')))}
   source = config.source
@@ -105,7 +105,7 @@ def of_run(folder, name, config):
     source = next((name for name in available if available[name]), None)
   if source is None or not available[source]:
     raise ConfigError(f'{folder} holds no {"mesh, field or previews" if source is None else source}'
-                      ' to look at.')
+                      ' to evaluate.')
   load_views = {'mesh': _of_mesh, 'field': _of_field, 'previews': _of_previews}[source]
   return [Item(f'{name}:{k}' if k else name, settings['prompt'], figures, source,
                lambda k=k: load_views(folder, settings, config.views, k))

@@ -62,8 +62,8 @@ def check(config):
   count = len(config.distill.templates.split(phrases.SEPARATOR))
   if not count == config.distill.classes == len(CLASSES[c.name]):
     raise ConfigError(f'config.distill.templates={config.distill.templates!r} and config.distill.'
-                      f'classes={config.distill.classes} must be of as many classes as there are '
-                      f'of {c.name}: {", ".join(CLASSES[c.name])}.')
+                      f'classes={config.distill.classes} must be for the classes of {c.name}: '
+                      f'{", ".join(CLASSES[c.name])}.')
 
 
 def run_config(config, objective, seed):

@@ -1,4 +1,4 @@
-"""JSD, KL and total variation of two 1-D mixtures over their distance, and the bounds of JSD."""
+"""JSD, KL and total variation of two 1-D mixtures over a shift of one, and the bounds of JSD."""
 
 from matplotlib.figure import Figure
 import numpy as np

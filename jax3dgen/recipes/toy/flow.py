@@ -52,7 +52,7 @@ def particle_view(x, t, rows, step, guide):
 def descend(key, objective, prior, params, rows, cfg, start, levels, rate, predictions=0):
   """The Track of particles [N, D] from `start` under an objective, by Adam at `rate`.
 
-  levels [S, 2] are the ranges from which the noise levels of a step are drawn, particle by
+  levels [S, 2] are the ranges from which the noise levels of a step are sampled, one for each
   particle. `predictions` is how many of the objective's last guided predictions to record; none of
   them may lie within a loop of its own.
   """

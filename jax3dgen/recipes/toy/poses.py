@@ -24,7 +24,7 @@ from jax3dgen.recipes.toy import priors as toy_priors
 
 RADIUS, STD = 3.0, 0.6
 RANGES = {'falling': (0.98, 0.02), 'high': (0.98, 0.6), 'low': (0.4, 0.02), 'mixed': None}
-MIXED = (0.02, 0.98)  # range of a level that is drawn anew for each particle and step
+MIXED = (0.02, 0.98)  # range of a level that is sampled for each particle and step
 
 
 def ideal(prior, classify):

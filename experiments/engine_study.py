@@ -15,16 +15,16 @@ def run(config, workdir, args):
   from jax3dgen.core import files, parallel
   from jax3dgen.export import sweep_tables
   from jax3dgen.recipes.stability import engines
-  from jax3dgen.recipes.stability import sweep as stability
+  from jax3dgen.recipes.stability import sweep as stability_sweep
   from jax3dgen.train import workdir as workdirs
   parallel.initialize()
-  names = [e for e in stability.engines(config.engine) if e != 'native']
+  names = [e for e in stability_sweep.engine_names(config.engine) if e != 'native']
   command = shlex.join(['python', '-m', 'experiments.engine_study', *sys.argv[1:]])
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, args.allow_change)
-    found = engines.study(config, names)
-    page = engines.markdown(found, config, command)
-    sweep_tables.write(workdir / 'labels.csv', engines.COLUMNS, engines.rows(found))
+    labels = engines.study(config, names)
+    page = engines.text(labels, config, command)
+    sweep_tables.write(workdir / 'labels.csv', engines.COLUMNS, engines.rows(labels))
     with files.replacing(workdir / 'engines.md') as beside:
       beside.write_text(page, encoding='utf-8')
   print(page)

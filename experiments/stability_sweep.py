@@ -39,18 +39,18 @@ def listed(meshes):
 
 def run(config, workdir, args):
   from jax3dgen.core import parallel
-  from jax3dgen.recipes.stability import sweep as stability
+  from jax3dgen.recipes.stability import sweep as stability_sweep
   from jax3dgen.train import workdir as workdirs
   parallel.initialize()
   paths = listed(config.meshes)
-  stability.check(config)
+  stability_sweep.check(config)
   command = shlex.join(['python', '-m', 'experiments.stability_sweep', *sys.argv[1:]])
   began = time.monotonic()
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, args.allow_change)
-    found = stability.run(config, paths, workdir, command)
-  faults = sum(bool(item.error) for item in found.items)
-  for engine, table in found.rows.items():
+    result = stability_sweep.run(config, paths, workdir, command)
+  faults = sum(bool(item.error) for item in result.items)
+  for engine, table in result.rows.items():
     rates = [row['stable_rate'] for row in table if not row['error']]
     share = f'{sum(rates) / len(rates):.1%} of the releases stand' if rates else 'none was judged'
     print(f'{engine}: {share}.')

@@ -1,4 +1,4 @@
-"""Pictures of prompts, sampled from a prior: the first thing to try with new weights.
+"""Pictures of prompts, sampled from a prior: a first check of new weights.
 
 `run(config, workdir)` is what `python -m experiments.sample` calls.
 """
@@ -23,23 +23,23 @@ AT_LEAST = {'count': 1, 'steps': 1, 'eta': 0, 'clip': 0}
 def default_config():
   """A locked ConfigDict: the embedded prior; an unknown field raises."""
   c = ConfigDict()
-  c.prompts = ('a red bear', 'a blue robot')  # what to draw, a row of the grid each
-  c.negative = ''  # what not to draw: stands for the empty prompt of guidance
-  c.perp_neg = False  # of config.negative, take off only what is at right angles to the prompt
+  c.prompts = ('a red bear', 'a blue robot')  # a row of the grid each
+  c.negative = ''  # negative prompt, in place of the empty prompt of guidance
+  c.perp_neg = False  # Perp-Neg: only the part of config.negative perpendicular to the prompt
   c.count = 4  # pictures of each prompt
   c.seed = 0  # seeds the noise, the same for every prompt
   c.prior = distill_config.default_config().prior
   c.sampler = 'ddim'  # ddim, euler or dpm_solver
   c.steps = 30  # of the sampler
   c.guidance = 4.0  # scale of classifier-free guidance
-  c.rescale = 0.0  # share in which guidance gets back the spread of the plain prediction
+  c.rescale = 0.0  # guidance rescale: share of the conditional prediction's standard deviation
   c.eta = 0.0  # fresh noise of ddim: 0 none, 1 ancestral
-  c.clip = 1.0  # bound of the clean estimate; 0: none
+  c.clip = 1.0  # bound of the clean estimate; 0: no bound
   return c.lock()
 
 
 def check(config):
-  """ConfigError for the first field whose value means nothing."""
+  """ConfigError for the first field with an invalid value."""
   if config.sampler not in sampler.SAMPLERS:
     raise ConfigError(f'config.sampler={config.sampler!r} is not one of '
                       f'{", ".join(sampler.SAMPLERS)}.')
@@ -51,7 +51,7 @@ def check(config):
   if not config.prompts or not all(isinstance(prompt, str) for prompt in config.prompts):
     raise ConfigError(f'config.prompts={config.prompts!r} is not a tuple of texts.')
   if config.perp_neg and not config.negative:
-    raise ConfigError('config.perp_neg needs config.negative, the prompt to keep away from.')
+    raise ConfigError('config.perp_neg needs config.negative, the negative prompt.')
 
 
 def run(config, workdir):
@@ -64,18 +64,18 @@ def run(config, workdir):
   texts = [*config.prompts, '', config.negative]
   rows = jax.jit(prior.embed)(params, tokenize(texts))
   params = {name: part for name, part in params.items() if name != 'text'}
-  draw = drawer(config, prior, params)
-  found = []
+  sample = sample_function(config, prior, params)
+  pictures = []
   for i, prompt in enumerate(config.prompts):
-    found.append(np.asarray(draw(params, rows, i)))
-    for k, picture in enumerate(found[-1]):
+    pictures.append(np.asarray(sample(params, rows, i)))
+    for k, picture in enumerate(pictures[-1]):
       turntable.write_png(pathlib.Path(workdir) / f'{words.slug(prompt)}-{k}.png', picture)
   turntable.write_png(pathlib.Path(workdir) / 'grid.png',
-                      image.grid(np.concatenate(found), config.count))
-  return np.stack(found)
+                      image.grid(np.concatenate(pictures), config.count))
+  return np.stack(pictures)
 
 
-def drawer(config, prior, params):
+def sample_function(config, prior, params):
   """(params, rows, i) -> config.count pictures [N, H, W, 3] of the condition row i; compiled once.
 
   Of the rows, the last but one is the empty prompt and the last the negative one.
@@ -87,14 +87,14 @@ def drawer(config, prior, params):
     options['eta'] = config.eta
 
   @jax.jit
-  def draw(params, rows, i):
+  def sample(params, rows, i):
     pick = lambda i: jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf[i], (config.count, *leaf.shape[1:])), rows)
     null, negative = pick(-2), pick(-1)
-    given = {'negative': negative} if config.perp_neg else {}
+    extra = {'negative': negative} if config.perp_neg else {}
     x0 = sampler.SAMPLERS[config.sampler](
         rng.stream(jax.random.key(config.seed), 'sample'), prior, params, pick(i),
         null if config.perp_neg or not config.negative else negative, shape, config.steps,
-        config.guidance, **options, **given)
+        config.guidance, **options, **extra)
     return jnp.clip(prior.decode(params, x0), 0.0, 1.0)
-  return draw
+  return sample

@@ -1,1 +1,1 @@
-"""Figures of finished objects, as the papers measure them."""
+"""Evaluation of finished objects: the metrics of the papers, T3Bench, the pose classifier."""

@@ -10,8 +10,8 @@ def default_config():
   """A locked ConfigDict; an unknown field raises."""
   c = ConfigDict()
   c.runs = ''  # a workdir of experiments.distill, a folder of them, or a folder of PNG pictures
-  c.prompt = ''  # what a folder of pictures is to show; runs know theirs
-  c.source = 'auto'  # of a run: mesh, field or previews; auto: the first of them that is there
+  c.prompt = ''  # prompt of a folder of pictures; runs have their own
+  c.source = 'auto'  # of a run: mesh, field or previews; auto: the first that exists
 
   c.views = ConfigDict()
   c.views.fid = 5  # views of each object that are compared with the reference (RecDreamer)
@@ -30,12 +30,12 @@ def default_config():
   c.reference.steps = 24  # DDIM steps of a sample
   c.reference.guidance = 4.0  # their guidance scale
   c.reference.clip = 1.0  # bound of the clean estimate while sampling; 0: none, for latents
-  c.reference.size = 32  # pixels per side that the prior is asked for
+  c.reference.size = 32  # pixels per side of a sample
 
   c.judge = ConfigDict()
   c.judge.features = ''  # FID, cosine: Inception folder or 'module:function' -> [B, D]; '': referee
   c.judge.classes = ''  # IV, IQ: Inception folder or 'module:function' -> p [B, K]; '': referee
   c.judge.poses = ''  # 'module:function', images -> p [B, 4] as camera.VIEWS; empty: referee's
   c.judge.text_image = ''  # folder of a CLIP, or 'module:function' -> Model; empty: shipped
-  c.judge.batch = 40  # pictures judged together
+  c.judge.batch = 40  # pictures per batch
   return c.lock()

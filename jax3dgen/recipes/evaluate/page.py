@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from jax3dgen.export import markdown as md
+from jax3dgen.export import markdown
 
-# Figures of one object, their headings, and how they are written.
+# Figures of one object: name -> (heading, format).
 COLUMNS = {
     'face_count': ('faces', 'd'), 'front_fraction': ('front', '.3f'), 'view_kl': ('KL', '.4f'),
     'winding': ('winding', '.2f'), 'reject_rate': ('rejected', '.2f'), 'pent': ('pEnt', '.3f'),
@@ -22,47 +22,48 @@ OF_PROMPT = {'objects': ('objects', 'd'), 'views': ('views', 'd'), 'iv': ('IV', 
 
 def means(rows):
   """{figure: its mean over the objects that have it}, and the share of one face."""
-  known = lambda name: [float(row[name]) for row in rows if row[name] is not None]
-  found = {name: float(np.mean(known(name))) if known(name) else None for name in COLUMNS}
-  return {'objects': len(rows), **found,
+  values = lambda name: [float(row[name]) for row in rows if row[name] is not None]
+  figures = {name: float(np.mean(values(name))) if values(name) else None for name in COLUMNS}
+  return {'objects': len(rows), **figures,
           'one_face': float(np.mean([row['face_count'] == 1 for row in rows]))}
 
 
 def cell(value, form):
-  """A value as a table has it."""
+  """A value as text; None is empty."""
   if value is None:
     return ''
   return str(value) if isinstance(value, (bool, str)) or not form else f'{value:{form}}'
 
 
-def table(heading, columns, rows):
-  """Lines of a table: `rows` are (name, figures)."""
-  return md.table([heading, *(title for title, _ in columns.values())], [
-      [md.plain(name), *(cell(row[key], form) for key, (_, form) in columns.items())]
+def figures_table(heading, columns, rows):
+  """Lines of a table: `rows` are (name, figures), `columns` name -> (heading, format)."""
+  return markdown.table([heading, *(title for title, _ in columns.values())], [
+      [markdown.plain(name), *(cell(row[key], form) for key, (_, form) in columns.items())]
       for name, row in rows])
 
 
-def markdown(record):
-  """The whole page of a record (see `recipes.evaluate.run.run`)."""
+def text(record):
+  """The page of a record (see `recipes.evaluate.run.run`)."""
   source = record['reference']
   poses = ', '.join(map(str, source['poses']))
   lines = ['# Evaluation', '']
   lines += [f'`{record["command"]}`', ''] if record['command'] else []
   lines += [
       f'FID and uFID are against {source["pictures"]} pictures '
-      f'({md.plain(source["source"])}), whose poses front, back, left and right are {poses}. They '
-      'depend on the number of views on either side. Entropies are in nats and higher is better; '
-      'of the distances, lower is.', '',
+      f'({markdown.plain(source["source"])}), whose poses front, back, left and right are {poses}. '
+      'They depend on the number of views on either side. Entropies are in nats and higher is '
+      'better; of the distances, lower is.', '',
       'Judged by:', '',
       *(f'- {figures}: {name}' for figures, name in record['judges'].items()), '',
-      *table('group', OF_GROUP, record['groups'].items()), '',
-      *table('object', COLUMNS, [(f'{row["name"]}: {row["prompt"]}', row)
-                                 for row in record['objects']])]
+      *figures_table('group', OF_GROUP, record['groups'].items()), '',
+      *figures_table('object', COLUMNS, [(f'{row["name"]}: {row["prompt"]}', row)
+                                         for row in record['objects']])]
   if record['prompts']:
     lines += ['', '## Objects of one group and prompt', '',
-              *table('prompt', OF_PROMPT, [(f'{row["group"]}: {row["prompt"]}', row)
-                                           for row in record['prompts']])]
+              *figures_table('prompt', OF_PROMPT, [(f'{row["group"]}: {row["prompt"]}', row)
+                                                   for row in record['prompts']])]
   if record['left_out']:
     lines += ['', '## Left out', '',
-              *(f'- {md.plain(row["name"])}: {md.plain(row["why"])}' for row in record['left_out'])]
+              *(f'- {markdown.plain(row["name"])}: {markdown.plain(row["why"])}'
+                for row in record['left_out'])]
   return '\n'.join(lines) + '\n'

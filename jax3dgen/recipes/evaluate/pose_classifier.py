@@ -22,22 +22,22 @@ from jax3dgen.perception import pose, templates
 from jax3dgen.prior import words
 from jax3dgen.recipes.evaluate import pose_classifier_page
 
-CHUNK = 240  # views looked at together
-PART = CHUNK // len(figurines.KINDS)  # those of them that are of one kind
+CHUNK = 240  # views per batch
+PART = CHUNK // len(figurines.KINDS)  # views of one kind in a batch
 FORMS = {'full': ('both', 'matched'), 'full, printed': ('both', 'printed'),
          'orientation': ('orientation', 'matched'),
          'orientation, printed': ('orientation', 'printed'), 'texture': ('texture', 'matched')}
 TEMPERATURES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
-ELEVATIONS_DEG = (-10, 10, 30, 60)  # borders of the ranges of the table by elevation
+ELEVATIONS_DEG = (-10, 10, 30, 60)  # borders of the elevation ranges
 
 
 def default_config():
   """A locked ConfigDict; the comment behind a field is its help text."""
   c = ConfigDict()
   c.seed = 1  # seeds the views
-  c.prompt = ''  # measure only the kind that it names; empty: all kinds
+  c.prompt = ''  # its kind of figurine alone is measured; empty: all kinds
   c.templates = ''  # folder of the pictures to compare with; empty: the shipped ones and sketches
-  c.strength = 1.0  # how much spoilt views are spoilt as radiance fields do
+  c.strength = 1.0  # strength of the degradations of the spoilt views
   c.views = figurine_views.default_config().views
   c.test = ConfigDict()
   c.test.count = 3000  # views of all kinds, clean and again spoilt
@@ -53,84 +53,88 @@ def run(config, workdir, command=''):
                       f'{", ".join(figurines.KINDS)}.')
   if cfg.test.count < CHUNK:
     raise ConfigError(f'config.test.count={cfg.test.count} must be at least {CHUNK}.')
-  look, params = templates.seeing()
+  extract, params = templates.seeing()
   sets = ({'own': cfg.templates} if cfg.templates else
           {'renders': ''} | {name: name for name in templates.OTHERS})
-  views = {name: held_out(look, params, cfg, strength)
+  views = {name: held_out(extract, params, cfg, strength)
            for name, strength in (('clean', 0.0), ('spoilt', cfg.strength))}
   kinds = kinds or list(figurines.KINDS)
-  measured = np.isin(views['clean']['kind'], [figurines.KINDS.index(kind) for kind in kinds])
-  found = {'count': int(measured.sum()), 'kinds': kinds, 'folder': cfg.templates,
-           'elevations_deg': ELEVATIONS_DEG, 'rows': []}
+  selection = np.isin(views['clean']['kind'], [figurines.KINDS.index(kind) for kind in kinds])
+  record = {'count': int(selection.sum()), 'kinds': kinds, 'folder': cfg.templates,
+            'elevations_deg': ELEVATIONS_DEG, 'rows': []}
   for name, folder in sets.items():
     for kind in kinds:
       poses, pictures = templates.read(templates.chosen(kind, folder))
-      made = templates.build(jax.random.key(0), look, params, pictures)
-      for state, seen in views.items():
-        found['rows'] += [{'templates': name, 'kind': kind, 'views': state, **row}
-                          for row in judged(made, poses, seen, figurines.KINDS.index(kind))]
+      bank = templates.build(jax.random.key(0), extract, params, pictures)
+      for state, features in views.items():
+        record['rows'] += [{'templates': name, 'kind': kind, 'views': state, **row}
+                           for row in rows_of_kind(bank, poses, features,
+                                                   figurines.KINDS.index(kind))]
   with files.replacing(workdir / 'pose_classifier.json') as beside:
-    beside.write_text(json.dumps(found, indent=1) + '\n')
-  pose_classifier_page.write(workdir, found, command)
-  return found
+    beside.write_text(json.dumps(record, indent=1) + '\n')
+  pose_classifier_page.write(workdir, record, command)
+  return record
 
 
-@functools.partial(jax.jit, static_argnames=('look', 'views'))
-def _features(look, params, key, views, strength):
-  """Features of CHUNK views, `spoil`ed by up to `strength`, and what is true of them."""
+@functools.partial(jax.jit, static_argnames=('extract', 'views'))
+def _features(extract, params, key, views, strength):
+  """Features of CHUNK views, degraded by `spoil` up to `strength`, with their true kind [B],
+  azimuth and elevation [B] in radians."""
   k_draw, k_amounts, k_grain = jax.random.split(key, 3)
   images, figurine, camera = figurine_views.pictures(k_draw, CHUNK, CHUNK, views)
   images = figurine_views.spoil(
       jax.random.uniform(k_amounts, (CHUNK, figurine_views.DRAWS)),
       jax.random.normal(k_grain, images.shape[:3] + (4,)), images, strength)
-  token, patches = look(params, images)
+  token, patches = extract(params, images)
   return {'token': token, 'patches': patches, 'kind': figurine.kind, 'azimuth': camera.azimuth,
           'elevation': camera.elevation}
 
 
-def held_out(look, params, cfg, strength):
-  """Features and truth of cfg.test.count views (rounded up to whole chunks), on the host."""
+def held_out(extract, params, cfg, strength):
+  """`_features` of cfg.test.count views (rounded up to whole batches), on the host."""
   key = rng.stream(jax.random.key(cfg.seed), 'views')
   keys = jax.random.split(key, -(-cfg.test.count // CHUNK))
-  parts = [_features(look, params, key, cfg.views, strength) for key in keys]
+  parts = [_features(extract, params, key, cfg.views, strength) for key in keys]
   return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
 @jax.jit
-def _log_probabilities(made, token, patches):
+def _log_probabilities(bank, token, patches):
   """{name of FORMS: log p [B, K]} at temperature 1, in one program: they share the costly parts."""
-  return {name: jnp.log(pose.probabilities(made, token, patches, 1.0, *form))
+  return {name: jnp.log(pose.probabilities(bank, token, patches, 1.0, *form))
           for name, form in FORMS.items()}
 
 
-def judged(made, poses, seen, kind):
+def rows_of_kind(bank, poses, features, kind):
   """Rows {form, elevation range, confusion matrix, log loss by temperature} for one kind's views.
 
-  Views of a pose without template are left out. The log loss is that of all elevations together.
+  `bank` are the Templates of `poses`, `features` those of `held_out`. Views of a pose without
+  template are left out. The log loss is that of all elevations together.
   """
-  mine = seen['kind'] == kind
-  token, patches = seen['token'][mine], seen['patches'][mine]
-  side = side_of(seen['azimuth'][mine])
+  selection = features['kind'] == kind
+  token, patches = features['token'][selection], features['patches'][selection]
+  side = side_of(features['azimuth'][selection])
   place = {templates.POSES.index(name): i for i, name in enumerate(poses)}
-  kept = np.isin(side, list(place))
-  true = np.array([place[s] for s in side[kept]], int)
-  height = np.rad2deg(seen['elevation'][mine][kept])
-  low = np.digitize(height, ELEVATIONS_DEG[1:-1])
+  valid = np.isin(side, list(place))
+  true = np.array([place[s] for s in side[valid]], int)
+  elevation = np.rad2deg(features['elevation'][selection][valid])
+  bins = np.digitize(elevation, ELEVATIONS_DEG[1:-1])
   rows = []
-  parts = [_log_probabilities(made, token[i:i + PART], patches[i:i + PART])
+  parts = [_log_probabilities(bank, token[i:i + PART], patches[i:i + PART])
            for i in range(0, len(token), PART)]
   for name in FORMS:
-    log_p = np.concatenate([part[name] for part in parts])[kept]
-    said = log_p.argmax(-1)
+    log_p = np.concatenate([part[name] for part in parts])[valid]
+    prediction = log_p.argmax(-1)
     loss = lambda t, log_p=log_p: -special.log_softmax(log_p / t, -1)[
         np.arange(len(true)), true].sum()
-    rows += [{'form': name, 'elevation': i, 'poses': list(poses),
-              'matrix': confusion.matrix(true[low == i], said[low == i], len(poses)).tolist(),
+    matrix = lambda at, prediction=prediction: confusion.matrix(
+        true[at], prediction[at], len(poses)).tolist()
+    rows += [{'form': name, 'elevation': i, 'poses': list(poses), 'matrix': matrix(bins == i),
               'log_loss': {str(t): float(loss(t)) for t in TEMPERATURES} if not i else None}
              for i in range(len(ELEVATIONS_DEG) - 1)]
   return rows
 
 
 def side_of(azimuth):
-  """Which of the four poses [B] azimuths [B] (radians) show, in the order of templates.POSES."""
+  """The pose [B] of azimuths [B] (radians): indices of templates.POSES."""
   return np.floor(np.mod(np.asarray(azimuth) + np.pi / 4, 2 * np.pi) / (np.pi / 2)).astype(int) % 4

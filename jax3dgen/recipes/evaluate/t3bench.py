@@ -1,9 +1,9 @@
-"""A T3Bench run in one call: meshes of many prompts in, quality and alignment out.
+"""The T3Bench protocol: quality and alignment of the meshes of many prompts.
 
-`run(config, workdir)` is what `python -m experiments.t3bench` calls. Each prompt leaves a file of
-its own, so a run that was broken off goes on where it was; several processes share the prompts out.
-Pictures are drawn on the CPU (`scene/raster`): the 810 of a mesh of 44,000 faces take 3 minutes of
-one core at 512 pixels, and 40 s at 128.
+`run(config, workdir)` is what `python -m experiments.t3bench` calls. Each prompt has its own result
+file, so an interrupted run resumes; several processes divide the prompts among them. Pictures are
+rendered on the CPU (`scene/raster`): the 810 of a mesh of 44,000 faces take 3 minutes of one core
+at 512 pixels, and 40 s at 128.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 from jax3dgen.core import files, modules, parallel
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.data import prompts
-from jax3dgen.export import mesh_io
+from jax3dgen.export import markdown, mesh_io
 from jax3dgen.metrics import t3bench as metrics
 from jax3dgen.perception import clip
 from jax3dgen.prior import words
@@ -39,11 +39,11 @@ class Judges(NamedTuple):
 
 
 def check(config):
-  """ConfigError for the first field whose value means nothing."""
+  """ConfigError for the first field with an invalid value."""
   if not config.prompts:
     raise ConfigError("config.prompts is empty: name the text files, for example ('single.txt',).")
   if '{slug}' not in config.meshes and '{name}' not in config.meshes:
-    raise ConfigError(f'config.meshes={config.meshes!r} is to hold {{slug}} or {{name}}, which '
+    raise ConfigError(f'config.meshes={config.meshes!r} must contain {{slug}} or {{name}}, which '
                       'stand for the prompt.')
   if config.up not in ('auto', 'y', 'z'):
     raise ConfigError(f"config.up={config.up!r} is none of 'auto', 'y' and 'z'.")
@@ -54,8 +54,8 @@ def check(config):
     raise ConfigError('config.alignment needs both a captioner and a judge, or neither.')
 
 
-def judges(config, prompts):
-  """The Judges of the config; words that the built-in scorer does not know are refused here."""
+def load_judges(config, prompts):
+  """The Judges of the config; raises for words of `prompts` that the built-in scorer lacks."""
   if config.quality.scorer:
     reward = modules.function(config.quality.scorer, 'config.quality.scorer')
     name = config.quality.scorer
@@ -72,7 +72,7 @@ def judges(config, prompts):
 
 
 def mesh_path(config, prompt):
-  """Where the mesh of a prompt is to lie; {name} is the prompt with _ for spaces and slashes."""
+  """The path of the mesh of a prompt; {name} is the prompt with _ for spaces and slashes."""
   name = prompt.replace(' ', '_').replace('/', '_')
   return pathlib.Path(config.meshes.replace('{slug}', words.slug(prompt)).replace('{name}', name))
 
@@ -80,18 +80,18 @@ def mesh_path(config, prompt):
 def pictures(mesh, camera, config):
   """Yields (start, images [B, S, S, 3]) of a normalised Mesh from a Camera, in batches."""
   for start in range(0, len(camera.fovy), config.batch):
-    some = jax.tree.map(lambda x, start=start: x[start:start + config.batch], camera)
-    yield raster.render(mesh, some, config.size, BLACK, config.samples)
+    batch = jax.tree.map(lambda x, start=start: x[start:start + config.batch], camera)
+    yield raster.render(mesh, batch, config.size, BLACK, config.samples)
 
 
 def rewards(mesh, directions, config, reward, prompt):
   """Rewards [N, F] of all places and fields of view; without a mesh, of one black picture."""
   def ask(images):
-    found = np.asarray(reward(images, prompt), np.float64).reshape(-1)
-    if found.shape != (len(images),) or not np.isfinite(found).all():
-      raise ConfigError(f'The scorer returned {found.shape} numbers for {len(images)} pictures of '
+    scores = np.asarray(reward(images, prompt), np.float64).reshape(-1)
+    if scores.shape != (len(images),) or not np.isfinite(scores).all():
+      raise ConfigError(f'The scorer returned {scores.shape} numbers for {len(images)} pictures of '
                         f'{prompt!r}, or some that are not finite.')
-    return found
+    return scores
 
   if mesh is None:
     black = ask(np.zeros((1, config.size, config.size, 3), np.float32))
@@ -103,19 +103,19 @@ def rewards(mesh, directions, config, reward, prompt):
   return np.stack(columns, 1)
 
 
-def aligned(mesh, config, asked, prompt):
+def alignment_figures(mesh, config, judges, prompt):
   """{'captions', 'level', 'alignment'} of the 12 views of a mesh, black without one."""
   directions = metrics.sphere(0)[0]
   camera = metrics.viewpoints(directions, metrics.CAPTION_RADIUS, metrics.CAPTION_FOVY_DEG)
   black = np.zeros((len(directions), config.size, config.size, 3), np.float32)
   images = black if mesh is None else np.concatenate(list(pictures(mesh, camera, config)))
-  captions = [str(caption) for caption in asked.caption(images)]
-  level = float(asked.level(prompt, captions))
+  captions = [str(caption) for caption in judges.caption(images)]
+  level = float(judges.level(prompt, captions))
   return {'captions': captions, 'level': level, 'alignment': metrics.alignment(level)}
 
 
-def finished(path, digest):
-  """The row that a prompt's file holds for these very settings and mesh, or None."""
+def stored_row(path, digest):
+  """The row in a prompt's file, or None where its digest (of settings and mesh) is another."""
   try:
     row = json.loads(path.read_text(encoding='utf-8'))
   except (OSError, ValueError):
@@ -123,30 +123,31 @@ def finished(path, digest):
   return row if row.get('digest') == digest else None
 
 
-def judged(config, group, prompt, asked, directions, neighbours, workdir):
-  """The row of one prompt: what its file says where it was judged alike, or else judged now."""
+def prompt_row(config, group, prompt, judges, directions, neighbours, workdir):
+  """The row of one prompt: from its file where settings and mesh are the same, else computed and
+  written."""
   path = mesh_path(config, prompt)
   data = path.read_bytes() if path.is_file() else b''
   settings = {k: v for k, v in config.to_dict().items() if k not in ('prompts', 'batch')}
   digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + data).hexdigest()
-  kept = workdir / 'prompts' / group / f'{words.slug(prompt)}.json'
-  if found := finished(kept, digest):
-    return found
+  file = workdir / 'prompts' / group / f'{words.slug(prompt)}.json'
+  if row := stored_row(file, digest):
+    return row
   mesh, missing = None, ''
   try:
     mesh = metrics.normalized(mesh_io.read(path, config.up))
   except (MeshError, ConfigError) as error:
     missing = str(error)
-  scores = rewards(mesh, directions, config, asked.reward, prompt)
-  found = {'group': group, 'prompt': prompt, 'mesh': str(path), 'missing': missing,
-           'quality': metrics.quality(scores, neighbours),
-           'reward_mean': float(scores.mean()), 'reward_max': float(scores.max())}
-  if asked.caption:
-    found |= aligned(mesh, config, asked, prompt)
-  found['digest'] = digest
-  with files.replacing(kept) as beside:
-    beside.write_text(json.dumps(found, indent=2) + '\n', encoding='utf-8')
-  return found
+  scores = rewards(mesh, directions, config, judges.reward, prompt)
+  row = {'group': group, 'prompt': prompt, 'mesh': str(path), 'missing': missing,
+         'quality': metrics.quality(scores, neighbours),
+         'reward_mean': float(scores.mean()), 'reward_max': float(scores.max())}
+  if judges.caption:
+    row |= alignment_figures(mesh, config, judges, prompt)
+  row['digest'] = digest
+  with files.replacing(file) as beside:
+    beside.write_text(json.dumps(row, indent=2) + '\n', encoding='utf-8')
+  return row
 
 
 def run(config, workdir, command=''):
@@ -162,46 +163,47 @@ def run(config, workdir, command=''):
       raise ConfigError(f'config.prompts names two groups {name!r}; call their files differently.')
     groups[name] = list(dict.fromkeys(prompts.read(path, 'config.prompts')))
   jobs = [(group, prompt) for group, prompts in groups.items() for prompt in prompts]
-  asked = judges(config, [prompt for _, prompt in jobs])
+  judges = load_judges(config, [prompt for _, prompt in jobs])
   directions, neighbours = metrics.sphere(config.subdivisions)
-  judge = lambda job: judged(config, *job, asked, directions, neighbours, workdir)
+  judge = lambda job: prompt_row(config, *job, judges, directions, neighbours, workdir)
   for i, job in enumerate(jobs[jax.process_index()::jax.process_count()]):
     print(f'{i + 1}: {job[0]}, {job[1]!r}: {judge(job)["quality"]:.1f}', flush=True)
-  parallel.least(0)  # all processes have come here
+  parallel.least(0)  # waits for all processes
   rows = [judge(job) for job in jobs] if parallel.is_main() else []
-  return parallel.from_main(lambda: write(config, workdir, groups, rows, asked, command))
+  return parallel.from_main(lambda: write(config, workdir, groups, rows, judges, command))
 
 
-def write(config, workdir, groups, rows, asked, command):
+def write(config, workdir, groups, rows, judges, command):
   """Writes t3bench.json and t3bench.md; returns the record."""
   mean = lambda rows, name: float(np.mean([row[name] for row in rows])) if name in rows[0] else None
   table = {}
   for group in groups:
-    mine = [row for row in rows if row['group'] == group]
-    table[group] = {'prompts': len(mine), 'missing': sum(bool(row['missing']) for row in mine),
-                    'quality': mean(mine, 'quality'), 'alignment': mean(mine, 'alignment'),
-                    'level': mean(mine, 'level')}
-  record = {'command': command, 'quality_by': asked.reward_name,
-            'alignment_by': asked.alignment_name, 'size': config.size,
+    members = [row for row in rows if row['group'] == group]
+    table[group] = {'prompts': len(members),
+                    'missing': sum(bool(row['missing']) for row in members),
+                    'quality': mean(members, 'quality'), 'alignment': mean(members, 'alignment'),
+                    'level': mean(members, 'level')}
+  record = {'command': command, 'quality_by': judges.reward_name,
+            'alignment_by': judges.alignment_name, 'size': config.size,
             'places': len(metrics.sphere(config.subdivisions)[0]), 'groups': table, 'prompts': rows}
   with files.replacing(workdir / 't3bench.md') as beside:
-    beside.write_text(markdown(record), encoding='utf-8')
+    beside.write_text(text(record), encoding='utf-8')
   with files.replacing(workdir / 't3bench.json') as beside:
     beside.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
   return record
 
 
-def markdown(record):
+def text(record):
   """The page of a record: a row for each group."""
+  number = lambda value: '' if value is None else f'{value:.2f}'
   lines = ['# T3Bench protocol', '', f'`{record["command"]}`', '',
            f'Quality by {record["quality_by"]}: 20 r + 50 of the best of {record["places"]} places '
            f'at {record["size"]} pixels.' + (
                f' Alignment by {record["alignment_by"]}: (level - 1) x 25.'
                if record['alignment_by'] else ''), '',
-           '| group | prompts | without a mesh | quality | alignment | mean level |',
-           '|---' * 6 + '|']
-  shown = lambda value: '' if value is None else f'{value:.2f}'
-  lines += [f'| {group} | {row["prompts"]} | {row["missing"]} | {shown(row["quality"])} | '
-            f'{shown(row["alignment"])} | {shown(row["level"])} |'
-            for group, row in record['groups'].items()]
+           *markdown.table(
+               ['group', 'prompts', 'without a mesh', 'quality', 'alignment', 'mean level'],
+               [[group, row['prompts'], row['missing'],
+                 *(number(row[name]) for name in ('quality', 'alignment', 'level'))]
+                for group, row in record['groups'].items()])]
   return '\n'.join(lines) + '\n'

@@ -1,4 +1,4 @@
-"""What an evaluation looks at: finished runs and folders of pictures, as views round an object.
+"""The objects of an evaluation: finished runs and folders of pictures, as views round an object.
 
 Axes: V views evenly round the object, the first from its front, counter-clockwise; S pixels.
 """
@@ -30,8 +30,8 @@ SAMPLES = 3  # rays per side of a pixel of a mesh
 
 
 class Item(NamedTuple):
-  """One object: its name, what it was to be, the figures that its run left, where its pictures come
-  from, and views() -> [V, S, S, 3] in [0, 1]."""
+  """One object: its name, its prompt, the figures of its run, the source of its pictures (one of
+  SOURCES, or 'pictures'), and views() -> [V, S, S, 3] in [0, 1]."""
   name: str
   prompt: str
   figures: dict
@@ -40,22 +40,22 @@ class Item(NamedTuple):
 
 
 def count(views):
-  """The least number of views of which each of the numbers in the section `views` is a share."""
+  """The least common multiple of the numbers of views in the section `views`."""
   return math.lcm(views.fid, views.entropy, views.janus, views.diversity)
 
 
 def pick(rows, number):
-  """`number` rows of [V, ...] that are evenly apart; all of them where there are not as many."""
+  """`number` evenly spaced rows of [V, ...]; all of them where there are fewer."""
   if len(rows) <= number:
     return rows
   return rows[np.arange(number) * len(rows) // number]
 
 
 def find(config):
-  """([Item], [(name, why it is left out)]) of config.runs: a run, a folder of runs, of cells of
-  experiments.compare, or of pictures.
+  """([Item], [(name, reason)]) of config.runs: the objects, and what cannot be used. config.runs is
+  a run, a folder of runs, of cells of experiments.compare, or of pictures.
 
-  A single run that cannot be used raises its ConfigError; among others it is left out.
+  A single run that cannot be used raises its ConfigError.
   """
   root = pathlib.Path(config.runs)
   if not config.runs or not root.is_dir():
@@ -82,38 +82,40 @@ def find(config):
 def _settings(folder):
   """The config.json of a distillation's workdir as a dict; None where `folder` is none."""
   try:
-    plain = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
+    settings = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
   except (OSError, ValueError):
     return None
-  distilled = isinstance(plain, dict) and {'distill', 'camera', 'prompt', 'train'} <= set(plain)
-  return plain if distilled else None
+  fields = {'distill', 'camera', 'prompt', 'train'}
+  return settings if isinstance(settings, dict) and fields <= set(settings) else None
 
 
 def of_run(folder, name, config):
   """[Item], one for each particle, of the workdir `folder` of experiments.distill; ConfigError
   where the run is not finished."""
-  plain = _settings(folder)
+  settings = _settings(folder)
   try:
     figures = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
   except (OSError, ValueError) as error:
-    raise ConfigError(f'{folder} is not finished: it has no whole result.json; its own command '
-                      'ends it.') from error
-  there = {'mesh': (folder / 'mesh.glb').is_file(), 'field': (folder / 'checkpoints').is_dir(),
-           'previews': bool(list((folder / 'previews').glob('*.png')))}
-  source = next((s for s in there if there[s]), None) if config.source == 'auto' else config.source
-  if source is None or not there[source]:
+    raise ConfigError(f'{folder} is not finished: it has no whole result.json; the same command '
+                      'again resumes it.') from error
+  available = {'mesh': (folder / 'mesh.glb').is_file(), 'field': (folder / 'checkpoints').is_dir(),
+               'previews': bool(list((folder / 'previews').glob('*.png')))}
+  source = config.source
+  if source == 'auto':
+    source = next((name for name in available if available[name]), None)
+  if source is None or not available[source]:
     raise ConfigError(f'{folder} holds no {"mesh, field or previews" if source is None else source}'
-                      ' to look at.')
-  look = {'mesh': _of_mesh, 'field': _of_field, 'previews': _of_previews}[source]
-  return [Item(f'{name}:{k}' if k else name, plain['prompt'], figures, source,
-               lambda k=k: look(folder, plain, config.views, k))
-          for k in range(plain['train'].get('particles', 1))]
+                      ' to evaluate.')
+  load_views = {'mesh': _of_mesh, 'field': _of_field, 'previews': _of_previews}[source]
+  return [Item(f'{name}:{k}' if k else name, settings['prompt'], figures, source,
+               lambda k=k: load_views(folder, settings, config.views, k))
+          for k in range(settings['train'].get('particles', 1))]
 
 
 def of_cells(root):
   """[Item] of the finished cells of experiments.compare below `root`: their last strips of views.
 
-  None without any; a cell that came to nothing has no strip.
+  A failed cell has no strip and is no Item.
   """
   items = []
   for strip in sorted(root.rglob('*.png')):
@@ -134,34 +136,34 @@ def _ring(cfg, views):
   return cameras.ring(count(views), np.deg2rad(views.elevation_deg), *outputs.lens(cfg))
 
 
-def _of_mesh(folder, plain, views, particle):
-  cfg = ConfigDict(plain)
+def _of_mesh(folder, settings, views, particle):
+  cfg = ConfigDict(settings)
   mesh = mesh_io.read(folder / (f'particles/{particle}.glb' if particle else 'mesh.glb'))
   return raster.render(mesh, _ring(cfg, views), views.size, cfg.render.background, SAMPLES)
 
 
-def _of_field(folder, plain, views, particle):
-  config = run_config(plain)
+def _of_field(folder, settings, views, particle):
+  config = run_config(settings)
   parts = distill_parts.build(config)
   with contextlib.closing(checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep,
                                                  config.to_json())) as checkpoints:
-    found = checkpoints.restore(parts.state)
-  if found is None:
+    latest = checkpoints.restore(parts.state)
+  if latest is None:
     raise ConfigError(f'{folder} holds no checkpoint to render.')
-  field = scene_step.particle(config, found[1].field, particle)
+  field = scene_step.particle(config, latest[1].field, particle)
   return np.asarray(outputs.renderer(parts, views.size)(field, _ring(config, views)))
 
 
-def _of_previews(folder, plain, views, particle):
-  strips = np.split(outputs.previews(folder)[-1][1], plain['train'].get('particles', 1))
+def _of_previews(folder, settings, views, particle):
+  strips = np.split(outputs.previews(folder)[-1][1], settings['train'].get('particles', 1))
   return split(strips[particle], folder)
 
 
-def run_config(plain):
-  """The complete config of a run from what its config.json says."""
+def run_config(settings):
+  """The complete config of a run from `settings`, the dict of its config.json."""
   config = distill_config.default_config()
   with config.unlocked():
-    for name, value in plain.items():
+    for name, value in settings.items():
       if name == 'devices':
         continue
       if not isinstance(value, dict):
@@ -173,7 +175,7 @@ def run_config(plain):
 
 
 def tuples(value):
-  """JSON's lists as the tuples they were."""
+  """`value` with tuples for JSON's lists, which were tuples in the config."""
   return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
@@ -187,7 +189,7 @@ def of_pictures(root, config):
   if not paths:
     raise ConfigError(f'{root} holds neither a finished run of experiments.distill nor a PNG file.')
   if not config.prompt.strip():
-    raise ConfigError('config.prompt is empty: say what the pictures are to show.')
+    raise ConfigError('config.prompt is empty: name the prompt of the pictures.')
   pictures = read_all(paths)
   if pictures[0].shape[0] == pictures[0].shape[1]:
     return [Item(root.name, config.prompt, {}, 'pictures', lambda: np.stack(pictures))]

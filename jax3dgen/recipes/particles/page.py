@@ -1,33 +1,34 @@
-"""What a run of particles leaves to read: particles.md and the pictures of its poses."""
+"""The page of a run of particles: particles.md and the pictures of its poses."""
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 import numpy as np
 
 from jax3dgen.core import camera, files
-from jax3dgen.export import markdown as md
+from jax3dgen.export import markdown
 from jax3dgen.metrics import intervals
 
 COLORS = dict(zip(camera.VIEWS, ('C0', 'C3', 'C1', 'C2'), strict=True))
 
 
-def write(workdir, figures, timeline, command):
-  """particles.md, poses.png (the referee's poses over the steps) and, where there are averages,
-  averages.png. `timeline` is [(step, judged figures)]."""
+def write_page(workdir, figures, timeline, command):
+  """Writes particles.md, poses.png (the referee's poses over the steps) and, where there are
+  averages, averages.png. `timeline` is [(step, figures of the referee)]."""
   save(workdir / 'poses.png', over_steps(timeline))
   if figures['averages']:
     save(workdir / 'averages.png', over_levels(figures['averages']))
   with files.replacing(workdir / 'particles.md') as beside:
-    beside.write_text('\n'.join(markdown(figures, timeline, command)) + '\n', encoding='utf-8')
+    beside.write_text(text(figures, timeline, command), encoding='utf-8')
 
 
 def save(path, figure):
+  """Writes a matplotlib Figure as PNG."""
   with files.replacing(path) as beside, rc_context({'font.size': 8}):
     figure.savefig(beside, format='png', dpi=100)
 
 
 def over_steps(timeline):
-  """Mean probability of each pose, as the referee judges the particles, over the steps."""
+  """The referee's mean probability of each pose over the steps."""
   figure = Figure((4.6, 2.6), layout='constrained')
   axes = figure.add_subplot()
   for name in camera.VIEWS:
@@ -61,8 +62,8 @@ def over_levels(table):
   return figure
 
 
-def markdown(figures, timeline, command):
-  """Lines of the page."""
+def text(figures, timeline, command):
+  """The page of the figures of result.json."""
   count = figures['particles']
   control = ', asked for the pose of each camera' if figures['control'] else ''
   lines = [
@@ -76,7 +77,7 @@ def markdown(figures, timeline, command):
     low, high = intervals.wilson(hits, count)
     body.append([name, hits, f'{share:.0%}', f'{low:.0%} to {high:.0%}',
                  f'{figures["mean_poses"][name]:.2f}'])
-  lines += md.table(
+  lines += markdown.table(
       ['pose', 'particles', 'share', '95 % interval (Wilson)', 'mean probability'], body)
   lines += [
       '', f'Poses as the referee judges the last pictures; entropy of the mean '
@@ -87,6 +88,7 @@ def markdown(figures, timeline, command):
   if figures['averages']:
     lines += ['', 'The rectifier\'s averages in each range of the noise level at the end:', '',
               '![Averages by noise level](averages.png)']
-  return [*lines, '', *md.table(['step', *camera.VIEWS, 'rejected'], [
+  lines += ['', *markdown.table(['step', *camera.VIEWS, 'rejected'], [
       [step, *(f'{f["mean_poses"][n]:.2f}' for n in camera.VIEWS), f'{f["rejected"]:.0%}']
       for step, f in timeline])]
+  return '\n'.join(lines) + '\n'

@@ -1,8 +1,8 @@
-"""Pictures as particles: N images moved by any objective directly, without a scene.
+"""Images as particles: N images moved by any objective directly, without a scene.
 
-What a distillation run does to the renders of one field is done to N separate images in the prior's
-space, each with a camera of its own, evenly round the object (RecDreamer, Appendix E and, with
-config.distill.control, C.5). The step is `scene_step`'s. `run(config, workdir)` is what
+The directions that move the renders of one field in a distillation run here move N separate images
+in the prior's space, each with its own camera, evenly round the object (RecDreamer, Appendix E and,
+with config.distill.control, C.5). The step is `scene_step`'s. `run(config, workdir)` is what
 `python -m experiments.particles` calls; it resumes like a distillation run.
 """
 
@@ -44,7 +44,7 @@ class Images(NamedTuple):
 
 
 class Parts(NamedTuple):
-  """What a run is made of, built from its config before anything compiles."""
+  """The parts of a run, built from its config before anything compiles."""
   cfg: FrozenConfigDict
   prior: Any
   params: Any
@@ -73,7 +73,7 @@ def default_config():
 
 
 def check(config):
-  """ConfigError for the first field whose value means nothing."""
+  """ConfigError for the first field with an invalid value."""
   for name, least in (('count', 1), ('size', 1), ('spread', 0.0)):
     if config.particles[name] < least:
       raise ConfigError(f'config.particles.{name}={config.particles[name]!r} is not {least} or '
@@ -89,11 +89,11 @@ def check(config):
 
 
 def build(config):
-  """Parts of a run of a complete config; a Jax3dgenError for whatever the config gets wrong."""
+  """Parts of a run of a complete config; a Jax3dgenError for an invalid config."""
   distillation, _ = base.load(config.distill.name)
   check(config)
   whole = config.copy_and_resolve_references().unlock()
-  whole.train.batch = config.particles.count  # what `scene_step` calls the views of a step
+  whole.train.batch = config.particles.count  # views per step, for `scene_step`
   cfg = FrozenConfigDict(whole)
   prior, params, prompt = distill_parts.load_prior(cfg)
   c = cfg.particles
@@ -167,32 +167,32 @@ def judging():
   return jax.jit(lambda images: referee.classify(params, images))
 
 
-def judge(shown):
-  """What the referee says of the pictures [N, H, W, 3]: shares and means, plain Python values.
+def judge(images):
+  """Figures of the pictures [N, H, W, 3] by the referee: shares and means, plain Python values.
 
   `poses` are the shares of front, back, left and right (each picture's likeliest), `pose_entropy`
   that of its mean probabilities in nats; `right_pose` the share whose likeliest pose is that of its
   camera.
   """
-  said = judging()(jnp.asarray(shown))
-  p = np.asarray(janus.view_probabilities(said.sector), np.float64)
+  judgement = judging()(jnp.asarray(images))
+  p = np.asarray(janus.view_probabilities(judgement.sector), np.float64)
   mean, best = p.mean(0), p.argmax(-1)
-  own = np.asarray(cameras.view_class(jnp.arange(len(p)) * (2 * np.pi / len(p))))
+  target = np.asarray(cameras.view_class(jnp.arange(len(p)) * (2 * np.pi / len(p))))
   return {
       'poses': {name: float((best == k).mean()) for k, name in enumerate(cameras.VIEWS)},
       'mean_poses': {name: float(mean[k]) for k, name in enumerate(cameras.VIEWS)},
       'pose_entropy': entropy.of_mean(p),
-      'right_pose': float((best == own).mean()),
-      'rejected': float((said.kind.argmax(-1) == said.kind.shape[-1] - 1).mean()),
-      'face': float((said.face > 0.5).mean())}
+      'right_pose': float((best == target).mean()),
+      'rejected': float((judgement.kind.argmax(-1) == judgement.kind.shape[-1] - 1).mean()),
+      'face': float((judgement.face > 0.5).mean())}
 
 
 def previewer(parts, workdir):
   """(step, replicated state) -> None: writes previews/STEP.png, all particles in a row."""
-  def write(step, replicated):
-    shown = pictures(parts, parallel.unreplicate(replicated))
-    turntable.write_png(workdir / 'previews' / f'{step:06d}.png', image.grid(shown, len(shown)))
-  return write
+  def preview(step, replicated):
+    images = pictures(parts, parallel.unreplicate(replicated))
+    turntable.write_png(workdir / 'previews' / f'{step:06d}.png', image.grid(images, len(images)))
+  return preview
 
 
 def averages(buffers):
@@ -203,7 +203,7 @@ def averages(buffers):
 
 def write(parts, workdir, train_state, config, began, command):
   """Writes the pictures, particles.md and, last, result.json; returns its figures."""
-  shown, c = pictures(parts, train_state), parts.cfg
+  images, c = pictures(parts, train_state), parts.cfg
   strips = outputs.previews(workdir)
   turntable.write_png(workdir / 'particles.png',
                       np.concatenate([image.enlarge(strip, 2) for _, strip in strips]))
@@ -211,10 +211,10 @@ def write(parts, workdir, train_state, config, began, command):
   figures = {
       'prompt': c.prompt, 'objective': c.distill.name, 'steps': c.train.steps, 'seed': c.seed,
       'particles': c.particles.count, 'control': bool(c.distill.get('control', False)),
-      **judge(shown), 'averages': table, 'seconds': round(time.monotonic() - began, 1),
+      **judge(images), 'averages': table, 'seconds': round(time.monotonic() - began, 1),
       'config_digest': outputs.config_digest(config)}
   timeline = [(step, judge(cells(strip, c.particles.count))) for step, strip in strips]
-  particles_page.write(workdir, figures, timeline, command)
+  particles_page.write_page(workdir, figures, timeline, command)
   with files.replacing(workdir / 'result.json') as beside:
     beside.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
   return figures

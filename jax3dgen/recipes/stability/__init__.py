@@ -1,1 +1,1 @@
-"""Stability sweeps, stabilised meshes, and the comparison of engines."""
+"""Stability sweeps, stabilised meshes, and the comparison of physics engines."""

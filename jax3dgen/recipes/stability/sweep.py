@@ -1,7 +1,7 @@
-"""A whole stability sweep in one call: mesh files in, tables and a page out.
+"""Stability sweep: mesh files released upright and tilted under physics engines; tables, a page.
 
-`run(config, paths, workdir)` is what `python -m experiments.stability_sweep` calls. What it writes
-depends on the files and the config alone, but for the seconds.
+`run(config, paths, workdir)` is what `python -m experiments.stability_sweep` calls. The results are
+deterministic in the files and the config, but for the seconds.
 """
 
 from concurrent import futures
@@ -38,10 +38,10 @@ class Sweep(NamedTuple):
 
 
 def check(config):
-  """ConfigError for the first field whose value means nothing."""
-  for name, known in CHOICES.items():
-    if config[name] not in known:
-      raise ConfigError(f'config.{name}={config[name]!r}: it is one of {", ".join(known)}.')
+  """ConfigError for the first field with an invalid value."""
+  for name, choices in CHOICES.items():
+    if config[name] not in choices:
+      raise ConfigError(f'config.{name}={config[name]!r}: it is one of {", ".join(choices)}.')
   for name in POSITIVE:
     if not 0 < config[name] < math.inf:
       raise ConfigError(f'config.{name}={config[name]} must be positive.')
@@ -53,8 +53,8 @@ def check(config):
     raise ConfigError('config.tilts: n is at least 0, and max_deg between 0 and 90.')
 
 
-def engines(name):
-  """The engines that config.engine names; of all, brax's only where it is installed."""
+def engine_names(name):
+  """The engines of config.engine; 'all' includes brax's only where it is installed."""
   if name != 'all':
     return (name,)
   brax = importlib.util.find_spec('brax') is not None
@@ -68,7 +68,7 @@ def run(config, paths, workdir, command=''):
   tilts = sweep.tilts(config.tilts.n, config.tilts.max_deg, jax.random.key(config.tilts.seed))
   results, rows, runs, rates = {}, {}, [], {}
   margins = _margins_deg(bodies)
-  for engine in engines(config.engine):
+  for engine in engine_names(config.engine):
     began = time.monotonic()
     result = sweep.run(bodies, tilts, engine, config.seconds, config.timestep,
                        config.threshold_deg, config.friction) if bodies.items else None
@@ -77,9 +77,9 @@ def run(config, paths, workdir, command=''):
     rows[engine] = sweep_tables.rows(items, engine, result, margins, seconds)
     if bodies.items:
       runs += sweep_tables.run_rows(items, engine, result, tilts)
-      found = metrics.by_max_tilt(result.stable, tilts)
-      rates[engine] = {float(most): float(rate) for most, rate, runs in zip(*found, strict=True)
-                       if runs}
+      table = metrics.by_max_tilt(result.stable, tilts)
+      rates[engine] = {float(most): float(rate) for most, rate, count in zip(*table, strict=True)
+                       if count}
   sweep_tables.write(workdir / 'runs.csv', sweep_tables.RUNS, runs)
   first = next(iter(results.values()))
   pages = rollouts.write(workdir, paths, items, first, tilts, config, command) if first else {}

@@ -1,16 +1,17 @@
-"""JSD, KL and TV between two mixtures as one moves away from the other, and what bounds what."""
+"""JSD, KL and total variation of two 1-D mixtures over a shift of one, and the bounds of JSD."""
 
 from matplotlib.figure import Figure
 import numpy as np
 from scipy import special, stats
 
+from jax3dgen.export import markdown
 from jax3dgen.metrics import divergence
 
 GRID = np.linspace(-12.0, 14.0, 26_001)  # neither density is 0 in here, even in double precision
 CELL = GRID[1] - GRID[0]
 P = ((0.6, -1.5, 0.5), (0.4, 1.0, 0.8))  # weight, mean, std of each component
 Q = ((0.3, -1.5, 0.6), (0.7, 1.0, 0.7))
-TOLD = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+SHIFTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # rows of the table
 
 
 def log_density(parts, shift=0.0):
@@ -39,13 +40,12 @@ def gradients(shift):
 
 
 def study(config, report=print):
-  """({'rows', 'gradients'}, Figure)."""
-  shifts = np.linspace(0, TOLD[-1], config.bounds.points)
+  """(rows, Figure): a dict for each of SHIFTS, with its `gradients` as 'slopes'."""
+  shifts = np.linspace(0, SHIFTS[-1], config.bounds.points)
   curve = [row(s) for s in shifts]
   slopes = [gradients(s) for s in shifts]
   report('Divergences: done.')
-  told = [row(s) | {'slopes': gradients(s)} for s in TOLD]
-  return told, picture(curve, slopes)
+  return [row(s) | {'slopes': gradients(s)} for s in SHIFTS], picture(curve, slopes)
 
 
 def picture(curve, slopes):
@@ -73,21 +73,20 @@ def picture(curve, slopes):
   return figure
 
 
-def markdown(config, rows):
-  """Lines of the section."""
+def section(config, rows):
+  """Lines of the section of the page."""
   parts = lambda mixture: ' + '.join(f'{w:g} N({m:g}, {s:g}^2)' for w, m, s in mixture)
-  lines = [
+  cells = [[
+      f'{r["shift"]:g}', f'{r["jsd"]:.4f}', f'{0.5 * min(r["kl_pq"], r["kl_qp"]):.4f}',
+      f'{0.25 * (r["kl_pq"] + r["kl_qp"]):.4f}', f'{np.log(2) * r["tv"]:.4f}',
+      f'{r["kl_pq"]:.4f}', f'{r["kl_qp"]:.4f}', f'{r["value"] + np.log(4) - 2 * r["jsd"]:.0e}',
+      *(f'{r["slopes"][name]:.4f}' for name in ('jsd', 'non_saturating', 'reverse_kl'))]
+      for r in rows]
+  return [
       f'p = {parts(P)}, q = {parts(Q)} moved to the right, by quadrature (no sampling, so no '
       'intervals). V is the value of the best discriminator, 2 JSD - log 4; the last three columns '
       'are the slope of JSD, the non-saturating direction with the discriminator held fixed, and '
       'the slope of KL(q, p), which is what SDS follows.', '',
-      '| shift | JSD | least KL / 2 | sum of KL / 4 | log(2) TV | KL(p, q) | KL(q, p) | V + log 4 '
-      '- 2 JSD | JSD slope | non-saturating | KL(q, p) slope |', '|---' * 11 + '|']
-  for r in rows:
-    s = r['slopes']
-    lines.append(
-        f'| {r["shift"]:g} | {r["jsd"]:.4f} | {0.5 * min(r["kl_pq"], r["kl_qp"]):.4f} | '
-        f'{0.25 * (r["kl_pq"] + r["kl_qp"]):.4f} | {np.log(2) * r["tv"]:.4f} | {r["kl_pq"]:.4f} | '
-        f'{r["kl_qp"]:.4f} | {r["value"] + np.log(4) - 2 * r["jsd"]:.0e} | {s["jsd"]:.4f} | '
-        f'{s["non_saturating"]:.4f} | {s["reverse_kl"]:.4f} |')
-  return lines
+      *markdown.table(['shift', 'JSD', 'least KL / 2', 'sum of KL / 4', 'log(2) TV', 'KL(p, q)',
+                       'KL(q, p)', 'V + log 4 - 2 JSD', 'JSD slope', 'non-saturating',
+                       'KL(q, p) slope'], cells)]

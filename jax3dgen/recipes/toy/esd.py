@@ -1,4 +1,4 @@
-"""A Gaussian q = N(a, L L^T) fitted by entropic score distillation, and where theory says it stops.
+"""A Gaussian q = N(a, L L^T) fitted by entropic score distillation, against its fixed point.
 
 With C = alpha^2 Sigma + sigma^2 I the mean gradient of L is alpha^2 (C_p^-1 - l C_q^-1) L, so that
 at rest C_q = l C_p: Sigma_q = l Sigma_p - (1 - l) (sigma / alpha)^2 I in the directions where that
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import optax
 
+from jax3dgen.export import markdown
 from jax3dgen.prior import base, schedule
 from jax3dgen.recipes.toy import flow as toy_flow
 
@@ -51,13 +52,13 @@ def slope(key, a, scale, prior, params, entropy, t, batch):
   k_z, k_step = jax.random.split(key)
   z = jax.random.normal(k_z, (batch, len(a)))
   x = a[None] + z @ scale.T
-  own, its = gaussian(a, scale @ scale.T, prior.schedule)
-  critic = lambda view, x_t: own.predict(its, x_t, view.t, None)
+  q, q_params = gaussian(a, scale @ scale.T, prior.schedule)
+  critic = lambda view, x_t: q.predict(q_params, x_t, view.t, None)
   objective = toy_flow.variational(critic, entropy)
   zero = jnp.int32(0)
-  view = toy_flow.look(x[:, None, None], jnp.full(batch, t), toy_flow.prompt(zero, zero), 0,
-                       lambda prior, params, x_t, t, view, scale: prior.predict(params, x_t, t,
-                                                                               None))
+  guide = lambda prior, params, x_t, t, view, scale: prior.predict(params, x_t, t, None)
+  view = toy_flow.particle_view(x[:, None, None], jnp.full(batch, t), toy_flow.prompt(zero, zero),
+                                0, guide)
   cfg = ConfigDict({'guidance': 1.0, 'weighting': 'uniform'})
   state = objective.init(key, params, cfg)
   g, _, _ = objective.direction(k_step, view, prior, params, state, cfg)
@@ -72,47 +73,47 @@ def fit(config, mean, covariance, entropy):
   t = level(c.abar)
   tx = optax.adam(optax.cosine_decay_schedule(c.rate, c.steps))
 
-  def one(key):
+  def fit_seed(key):
     k_start, k_steps = jax.random.split(key)
     start = (jnp.asarray(mean) + 3.0 * jax.random.normal(k_start, (size,)), 0.8 * jnp.eye(size))
 
     def step(carry, i):
-      fitted, opt = carry
-      slopes = slope(jax.random.fold_in(k_steps, i), *fitted, prior, params, entropy, t, c.batch)
+      q, opt = carry
+      slopes = slope(jax.random.fold_in(k_steps, i), *q, prior, params, entropy, t, c.batch)
       update, opt = tx.update(slopes, opt)
-      fitted = optax.apply_updates(fitted, update)
-      return (fitted, opt), jnp.diag(fitted[1] @ fitted[1].T)
-    ((a, scale), _), seen = jax.lax.scan(step, (start, tx.init(start)), jnp.arange(c.steps))
-    return a, scale @ scale.T, seen
-  return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(config.seed), c.seeds))
+      q = optax.apply_updates(q, update)
+      return (q, opt), jnp.diag(q[1] @ q[1].T)
+    ((a, scale), _), variances = jax.lax.scan(step, (start, tx.init(start)), jnp.arange(c.steps))
+    return a, scale @ scale.T, variances
+  return jax.jit(jax.vmap(fit_seed))(jax.random.split(jax.random.key(config.seed), c.seeds))
 
 
 def study(config, report=print):
-  """(rows, Figure): what was fitted, and the fixed point, for each case and entropy."""
-  rows, drawn = [], []
+  """(rows, Figure): the fit and the fixed point of each case and entropy."""
+  rows, curves = [], []
   for name, (mean, covariance) in CASES.items():
     for entropy in config.esd.entropies:
-      a, sigma, seen = jax.tree.map(np.asarray, fit(config, mean, covariance, entropy))
-      expected = fixed_point(covariance, entropy, config.esd.abar)
+      a, sigma, variances = jax.tree.map(np.asarray, fit(config, mean, covariance, entropy))
+      limit = fixed_point(covariance, entropy, config.esd.abar)
       rows.append({
-          'case': name, 'entropy': entropy, 'expected': np.linalg.eigvalsh(expected).tolist(),
+          'case': name, 'entropy': entropy, 'expected': np.linalg.eigvalsh(limit).tolist(),
           'fitted': [toy_flow.bootstrap(v) for v in np.linalg.eigvalsh(sigma).T],
           'off_mean': float(np.abs(a - np.array(mean)).max()),
-          'off': float(np.abs(sigma - expected).max())})
-      drawn.append((name, entropy, seen, np.diag(expected)))
+          'off': float(np.abs(sigma - limit).max())})
+      curves.append((name, entropy, variances, np.diag(limit)))
   report(f'ESD: {len(rows)} fits.')
-  return rows, picture(drawn)
+  return rows, picture(curves)
 
 
-def picture(drawn):
+def picture(curves):
   """The first variance of the fit over the steps, and its fixed point (dashed)."""
   figure = Figure((8, 2.8), layout='constrained')
   axes = dict(zip(CASES, figure.subplots(1, len(CASES)), strict=True))
   colors = {}
-  for name, entropy, seen, expected in drawn:
+  for name, entropy, variances, limit in curves:
     color = colors.setdefault(entropy, f'C{len(colors)}')
-    axes[name].plot(seen[..., 0].T, color=color, linewidth=0.6)
-    axes[name].axhline(expected[0], color=color, linestyle='--', linewidth=0.9)
+    axes[name].plot(variances[..., 0].T, color=color, linewidth=0.6)
+    axes[name].axhline(limit[0], color=color, linestyle='--', linewidth=0.9)
     axes[name].plot([], color=color, label=f'$\\lambda$ = {entropy:g}')
     axes[name].set_title(name, fontsize=9)
     axes[name].set_xlabel('step')
@@ -122,18 +123,16 @@ def picture(drawn):
   return figure
 
 
-def markdown(config, rows):
-  """Lines of the section."""
+def section(config, rows):
+  """Lines of the section of the page."""
   c = config.esd
-  lines = [
+  return [
       f'q = N(a, L L^T) under the direction of ESD at alpha^2 = {c.abar:g}: {c.steps} Adam steps '
       f'of {c.batch} samples, {c.seeds} runs (seed {config.seed}), 95 % bootstrap intervals over '
       'the runs. Eigenvalues of Sigma_q; the fixed point is lambda Sigma_p - (1 - lambda) (sigma / '
       'alpha)^2 I, without its negative directions.', '',
-      '| p | lambda | fixed point | fitted | largest error of Sigma_q | of a |', '|---' * 6 + '|']
-  for r in rows:
-    lines.append(
-        f'| {r["case"]} | {r["entropy"]:g} | {", ".join(f"{x:.6g}" for x in r["expected"])} | '
-        f'{", ".join(map(toy_flow.written, r["fitted"]))} | {r["off"]:.2g} | '
-        f'{r["off_mean"]:.2g} |')
-  return lines
+      *markdown.table(
+          ['p', 'lambda', 'fixed point', 'fitted', 'largest error of Sigma_q', 'of a'],
+          [[r['case'], f'{r["entropy"]:g}', ', '.join(f'{x:.6g}' for x in r['expected']),
+            ', '.join(map(toy_flow.interval_text, r['fitted'])), f'{r["off"]:.2g}',
+            f'{r["off_mean"]:.2g}'] for r in rows])]

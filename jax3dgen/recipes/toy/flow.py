@@ -1,7 +1,7 @@
-"""Points that an objective moves: the particle flow that every toy study runs, and its statistics.
+"""Particle flow of the toy studies: points that an objective moves by Adam, and their statistics.
 
 Axes: S steps, N particles, D coordinates, K components of a mixture. A study is one jitted scan per
-case, on priors of `prior/gaussian` (samples [N, 1, 1, D]) or of `toy_prior`.
+case, on priors of `prior/gaussian` (samples [N, 1, 1, D]) or of `toy/priors`.
 """
 
 from typing import Any, NamedTuple
@@ -16,31 +16,31 @@ from jax3dgen.core.types import Array, Prompt, View
 from jax3dgen.distill import base, sds
 from jax3dgen.prior import gaussian
 
-PLACES = 1023  # places of the world that particles may have for themselves
+PLACES = 1023  # distinct world positions of particles
 
 
 class Track(NamedTuple):
-  """What `descend` saw: particles x [S, N, D] before each step, directions g [S, N, D] and, of the
-  last guided predictions that the objective asked for, `asked` arrays [S, N, D]; then the particles
-  [N, D] and the objective's buffers at the end."""
+  """The record of `descend`: particles x [S, N, D] before each step, directions g [S, N, D] and the
+  last guided predictions of each step, arrays [S, N, D]; then the particles [N, D] and the
+  objective's buffers at the end."""
   x: Array
   g: Array
-  asked: tuple
+  predictions: tuple
   end: Array
   buffers: Any
 
 
 def prompt(main, null, negative=None, source=None):
-  """A Prompt all of whose views have the row `main`; negative and source are `null` and `main`
-  where they are not given."""
+  """A Prompt all of whose views have the row `main`; `negative` defaults to `null`, `source` to
+  `main`."""
   return Prompt(*[main] * 5, null=null, negative=null if negative is None else negative,
                 source=main if source is None else source)
 
 
-def look(x, t, rows, step, guide):
-  """The View of particles x [N, 1, 1, D], which all face the front, at noise levels t [N].
+def particle_view(x, t, rows, step, guide):
+  """The View of particles x [N, 1, 1, D], all from the front, at noise levels t [N].
 
-  Particles are renders of N objects: each has a place of its own, 1 / PLACES from the next.
+  Particles are renders of N objects: each has its own world position, 1 / PLACES from the next.
   """
   still = jnp.zeros(len(x))
   camera = cameras.orbit(still, still, still + 3.0, still + 0.7)
@@ -49,12 +49,12 @@ def look(x, t, rows, step, guide):
   return jax.lax.stop_gradient(View(x, x, points, t, rows, camera, step, guide))
 
 
-def descend(key, objective, prior, params, rows, cfg, start, levels, rate, asked=0):
+def descend(key, objective, prior, params, rows, cfg, start, levels, rate, predictions=0):
   """The Track of particles [N, D] from `start` under an objective, by Adam at `rate`.
 
-  levels [S, 2] are the ranges from which the noise levels of a step are drawn, particle by
-  particle. `asked` is how many of the objective's last calls of the guidance to keep; none of them
-  may lie within a loop of its own.
+  levels [S, 2] are the ranges from which the noise levels of a step are sampled, one for each
+  particle. `predictions` is how many of the objective's last guided predictions to record; none of
+  them may lie within a loop of its own.
   """
   tx = optax.adam(rate, 0.9, 0.99)
   x = start[:, None, None, :]
@@ -70,28 +70,28 @@ def descend(key, objective, prior, params, rows, cfg, start, levels, rate, asked
     def guide(*arguments):
       calls.append(base.classifier_free(*arguments))
       return calls[-1]
-    g, after, _ = objective.direction(k_step, look(x, t, rows, i, guide), prior, params,
-                                      state.replace(buffers=buffers), cfg)
+    g, after, _ = objective.direction(k_step, particle_view(x, t, rows, i, guide), prior,
+                                      params, state.replace(buffers=buffers), cfg)
     update, opt = tx.update(g, opt)
-    seen = (x, g, *calls[len(calls) - asked:])
-    return (optax.apply_updates(x, update), opt, after.buffers), [v[:, 0, 0] for v in seen]
+    values = (x, g, *calls[len(calls) - predictions:])
+    return (optax.apply_updates(x, update), opt, after.buffers), [v[:, 0, 0] for v in values]
 
   carry = (x, tx.init(x), state.buffers)
-  (x, _, buffers), seen = jax.lax.scan(step, carry, (jnp.arange(len(levels)), levels))
-  return Track(seen[0], seen[1], tuple(seen[2:]), x[:, 0, 0], buffers)
+  (x, _, buffers), values = jax.lax.scan(step, carry, (jnp.arange(len(levels)), levels))
+  return Track(values[0], values[1], tuple(values[2:]), x[:, 0, 0], buffers)
 
 
-def falling(steps, high, low):
-  """Levels [S, 2] that fall evenly from high to low, one level at each step."""
+def linear_levels(steps, high, low):
+  """Levels [S, 2] that fall linearly from high to low; the range of a step is one level."""
   return jnp.tile(jnp.linspace(high, low, steps)[:, None], (1, 2))
 
 
 def variational(critic, entropy):
-  """VSD and its kin with a critic that is known: g = w (guided - (1 - l) eps - l critic).
+  """SDS, ESD or VSD with an exact critic: g = w (guided - (1 - l) eps - l critic).
 
-  critic(view, x_t) -> eps [N, 1, 1, D] is the score of all renders together, l is `entropy`. With 0
-  this is SDS, with 1 VSD without a camera, in between ESD, whose critic with a camera sees one
-  render and predicts the noise that was drawn.
+  critic(view, x_t) -> eps [N, 1, 1, D] is the score of all renders together, l is `entropy`: 0 is
+  SDS, 1 is VSD without a camera, between them lies ESD, whose critic with a camera has one render
+  and predicts the sampled noise.
   """
   def direction(key, view, prior, params, state, cfg):
     x_t, eps = base.noised(key, view, prior)
@@ -102,9 +102,8 @@ def variational(critic, entropy):
   return base.stateless(direction)
 
 
-def cloud(prior):
-  """The critic of finitely many particles: the exact score of all of them, each noised, together.
-  """
+def particle_critic(prior):
+  """A critic with the exact eps of the noised particles, which are a mixture of N Gaussians."""
   def critic(view, x_t):
     count = len(x_t)
     centers = {'means': view.x0[:, 0, 0], 'stds': jnp.zeros(count),
@@ -116,8 +115,8 @@ def cloud(prior):
 
 def basins(x, means):
   """(index [...] of the nearest of the means [K, D] to x [..., D], its distance), on the host."""
-  apart = np.linalg.norm(np.asarray(x)[..., None, :] - np.asarray(means), axis=-1)
-  return apart.argmin(-1), apart.min(-1)
+  distances = np.linalg.norm(np.asarray(x)[..., None, :] - np.asarray(means), axis=-1)
+  return distances.argmin(-1), distances.min(-1)
 
 
 def shares(index, count):
@@ -139,8 +138,8 @@ def bootstrap(rows, figure=lambda mean: mean[..., 0], count=2000, seed=0):
   rows = np.asarray(rows, np.float64)
   rows = rows.reshape(len(rows), -1)
   n = len(rows)
-  drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), count)
-  low, high = np.percentile(figure(drawn @ rows / n), (2.5, 97.5))
+  counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), count)
+  low, high = np.percentile(figure(counts @ rows / n), (2.5, 97.5))
   return float(figure(rows.mean(0))), float(low), float(high)
 
 
@@ -153,8 +152,8 @@ def moments(a, b):
 def correlation(m):
   """Pearson's correlation [...] of moments [..., 5]; 0 where one side does not vary."""
   spread = (m[..., 2] - m[..., 0]**2) * (m[..., 3] - m[..., 1]**2)
-  own = m[..., 4] - m[..., 0] * m[..., 1]
-  return np.where(spread > 1e-20, own / np.sqrt(np.maximum(spread, 1e-20)), 0.0)
+  covariance = m[..., 4] - m[..., 0] * m[..., 1]
+  return np.where(spread > 1e-20, covariance / np.sqrt(np.maximum(spread, 1e-20)), 0.0)
 
 
 def spread_of_difference(m):
@@ -162,6 +161,11 @@ def spread_of_difference(m):
   return m[..., 2] + m[..., 3] - 2 * m[..., 4] - (m[..., 0] - m[..., 1])**2
 
 
-def written(value):
+def interval_text(value):
   """(figure, low, high) as '0.12 (0.10 to 0.14)'."""
   return '{:.3g} ({:.3g} to {:.3g})'.format(*value)
+
+
+def share_text(hits, count, low, high):
+  """A share and its interval as '90.0% (80.0% to 95.0%)'."""
+  return f'{hits / count:.1%} ({low:.1%} to {high:.1%})'

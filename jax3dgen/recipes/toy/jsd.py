@@ -1,7 +1,7 @@
-"""Eight Gaussians: the two claims of paper 003 about its toy (Figures 3 and 4).
+"""Eight Gaussians under JSD: control variate and modes (Figures 3 and 4 of the JSD paper).
 
-That the prediction and its control variate are positively correlated, so that their difference
-varies little; and that particles from one start end in more modes, on more different paths.
+The paper's two claims: the prediction and its control variate are positively correlated, so that
+their difference varies little; particles from one start end in more modes, on more different paths.
 """
 
 import jax
@@ -12,13 +12,15 @@ import numpy as np
 from scipy.spatial import distance
 
 from jax3dgen.distill import base
+from jax3dgen.export import markdown
 from jax3dgen.metrics import intervals
 from jax3dgen.recipes.toy import flow as toy_flow
 from jax3dgen.recipes.toy import priors as toy_priors
 
 COUNT, RADIUS, STD, CLASS, WHOLE = 8, 4.0, 0.3, 2, -1
-CODE = {'inversion_guidance': -1.0, 'eta': 0.3}  # times the guidance: what the authors' code has
-# name -> (objective, its settings, how many of its last predictions are the pair).
+# Settings of the authors' code; inversion_guidance is times the guidance.
+CODE = {'inversion_guidance': -1.0, 'eta': 0.3}
+# name -> (objective, its settings, number of last predictions to record); 2: prediction, control.
 FORMS = {
     'sds': ('sds', {}, 1),
     'eq12 fresh': ('jsd', {}, 2),
@@ -32,35 +34,36 @@ FORMS = {
 
 
 def settings(name, guidance):
-  """(objective, config, predictions to keep) of one of FORMS at a guidance scale."""
-  module, fields, asked = FORMS[name]
+  """(objective, config, predictions to record) of one of FORMS at a guidance scale."""
+  module, fields, predictions = FORMS[name]
   objective, defaults = base.load(module)
-  own = {'guidance': guidance, 'weighting': 'uniform', 'clip': False}
+  common = {'guidance': guidance, 'weighting': 'uniform', 'clip': False}
   if 'inversion_guidance' in fields:
     fields = fields | {'inversion_guidance': fields['inversion_guidance'] * guidance}
-  return objective, ConfigDict(defaults | own | fields), asked
+  return objective, ConfigDict(defaults | common | fields), predictions
 
 
 def flow(config, name, guidance, prior, params, target, particles):
   """(Track, prediction [S, N, 2], control variate [S, N, 2]) of one case."""
   c = config.jsd
-  objective, cfg, asked = settings(name, guidance)
-  levels = toy_flow.falling(c.steps, c.high, c.low)
+  objective, cfg, predictions = settings(name, guidance)
+  levels = toy_flow.linear_levels(c.steps, c.high, c.low)
   rows = toy_flow.prompt(jnp.int32(target), jnp.int32(WHOLE))
   start = jnp.tile(jnp.array([c.start], jnp.float32), (particles, 1))
   track = jax.jit(lambda key, params: toy_flow.descend(
-      key, objective, prior, params, rows, cfg, start, levels, c.rate, asked))(
+      key, objective, prior, params, rows, cfg, start, levels, c.rate, predictions))(
           jax.random.key(config.seed), params)
-  if asked == 2:
-    return track, *track.asked
+  if predictions == 2:
+    return track, *track.predictions
   # The control variate is what g subtracts: g = prediction - control, times w alpha / sigma of JSD.
   t = levels[:, :1, None]
   weight = prior.schedule.alpha(t) / prior.schedule.sigma(t) if name != 'sds' else 1.0
-  return track, track.asked[0], track.asked[0] - track.g / weight
+  prediction = track.predictions[0]
+  return track, prediction, prediction - track.g / weight
 
 
-def apart(x):
-  """Mean distance of pairs of at most 200 of the points x [N, D]."""
+def mean_distance(x):
+  """Mean distance of the pairs among the first 200 points of x [N, D]."""
   return float(distance.pdist(np.asarray(x)[:200]).mean())
 
 
@@ -81,17 +84,17 @@ def measure(config, track, high, low, means, target):
       'hits': (int(hit.sum()), len(end)), 'hit_interval': intervals.wilson(int(hit.sum()),
                                                                            len(end)),
       'modes': {n: len(np.unique(where[:n][away[:n] < 3 * STD])) for n in counts},
-      'ends_apart': apart(end),
-      'paths_apart': float(np.mean([apart(x) for x in np.asarray(track.x)[::20]]))}
+      'ends_apart': mean_distance(end),
+      'paths_apart': float(np.mean([mean_distance(x) for x in np.asarray(track.x)[::20]]))}
 
 
 def cases(config):
   """(prior name, target, guidance, form) of every case; unguided where the target is the whole."""
-  for which in ('exact', 'network'):
+  for prior in ('exact', 'network'):
     for target in (CLASS, WHOLE):
       for guidance in config.jsd.guidance if target == CLASS else (1.0,):
         for name in config.jsd.forms:
-          yield which, target, guidance, name
+          yield prior, target, guidance, name
 
 
 def study(config, report=print):
@@ -100,35 +103,35 @@ def study(config, report=print):
   net, params, loss = toy_priors.train(jax.random.key(config.seed), *exact, config.network)
   report(f'The network is trained; its loss is {loss:.3f}.')
   priors = {'exact': exact, 'network': (net, params)}
-  rows, drawn = [], {}
-  for which, target, guidance, name in cases(config):
-    size = config.jsd.particles if which == 'exact' else config.network.particles
-    found = flow(config, name, guidance, *priors[which], target, size)
-    row = {'prior': which, 'target': 'a class' if target == CLASS else 'all', 'guidance': guidance,
+  rows, flows = [], {}
+  for prior, target, guidance, name in cases(config):
+    size = config.jsd.particles if prior == 'exact' else config.network.particles
+    result = flow(config, name, guidance, *priors[prior], target, size)
+    row = {'prior': prior, 'target': 'a class' if target == CLASS else 'all', 'guidance': guidance,
            'objective': name}
-    rows.append(row | measure(config, *found, exact[1]['means'], target))
-    if which == 'exact':
-      drawn[target, guidance, name] = jax.tree.map(np.asarray, found)
-  return rows, picture(config, drawn, np.asarray(exact[1]['means']))
+    rows.append(row | measure(config, *result, exact[1]['means'], target))
+    if prior == 'exact':
+      flows[target, guidance, name] = jax.tree.map(np.asarray, result)
+  return rows, picture(config, flows, np.asarray(exact[1]['means']))
 
 
-SHOWN = ('sds', 'eq12 fresh', 'eq12 shared', 'eq12 shared, eta .3', 'targets as in the code')
+COLUMNS = ('sds', 'eq12 fresh', 'eq12 shared', 'eq12 shared, eta .3', 'targets as in the code')
 
 
-def picture(config, drawn, means):
+def picture(config, flows, means):
   """Rows: prediction against control variate at each guidance, then the paths of 100 particles."""
   guidance = config.jsd.guidance
-  names = [name for name in config.jsd.forms if name in SHOWN] or config.jsd.forms
+  names = [name for name in config.jsd.forms if name in COLUMNS] or config.jsd.forms
   figure = Figure((2.1 * len(names), 2.1 * (2 * len(guidance) + 1)), layout='constrained')
   axes = figure.subplots(2 * len(guidance) + 1, len(names), squeeze=False)
   for j, name in enumerate(names):
     for i, s in enumerate(guidance):
-      _, high, low = drawn[CLASS, s, name]
+      _, high, low = flows[CLASS, s, name]
       pick = np.random.default_rng(0).integers(0, high.size, 1500)
       axes[i, j].plot(low.ravel()[pick], high.ravel()[pick], '.', markersize=1, alpha=0.5)
       axes[i, j].set_xlabel(f'control, s = {s:g}', fontsize=7)
-      paths(axes[len(guidance) + i, j], drawn[CLASS, s, name][0], means, f'one class, s = {s:g}')
-    paths(axes[-1, j], drawn[WHOLE, 1.0, name][0], means, 'all classes')
+      paths(axes[len(guidance) + i, j], flows[CLASS, s, name][0], means, f'one class, s = {s:g}')
+    paths(axes[-1, j], flows[WHOLE, 1.0, name][0], means, 'all classes')
     axes[0, j].set_title(name, fontsize=8)
   for i in range(len(guidance)):
     axes[i, 0].set_ylabel('prediction', fontsize=7)
@@ -148,10 +151,10 @@ def paths(axes, track, means, text):
   axes.set_xlabel(text, fontsize=7)
 
 
-def markdown(config, rows):
-  """Lines of the section."""
+def section(config, rows):
+  """Lines of the section of the page."""
   c = config.jsd
-  lines = [
+  return [
       f'Eight Gaussians on a circle (radius {RADIUS:g}, std {STD:g}), {c.particles} particles '
       f'({config.network.particles} with the network) from {tuple(c.start)}, {c.steps} Adam steps '
       f'at {c.rate:g}, t from {c.high:g} to {c.low:g}, seed {config.seed}. '
@@ -160,14 +163,12 @@ def markdown(config, rows):
       'guided prediction and what is subtracted from it, with 95 % bootstrap intervals over '
       'particles; hits end within 3 std of a mode of the target (Wilson); modes are those of the '
       'first 10, 100 and 1000 particles, as far as there are so many.', '',
-      '| prior | target | s | objective | correlation | one step, median | variance of the '
-      'difference | hits | modes | ends apart | paths apart |', '|---' * 11 + '|']
-  for r in rows:
-    low, high = r['hit_interval']
-    lines.append(
-        f'| {r["prior"]} | {r["target"]} | {r["guidance"]:g} | {r["objective"]} | '
-        f'{toy_flow.written(r["correlation"])} | {r["per_step"]:.2f} | '
-        f'{toy_flow.written(r["variance"])} | {r["hits"][0] / r["hits"][1]:.1%} ({low:.1%} to '
-        f'{high:.1%}) | {", ".join(map(str, r["modes"].values()))} | {r["ends_apart"]:.3g} | '
-        f'{r["paths_apart"]:.3g} |')
-  return lines
+      *markdown.table(
+          ['prior', 'target', 's', 'objective', 'correlation', 'one step, median',
+           'variance of the difference', 'hits', 'modes', 'ends apart', 'paths apart'],
+          [[r['prior'], r['target'], f'{r["guidance"]:g}', r['objective'],
+            toy_flow.interval_text(r['correlation']), f'{r["per_step"]:.2f}',
+            toy_flow.interval_text(r['variance']),
+            toy_flow.share_text(*r['hits'], *r['hit_interval']),
+            ', '.join(map(str, r['modes'].values())), f'{r["ends_apart"]:.3g}',
+            f'{r["paths_apart"]:.3g}'] for r in rows])]

@@ -1,12 +1,12 @@
-"""RecDreamer's rectifier on four poses of which one is too frequent.
+"""RecDreamer's rectifier on a mixture of four poses, one of which is too frequent.
 
 The prior is a mixture of four Gaussians (front, left, back, right) with biased weights, the
-classifier its posterior. VSD has the exact critic of its particles (`toy_flow.cloud`), so that what
-is left of a bias is not a badly trained critic's.
+classifier its posterior. VSD has the exact critic of its particles (`toy_flow.particle_critic`), so
+that a remaining bias is not the error of a trained critic.
 
 RecDreamer divides by the prior's marginal pi, but averages the renders, whose marginal is q. With
 an exact classifier the rectified prior has the marginal pi f / q (normalised), and VSD rests where
-that is q: at q ~ sqrt(pi f), half way (in logarithms) between the biased prior and the wanted f.
+that is q: at q ~ sqrt(pi f), half way (in logarithms) between the biased prior and the target f.
 """
 
 import jax
@@ -17,13 +17,14 @@ import numpy as np
 
 from jax3dgen.core import camera
 from jax3dgen.distill import base, rectifier, sds
+from jax3dgen.export import markdown
 from jax3dgen.prior import gaussian
 from jax3dgen.recipes.toy import flow as toy_flow
 from jax3dgen.recipes.toy import priors as toy_priors
 
 RADIUS, STD = 3.0, 0.6
 RANGES = {'falling': (0.98, 0.02), 'high': (0.98, 0.6), 'low': (0.4, 0.02), 'mixed': None}
-MIXED = (0.02, 0.98)  # range of a level that is drawn anew for each particle and step
+MIXED = (0.02, 0.98)  # range of a level that is sampled for each particle and step
 
 
 def ideal(prior, classify):
@@ -38,7 +39,7 @@ def ideal(prior, classify):
     table = state.buffers['poses']
     cond = jnp.exp(params['log_weights'])[None] / jnp.maximum(table, cfg.floor)[row]
     eps_hat = prior.predict(params, x_t, view.t, cond / cond.sum(-1, keepdims=True))
-    g = eps_hat - toy_flow.cloud(prior)(view, x_t)
+    g = eps_hat - toy_flow.particle_critic(prior)(view, x_t)
     table = rectifier.update_averages(table, row, classify(params, view.x0),
                                       rectifier.decay(cfg.n_ema))
     return g, state.replace(buffers={'poses': table}), base.residual(g)
@@ -57,7 +58,8 @@ def objective(config, inner, prior, rect_scale):
     return gaussian.posterior(prior, params, x0, jnp.full(len(x0), c.classifier_level))
   if inner == 'ideal':
     return ideal(prior, classify), ConfigDict(cfg)
-  plain = toy_flow.variational(toy_flow.cloud(prior), {'sds': 0.0, 'vsd': 1.0}[inner])
+  critic = toy_flow.particle_critic(prior)
+  plain = toy_flow.variational(critic, {'sds': 0.0, 'vsd': 1.0}[inner])
   return rectifier.rectified(plain, classify) if rect_scale else plain, ConfigDict(cfg)
 
 
@@ -67,20 +69,20 @@ def flow(config, inner, rect_scale, levels, weights):
   prior, params = toy_priors.circle(4, RADIUS, STD, weights)
   distillation, cfg = objective(config, inner, prior, rect_scale)
   rows = toy_flow.prompt(jnp.int32(-1), jnp.int32(-1))
-  levels = (toy_flow.falling(c.steps, *RANGES[levels]) if RANGES[levels] else
+  levels = (toy_flow.linear_levels(c.steps, *RANGES[levels]) if RANGES[levels] else
             jnp.tile(jnp.array([MIXED]), (c.steps, 1)))
 
-  def one(key):
+  def run_seed(key):
     k_start, k_flow = jax.random.split(key)
     start = RADIUS * jax.random.normal(k_start, (c.particles, 2))
     track = toy_flow.descend(k_flow, distillation, prior, params, rows, cfg, start,
                              levels, c.rate)
     return track.end, track.buffers.get('poses')
-  return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(config.seed), c.seeds))
+  return jax.jit(jax.vmap(run_seed))(jax.random.split(jax.random.key(config.seed), c.seeds))
 
 
-def at_rest(weights):
-  """The marginal [K] at which averages of the renders and an exact classifier come to rest."""
+def fixed_point(weights):
+  """The marginal [K] sqrt(pi f) (normalised) at which USD with an exact classifier rests."""
   root = np.sqrt(np.array(weights) / np.sum(weights))
   return root / root.sum()
 
@@ -99,7 +101,8 @@ def cases(config):
 
 
 def study(config, report=print):
-  """(rows, Figure): the class marginals of each case, with intervals over the seeds."""
+  """({'flows': rows, 'theory': rows of `theory`}, Figure): the class marginals of each case, with
+  intervals over the seeds."""
   rows, prior = [], toy_priors.circle(4, RADIUS, STD)[1]
   for inner, scale, levels, weights in cases(config):
     ends, table = flow(config, inner, scale, levels, weights)
@@ -124,15 +127,15 @@ def theory(config, mixture=((-2.0, 0.0, 1.5), (0.3, 0.5, 0.2), (0.7, 0.2, 0.1)))
   prior, params = gaussian.mixture(np.array(means)[:, None], stds, weights)
   grid = np.linspace(-12, 12, 6001)
   x = jnp.asarray(grid, jnp.float32).reshape(-1, 1, 1, 1)
-  found = []
+  rows = []
   for t in (0.0, 0.25, 0.5, 0.75, 0.9):
     at, whole = jnp.full(len(grid), t), jnp.full(len(grid), -1)
     density = np.exp(np.asarray(gaussian.log_density(prior, params, x, at, whole), np.float64))
-    own = np.asarray(gaussian.posterior(prior, params, x, at), np.float64)
-    joint = density[:, None] * own / len(weights) / np.array(weights)
+    posterior = np.asarray(gaussian.posterior(prior, params, x, at), np.float64)
+    joint = density[:, None] * posterior / len(weights) / np.array(weights)
     mean = lambda values: np.trapezoid(values, grid, axis=0).tolist()
-    found.append((t, mean(joint), mean(joint.sum(1, keepdims=True) * own)))
-  return found
+    rows.append((t, mean(joint), mean(joint.sum(1, keepdims=True) * posterior)))
+  return rows
 
 
 def picture(rows):
@@ -163,17 +166,24 @@ def picture(rows):
 
 
 def label(row):
-  """What sets a case apart from its neighbours, in a few words."""
+  """The label of a case in the picture: prior, scale and levels where they are not the usual."""
   if max(row['weights']) == min(row['weights']):
     return 'equal\nprior'
   scale = f'scale {row["rect_scale"]:g}' if row['rect_scale'] else 'plain'
   return scale if row['levels'] == 'falling' else f'{scale}\n{row["levels"]}'
 
 
-def markdown(config, found):
-  """Lines of the section."""
+def section(config, figures):
+  """Lines of the section of the page; `figures` as `study` returns them."""
   c = config.poses
-  lines = [
+  equal = lambda r: max(r['weights']) == min(r['weights'])
+  flows = [[r['objective'], 'equal' if equal(r) else 'biased',
+            f'{r["rect_scale"]:g}' if r['rect_scale'] else 'none', r['levels'],
+            toy_flow.interval_text(r['front']), ', '.join(f'{p:.2f}' for p in r['marginal']),
+            toy_flow.interval_text(r['divergence']), f'{r["within"]:.0%}']
+           for r in figures['flows']]
+  numbers = lambda p: ', '.join(f'{x:.3f}' for x in p)
+  return [
       f'Four Gaussians (radius {RADIUS:g}, std {STD:g}) with the weights '
       f'{", ".join(f"{w:g}" for w in c.weights)}; {c.particles} particles from a broad start in '
       f'each of {c.seeds} runs (seed {config.seed}), {c.steps} Adam steps at {c.rate:g}, noise '
@@ -182,23 +192,13 @@ def markdown(config, found):
       f'the clean estimate at level {c.classifier_level:g}. VSD has the exact critic of its '
       'particles; VSD rectified is USD; "ideal" is USD with the exact posterior of the noisy '
       'sample. Intervals: 95 % bootstrap over the runs. The average of the renders comes '
-      f'to rest at sqrt(prior), here {", ".join(f"{p:.3f}" for p in at_rest(c.weights))}, not at a '
-      'uniform marginal.', '',
-      '| objective | prior | rect_scale | levels | front | marginal | nats from uniform | '
-      'within 3 std |', '|---' * 8 + '|']
-  for r in found['flows']:
-    equal = max(r['weights']) == min(r['weights'])
-    scale = f'{r["rect_scale"]:g}' if r['rect_scale'] else 'none'
-    lines.append(
-        f'| {r["objective"]} | {"equal" if equal else "biased"} | '
-        f'{scale} | {r["levels"]} | '
-        f'{toy_flow.written(r["front"])} | {", ".join(f"{p:.2f}" for p in r["marginal"])} | '
-        f'{toy_flow.written(r["divergence"])} | {r["within"]:.0%} |')
-  lines += ['', 'What the theorem is about (quadrature on a 1-D mixture of weights .7, .2, .1): '
-            'the marginal of the rectified joint p(x, c) f(c) / p(c) is uniform at every level, '
-            'the mean of the prior\'s own posterior over the rectified density is not.', '',
-            '| t | marginal of the rectified joint | mean of the prior\'s posterior |',
-            '|---|---|---|']
-  shown = lambda p: ', '.join(f'{x:.3f}' for x in p)
-  lines += [f'| {t:g} | {shown(a)} | {shown(b)} |' for t, a, b in found['theory']]
-  return lines
+      f'to rest at sqrt(prior), here {numbers(fixed_point(c.weights))}, not at a uniform '
+      'marginal.', '',
+      *markdown.table(['objective', 'prior', 'rect_scale', 'levels', 'front', 'marginal',
+                       'nats from uniform', 'within 3 std'], flows),
+      '', 'What the theorem is about (quadrature on a 1-D mixture of weights .7, .2, .1): '
+      'the marginal of the rectified joint p(x, c) f(c) / p(c) is uniform at every level, '
+      'the mean of the prior\'s own posterior over the rectified density is not.', '',
+      *markdown.table(
+          ['t', 'marginal of the rectified joint', 'mean of the prior\'s posterior'],
+          [[f'{t:g}', numbers(a), numbers(b)] for t, a, b in figures['theory']])]

@@ -1,7 +1,7 @@
-"""The toy studies' priors: Gaussians on a circle, and a network that learns such a mixture.
+"""Priors of the toy studies: Gaussians on a circle, and a small network trained on such a mixture.
 
 The network is a few dense layers (`nn/heads`) on x_t, an embedding of t and the class; its last
-class is 'no class', shown in a share of the examples, so that it can be guided.
+class is 'no class', the label of a share of the examples, for classifier-free guidance.
 """
 
 import functools
@@ -15,7 +15,7 @@ from jax3dgen.core import rng
 from jax3dgen.nn import heads, layers
 from jax3dgen.prior import base, gaussian
 
-TIMES = 32  # numbers that stand for t
+TIMES = 32  # size of the embedding of t
 
 
 def circle(count, radius, std, weights=None):
@@ -46,13 +46,14 @@ def network(count, schedule, scale, width):
   return prior, velocity
 
 
-def train(key, teacher, teaching, cfg):
-  """(Prior, params, last mean loss) of a network fitted to samples of the mixture `teaching`.
+def train(key, teacher, mixture, cfg):
+  """(Prior, params, last mean loss) of a network trained on samples of (teacher, mixture), a
+  `circle`.
 
   `cfg` has steps, batch, width, rate and dropout (of the class).
   """
-  count = len(teaching['stds'])
-  scale = float(jnp.sqrt((teaching['means']**2).mean()))
+  count = len(mixture['stds'])
+  scale = float(jnp.sqrt((mixture['means']**2).mean()))
   prior, velocity = network(count, teacher.schedule, scale, cfg.width)
   params = prior.init(rng.stream(key, 'net'))
   tx = optax.adam(optax.cosine_decay_schedule(cfg.rate, cfg.steps))
@@ -60,8 +61,8 @@ def train(key, teacher, teaching, cfg):
 
   def loss(params, key):
     k_class, k_x, k_t, k_eps, k_drop = jax.random.split(key, 5)
-    k = jax.random.categorical(k_class, teaching['log_weights'], shape=(cfg.batch,))
-    x0 = gaussian.sample(k_x, teaching, k)
+    k = jax.random.categorical(k_class, mixture['log_weights'], shape=(cfg.batch,))
+    x0 = gaussian.sample(k_x, mixture, k)
     t = jax.random.uniform(k_t, (cfg.batch,), minval=low, maxval=high)
     eps = jax.random.normal(k_eps, x0.shape)
     x_t = base.noise_to(teacher.schedule, x0, t, eps)
@@ -71,9 +72,9 @@ def train(key, teacher, teaching, cfg):
 
   def step(carry, i):
     params, opt = carry
-    found, slope = jax.value_and_grad(loss)(params, jax.random.fold_in(key, i))
+    value, slope = jax.value_and_grad(loss)(params, jax.random.fold_in(key, i))
     update, opt = tx.update(slope, opt)
-    return (optax.apply_updates(params, update), opt), found
+    return (optax.apply_updates(params, update), opt), value
 
   (params, _), losses = jax.jit(lambda start: jax.lax.scan(step, start, jnp.arange(cfg.steps)))(
       (params, tx.init(params)))

@@ -1,7 +1,7 @@
 """Toy studies of the objectives, on priors whose score is exact: a page with tables and pictures.
 
-`run(config, workdir)` is what `python -m experiments.toy` calls. Each study is a file `toy_*` with
-`study(config, report) -> (rows, Figure)` and `markdown(config, rows) -> lines`.
+`run(config, workdir)` is what `python -m experiments.toy` calls. Each study is a module of this
+folder with `study(config, report) -> (figures, Figure)` and `section(config, figures) -> lines`.
 """
 
 import json
@@ -85,7 +85,7 @@ def default_config():
 
 
 def check(config):
-  """ConfigError for a study that there is not, or a number that means nothing."""
+  """ConfigError for an unknown study or an invalid number."""
   if config.study not in ('all', *STUDIES):
     raise ConfigError(f'config.study={config.study!r} is none of all, {", ".join(STUDIES)}.')
   for section in ('network', 'jsd', 'poses', 'esd', 'modes'):
@@ -99,34 +99,34 @@ def check(config):
   for section, name in (('jsd', 'guidance'), ('esd', 'entropies'), ('poses', 'scales')):
     if not config[section][name]:
       raise ConfigError(f'config.{section}.{name} needs a value.')
-  for field, chosen, known in (('jsd.forms', config.jsd.forms, toy_jsd.FORMS),
-                               ('modes.objectives', config.modes.objectives, toy_modes.NAMES),
-                               ('poses.levels', config.poses.levels, toy_poses.RANGES)):
-    wrong = [name for name in chosen if name not in known]
-    if wrong or (not chosen and field != 'poses.levels'):
-      raise ConfigError(f'config.{field}={tuple(chosen)!r} is not of {", ".join(known)}.')
+  for field, value, names in (('jsd.forms', config.jsd.forms, toy_jsd.FORMS),
+                              ('modes.objectives', config.modes.objectives, toy_modes.NAMES),
+                              ('poses.levels', config.poses.levels, toy_poses.RANGES)):
+    wrong = [name for name in value if name not in names]
+    if wrong or (not value and field != 'poses.levels'):
+      raise ConfigError(f'config.{field}={tuple(value)!r} is not of {", ".join(names)}.')
 
 
 def run(config, workdir, command='', report=print):
   """Runs the studies that config.study names; writes toy.md, toy.json and toy_STUDY.png.
 
-  Returns {study: rows}. The page and the figures grow with each study that is done.
+  Returns {study: figures}. Page and figures are written after each study.
   """
   check(config)
   names = list(STUDIES) if config.study == 'all' else [config.study]
-  lines, found = ['# Toy studies', '', f'`{command}`'], {}
+  lines, figures = ['# Toy studies', '', f'`{command}`'], {}
   for name in names:
     began = time.monotonic()
     module, heading = STUDIES[name]
     with rc_context({'font.size': 8}):
-      found[name], figure = module.study(config, report)
+      figures[name], figure = module.study(config, report)
       with files.replacing(workdir / f'toy_{name}.png') as beside:
         figure.savefig(beside, format='png', dpi=100)
     report(f'{name}: {time.monotonic() - began:.0f} s.')
-    lines += ['', f'## {heading}', '', *module.markdown(config, found[name]), '',
+    lines += ['', f'## {heading}', '', *module.section(config, figures[name]), '',
               f'![{heading}](toy_{name}.png)']
     with files.replacing(workdir / 'toy.json') as beside:
-      beside.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+      beside.write_text(json.dumps(figures, indent=1) + '\n', encoding='utf-8')
     with files.replacing(workdir / 'toy.md') as beside:
       beside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-  return found
+  return figures

@@ -36,7 +36,7 @@ def made_up(count=60):
 
 def test_rows_hold_all_views_of_the_kind():
   made, seen = made_up()
-  rows = pose_classifier.judged(made, templates.POSES, seen, 1)
+  rows = pose_classifier.rows_of_kind(made, templates.POSES, seen, 1)
   full = [row for row in rows if row['form'] == 'full']
   assert [row['elevation'] for row in full] == [0, 1, 2]
   total = np.sum([row['matrix'] for row in full], 0)
@@ -53,23 +53,23 @@ def test_rows_hold_all_views_of_the_kind():
 def test_views_without_a_template_are_left_out():
   made, seen = made_up()
   two = jax.tree.map(lambda x: x[1:3] if x.ndim and len(x) == 4 else x, made)
-  rows = pose_classifier.judged(two, ('left', 'back'), seen, 1)
+  rows = pose_classifier.rows_of_kind(two, ('left', 'back'), seen, 1)
   assert np.sum([row['matrix'] for row in rows if row['form'] == 'texture']) == 15
 
 
 def test_the_page_says_what_was_counted():
   made, seen = made_up()
   rows = [{'templates': 'renders', 'kind': 'bear', 'views': 'clean', **row}
-          for row in pose_classifier.judged(made, templates.POSES, seen, 1)]
+          for row in pose_classifier.rows_of_kind(made, templates.POSES, seen, 1)]
   found = {'count': 30, 'kinds': ['bear'], 'folder': '', 'elevations_deg': (-10, 10, 30, 60),
            'rows': rows}
-  page = pose_classifier_page.markdown(found, 'command')
+  page = pose_classifier_page.text(found, 'command')
   assert '`command`' in page and '30 views of figurines (bear)' in page
   assert 'with the four shipped pictures of its kind' in page
-  assert 'with the pictures in `mine`;' in pose_classifier_page.markdown(
+  assert 'with the pictures in `mine`;' in pose_classifier_page.text(
       found | {'folder': 'mine'}, 'command')
   assert '| renders | full | 100.0% (88.6 to 100.0) | 1.000 | 1.000 | 1.000 |' in page
-  assert pose_classifier_page.share(np.array([[8, 2], [0, 0]])).startswith('80.0% (49.0 to 94.3')
+  assert pose_classifier_page.accuracy(np.array([[8, 2], [0, 0]])).startswith('80.0% (49.0 to 94.3')
 
 
 def test_run_writes_its_files(tmp_path):

@@ -23,7 +23,7 @@ from jax3dgen.metrics import frechet
 from jax3dgen.perception import inception
 from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.evaluate import page as evaluate_page
-from jax3dgen.recipes.evaluate import references
+from jax3dgen.recipes.evaluate import reference_set
 from jax3dgen.recipes.evaluate import run as evaluation
 from jax3dgen.recipes.evaluate import views as object_views
 from jax3dgen.scene import raster
@@ -121,7 +121,7 @@ def test_the_inception_judges_where_its_weights_are_named(monkeypatch):
   monkeypatch.setattr(inception, 'load', load)
   config = configs.get_config('tiny').judge
   config.features = config.classes = 'weights/inception'
-  asked = evaluation.judges(config)
+  asked = evaluation.load_judges(config)
   images = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)
   assert asked.features.name == 'features of the FID Inception (2015-12-05)'
   np.testing.assert_allclose(asked.features.ask(images), images.mean((1, 2)), rtol=1e-5)
@@ -132,7 +132,7 @@ def test_the_inception_judges_where_its_weights_are_named(monkeypatch):
   config.features = 'weights/nowhere'
   monkeypatch.undo()
   with pytest.raises(WeightError, match='weights/nowhere'):
-    evaluation.judges(config)
+    evaluation.load_judges(config)
 
 
 def test_strips_and_single_pictures(tmp_path, reference):
@@ -201,7 +201,7 @@ def test_samples_of_the_prior_are_kept(tmp_path, monkeypatch):
   config.update({'prior': 'fakes', 'size': 8, 'count': 25, 'clip': 0.0, 'guidance': 1.0})
   config = FrozenConfigDict(config)
   texts = ['a red bear', 'a blue car']
-  first, second = references.samples(config, texts, tmp_path)
+  first, second = reference_set.samples(config, texts, tmp_path)
   assert first.shape == second.shape == (25, 8, 8, 3)
   assert not np.array_equal(first, second)  # each prompt has its own noise
   assert not np.array_equal(first[0], first[20])  # and each batch
@@ -209,11 +209,11 @@ def test_samples_of_the_prior_are_kept(tmp_path, monkeypatch):
   forms = [prompts.view_prompts(text) for text in texts]
   assert sys.modules['fakes'].ASKED == [f[name] for f in forms
                                         for name in ('front', 'side', 'back', 'null')]
-  monkeypatch.setattr(references, 'sampled', lambda *_: pytest.fail('drawn again'))
-  again = list(references.samples(config, texts, tmp_path))
+  monkeypatch.setattr(reference_set, 'sample_function', lambda *_: pytest.fail('drawn again'))
+  again = list(reference_set.samples(config, texts, tmp_path))
   np.testing.assert_array_equal(again[0], first)
   other = FrozenConfigDict(config.to_dict() | {'seed': 1})
-  assert references.kept(other, texts[0], tmp_path) != references.kept(config, texts[0], tmp_path)
+  assert len({reference_set.grid_path(c, texts[0], tmp_path) for c in (config, other)}) == 2
 
 
 def test_each_particle_of_a_run_is_an_object(tmp_path):

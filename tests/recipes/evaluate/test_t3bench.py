@@ -73,8 +73,8 @@ def test_processes_share_the_prompts(folder, monkeypatch):
   config.update({'prompts': (str(folder / 'single.txt'),), 'meshes': f'{folder}/{{slug}}/mesh.glb'})
   config.quality.scorer = 'tests.fakes:redness'
   seen = []
-  real = running.judged
-  monkeypatch.setattr(running, 'judged', lambda *a: seen.append(a[2]) or real(*a))
+  real = running.prompt_row
+  monkeypatch.setattr(running, 'prompt_row', lambda *a: seen.append(a[2]) or real(*a))
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   monkeypatch.setattr(jax, 'process_index', lambda: 1)
   monkeypatch.setattr(parallel, 'least', lambda x: x)

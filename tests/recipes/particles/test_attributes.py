@@ -29,7 +29,7 @@ def test_configs_and_their_runs_pass_the_checks(variant):
   attributes.check(whole)
   for objective, own in (('sds', sds.DEFAULTS),
                          ('sds_rectified', sds.DEFAULTS | rectifier.DEFAULTS)):
-    one = attributes.one(whole, objective, 7)
+    one = attributes.run_config(whole, objective, 7)
     particles.check(one)
     assert one.seed == 7 and set(one.distill) == {'name', 'guidance', *own}
     assert 'attributes' not in one and one.prompt == whole.prompt
@@ -62,7 +62,7 @@ def test_the_page_counts_runs_together():
            'right_kind': 3} for name in ('sds', 'usd') for seed in (0, 1)]
   found = {'prompt': 'a red bear', 'attribute': 'hat', 'classes': ('hat', 'no hat'), 'rows': rows,
            'particles': 4, 'steps': 2, 'judge_accuracy': 0.9, 'held_out': 1000}
-  page = '\n'.join(attributes_page.markdown(found, 'command'))
+  page = attributes_page.text(found, 'command')
   assert '| sds | 1 of 8 (2% to 47%) | 7 of 8 (53% to 98%) |' in page
   assert '| usd | 8 of 8 (68% to 100%) | 0 of 8 (0% to 32%) |' in page
   assert '| usd | 1 | 1, 3 | 4, 0 | 3 |' in page and '90.0% of 1,000' in page
@@ -83,6 +83,6 @@ def test_the_command_leaves_a_page_and_finished_runs_alone(tmp_path):
 
 @pytest.mark.slow
 def test_the_judge_of_hats_is_right_on_held_out_figurines():
-  tell, accuracy, count = attributes.judge(config(**{'attributes.views': 2000}))
+  tell, accuracy, count = attributes.load_judge(config(**{'attributes.views': 2000}))
   assert accuracy > 0.9 and count == 1000
   assert set(tell(np.ones((3, 32, 32, 3), np.float32))) <= {0, 1}

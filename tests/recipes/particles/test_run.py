@@ -119,7 +119,7 @@ def test_averages_are_those_of_the_rectifier(tmp_path):
             'pose_entropy': np.log(4), 'right_pose': 1.0, 'face': 0.5}
   figures = judged | {'prompt': 'a red bear', 'objective': 'usd', 'steps': 3, 'seed': 0,
                       'particles': 8, 'control': True, 'averages': table.tolist(), 'seconds': 1.0}
-  particles_page.write(tmp_path, figures, [(1, judged), (3, judged)], 'command')
+  particles_page.write_page(tmp_path, figures, [(1, judged), (3, judged)], 'command')
   page = (tmp_path / 'particles.md').read_text()
   assert 'asked for the pose' in page and '| left | 2 | 25% | 7% to 59% | 0.25 |' in page
   assert (tmp_path / 'averages.png').exists() and (tmp_path / 'poses.png').exists()

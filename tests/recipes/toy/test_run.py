@@ -61,7 +61,8 @@ def test_a_known_critic_makes_sds_esd_and_vsd():
   prior, params = toy_priors.circle(4, 3.0, 0.6)
   x = jax.random.normal(KEY, (6, 1, 1, 2))
   rows = toy_flow.prompt(jnp.int32(1), jnp.int32(-1))
-  view = toy_flow.look(x, jnp.full(6, 0.4), rows, 0, lambda prior, params, x_t, t, view, scale: x_t)
+  view = toy_flow.particle_view(x, jnp.full(6, 0.4), rows, 0,
+                                lambda prior, params, x_t, t, view, scale: x_t)
   cfg = ConfigDict({'guidance': 1.0, 'weighting': 'uniform'})
   state = toy_flow.variational(None, 0.0).init(KEY, params, cfg)
   critic = lambda view, x_t: 2 * x_t
@@ -78,9 +79,9 @@ def test_the_score_of_a_cloud_is_that_of_its_kernels():
   prior, _ = toy_priors.circle(4, 3.0, 0.6)
   x = jax.random.normal(KEY, (5, 1, 1, 2))
   rows = toy_flow.prompt(jnp.int32(-1), jnp.int32(-1))
-  view = toy_flow.look(x, jnp.full(5, 0.5), rows, 0, None)
+  view = toy_flow.particle_view(x, jnp.full(5, 0.5), rows, 0, None)
   x_t = jax.random.normal(jax.random.key(1), x.shape)
-  found = toy_flow.cloud(prior)(view, x_t)
+  found = toy_flow.particle_critic(prior)(view, x_t)
   alpha = sigma = np.sqrt(0.5)
   away = np.asarray(x_t)[:, None, 0, 0] - alpha * np.asarray(x)[None, :, 0, 0]
   share = np.exp(-0.5 * (away**2).sum(-1) / sigma**2)
@@ -172,7 +173,7 @@ def test_the_joint_s_marginal_is_uniform_and_the_posterior_reading_is_not():
 def test_usd_rests_at_the_root_of_the_prior_s_marginal():
   config = toy.default_config()
   config.poses.update({'seeds': 3, 'steps': 400})
-  expected = toy_poses.at_rest(config.poses.weights)
+  expected = toy_poses.fixed_point(config.poses.weights)
   np.testing.assert_allclose(expected**2 / (expected**2).sum(), config.poses.weights)
   ends, _ = toy_poses.flow(config, 'ideal', 1.0, 'falling', tuple(config.poses.weights))
   where, _ = toy_flow.basins(ends, toy_priors.circle(4, toy_poses.RADIUS, 1.0)[1]['means'])
@@ -194,7 +195,7 @@ def test_a_network_learns_the_mixture():
 
 
 def test_every_objective_of_the_table_is_built_with_its_settings():
-  prior, _, _ = toy_modes.world()
+  prior, _, _ = toy_modes.eight_gaussians()
   for name in toy_modes.NAMES:
     _, cfg = toy_modes.objective(name, 1.0, 100, prior)
     assert name == 'csd' or cfg.guidance == 1.0

@@ -16,7 +16,7 @@ from experiments import _command, _config
 from jax3dgen.core import launch
 from jax3dgen.core.errors import ConfigError, MeshError
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 CONFIG = '''
 """A config for tests."""

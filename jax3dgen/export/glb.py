@@ -1,7 +1,7 @@
 """glTF 2, as GLB or as text: triangles, vertex colours and where a scene places them.
 
-In the file +y is up and colours are linear light. Reading follows no reference to another file and
-believes no size that the bytes do not bear out; textures, materials and animation are left alone.
+In the file +y is up and colours are linear light. No other file is opened, sizes that the header
+claims are checked against the bytes, and textures, materials and animations are ignored.
 """
 
 import base64
@@ -23,8 +23,8 @@ WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4}
 TRIANGLES, STRIP, FAN = 4, 5, 6
 HARMLESS = ('KHR_materials_', 'KHR_texture_', 'KHR_lights_', 'EXT_texture_',
             'KHR_mesh_quantization')
-MAX_ITEMS = 2**21  # of a header, in which nothing but numbers of other items is long
-MAX_PARTS = 10**5  # that a scene places
+MAX_ITEMS = 2**21  # of a header
+MAX_PARTS = 10**5  # primitives of a scene, all instances counted
 
 
 def encode(mesh):
@@ -62,11 +62,11 @@ def encode(mesh):
 
 
 def parts(data, limit):
-  """Yields (vertices [V, 3], faces [F, 3], linear colours [V, 3] or None) of each part placed.
+  """Yields (vertices [V, 3], faces [F, 3], linear colours [V, 3] or None) of each primitive.
 
   `data` is a GLB file, or a glTF file whose buffers are data: URIs. Coordinates are those of the
-  file's scene (y-up). Raises MeshError for what is understood but not read and for a part of more
-  than 3 x `limit` numbers, and anything at all where the file is damaged.
+  file's scene (y-up). Raises MeshError for features that are not read and for a primitive of more
+  than `limit` vertices or 3 x `limit` corners; a damaged file may raise any error.
   """
   header, blob = _chunks(data) if data[:4] == MAGIC else (_header(data), None)
   required = [name for name in header.get('extensionsRequired', ())
@@ -76,7 +76,7 @@ def parts(data, limit):
   header['buffers'] = [_buffer(entry, blob if index == 0 else None)
                        for index, entry in enumerate(header['buffers'])]
   count = 0
-  for index, matrix in _placed(header):
+  for index, matrix in _mesh_nodes(header):
     mirrored = np.linalg.det(matrix[:3, :3]) < 0
     for primitive in header['meshes'][index]['primitives']:
       count += 1
@@ -97,8 +97,8 @@ def parts(data, limit):
         if len(colors) != len(vertices):
           raise MeshError('the file has not one colour for each vertex.')
       # Not `@`: threads of a BLAS cost more than they bring on arrays this narrow.
-      placed = np.einsum('vj,ij->vi', vertices, matrix[:3, :3]) + matrix[:3, 3]
-      yield placed, faces[:, ::-1] if mirrored else faces, colors
+      points = np.einsum('vj,ij->vi', vertices, matrix[:3, :3]) + matrix[:3, 3]
+      yield points, faces[:, ::-1] if mirrored else faces, colors
 
 
 def _y_up(xyz):
@@ -116,7 +116,7 @@ def _header(text):
 
 
 def _buffer(entry, blob):
-  """The bytes of a buffer, or None where the file does not hold them."""
+  """The bytes of a buffer, or None if they are in another file."""
   uri = entry.get('uri')
   if uri is None:
     return blob
@@ -136,7 +136,7 @@ def _chunks(data):
     return _header(data[20:]), None
   size, kind = struct.unpack_from('<I4s', data, start)
   if kind != BINARY or start + 8 + size > len(data):
-    raise MeshError('the file is cut short.')
+    raise MeshError('the file is truncated.')
   return _header(data[20:start]), data[start + 8:start + 8 + size]
 
 
@@ -165,28 +165,29 @@ def _accessor(header, index, limit):
   return array
 
 
-def _placed(header):
-  """(mesh index, matrix [4, 4] into the scene) of every node that shows a mesh."""
+def _mesh_nodes(header):
+  """[(mesh index, matrix [4, 4] into the scene)] of the nodes that have a mesh."""
   if 'scenes' not in header:
     return [(index, np.eye(4)) for index in range(len(header['meshes']))]
-  nodes, seen, found = header['nodes'], set(), []
+  nodes, tree, instances = header['nodes'], set(), []
   roots = header['scenes'][header.get('scene', 0)].get('nodes', [])
-  todo = [(index, np.eye(4)) for index in roots]
-  while todo:
-    index, outer = todo.pop()
-    if index in seen:
+  stack = [(index, np.eye(4)) for index in roots]
+  while stack:
+    index, outer = stack.pop()
+    if index in tree:
       raise MeshError('the nodes of the scene are no tree.')
-    seen.add(index)
+    tree.add(index)
     node = nodes[index]
     matrix = outer @ _local(node)
     if 'mesh' in node:
-      found.append((node['mesh'], matrix))
-    todo += [(child, matrix) for child in node.get('children', ())]
-  return found
+      instances.append((node['mesh'], matrix))
+    stack += [(child, matrix) for child in node.get('children', ())]
+  return instances
 
 
 def _local(node):
-  """The matrix [4, 4] of a node: its own, or translation x rotation (x, y, z, w) x scale."""
+  """The matrix [4, 4] of a node into its parent: given as such, or as translation x rotation
+  (quaternion x, y, z, w) x scale."""
   if 'matrix' in node:
     return np.array(node['matrix'], np.float64).reshape(4, 4).T
   x, y, z, w = node.get('rotation', (0, 0, 0, 1))

@@ -4,10 +4,9 @@ Frames: a Mesh is +z up. glTF is y-up by its standard, (x, y, z) -> (x, z, -y) o
 the inverse rotation on the way in; the others stay z-up. Colours: a Mesh holds sRGB; glTF's COLOR_0
 is linear light by its standard; OBJ, PLY and MJCF hold sRGB as is; STL and OFF hold none here.
 
-A file is data from anywhere: only its own bytes are used (no material, texture or buffer that it
-refers to is opened), sizes that it claims are checked against what is there, and whatever is wrong
-with it becomes one MeshError. The formats are read by `export.glb`, `export.mjcf` and
-`export.polygons`.
+Files are untrusted: only the bytes of the file itself are used (no material, texture or buffer that
+it refers to is opened), sizes that it claims are checked against them, and any fault of a file
+becomes one MeshError. The formats are read by `export.glb`, `export.mjcf` and `export.polygons`.
 """
 
 import pathlib
@@ -20,21 +19,22 @@ from jax3dgen.core import files, image
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.core.types import Mesh
 from jax3dgen.export import glb, mjcf, polygons
-from jax3dgen.physics import surface
+from jax3dgen.physics import surface as surfaces
 from jax3dgen.scene import mesh as meshes
 
 Y_UP = ('glb', 'gltf')
 POLYGONS = {'obj': polygons.obj, 'off': polygons.off, 'ply': polygons.ply, 'stl': polygons.stl}
 READABLE = (*Y_UP, *POLYGONS, 'xml')
-MAX_BYTES = 2**29  # of a file that is read
+MAX_BYTES = 2**29  # of a file
 MAX_ELEMENTS = 10**7  # vertices or faces of one mesh, all instances counted
 
 
 def read(path, up='auto'):
-  """The Mesh (+z up, host arrays) of a file; all parts of a scene are merged where they are placed.
+  """The Mesh of a file (+z up, host arrays); the parts of a scene are merged in their places.
 
   `up` is the axis that is up in the file: 'y', 'z', or 'auto' (y for GLB and GLTF, z otherwise).
-  `colors` is None where the file has no vertex or face colours; textures are not read.
+  `colors` [V, 3] (sRGB) is None where the file has no colours of vertices or faces.
+  Raises MeshError for a file that is missing, invalid, too large or of another format.
   """
   path = pathlib.Path(path)
   name = str(path).encode(errors='replace').decode()
@@ -47,18 +47,17 @@ def read(path, up='auto'):
     data = _bytes(path)
     with warnings.catch_warnings(), np.errstate(all='ignore'):
       warnings.simplefilter('ignore')
-      mesh = _merged(_parts(data, kind))
+      mesh = _merge(_parts(data, kind))
     vertices, faces = meshes.checked(mesh)
   except OSError as error:
     raise MeshError(f'{name}: {error.strerror or error}.') from error
   except MeshError as error:
     raise MeshError(f'{name}: {error}') from error
-  except Exception as error:  # the parsers raise whatever they stumble over
-    words = ' '.join(f'{type(error).__name__}: {error}'.split())
-    raise MeshError(f'{name}: this is no valid {kind.upper()} file ({words[:200]}).') from error
-  used, faces = surface.compact(faces, len(vertices))
-  vertices = vertices[used]
-  colors = None if mesh.colors is None else mesh.colors[used].astype(np.float32)
+  except Exception as error:  # parsers of damaged files may raise any error
+    raise MeshError(f'{name}: this is no valid {kind.upper()} file, or it is damaged.') from error
+  index, faces = surfaces.compact(faces, len(vertices))
+  vertices = vertices[index]
+  colors = None if mesh.colors is None else mesh.colors[index].astype(np.float32)
   if kind in Y_UP if up == 'auto' else up == 'y':
     vertices = vertices[:, (0, 2, 1)] * (1, -1, 1)
   if kind in Y_UP and colors is not None:
@@ -67,7 +66,10 @@ def read(path, up='auto'):
 
 
 def write(path, mesh):
-  """Writes a Mesh in the format that the ending of `path` names; whole or not at all."""
+  """Writes a Mesh in the format of the suffix of `path`; an error leaves no partial file.
+
+  Raises MeshError for an empty or non-finite mesh and for a format that is not written.
+  """
   path = pathlib.Path(path)
   kind = path.suffix[1:].lower()
   if kind not in WRITERS:
@@ -99,33 +101,34 @@ def _parts(data, kind):
     yield POLYGONS[kind](data, MAX_ELEMENTS)
 
 
-def _merged(parts):
+def _merge(parts):
   """All triangles as one unchecked Mesh; parts without colours are white among coloured ones."""
   vertices, faces, colors = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.int64)], []
   count = total = 0
-  for points, triangles, shades in parts:
-    faces.append(triangles + count)
-    vertices.append(points.astype(np.float32))
-    colors.append(shades)
-    count, total = count + len(points), total + len(triangles)
+  for part_vertices, part_faces, part_colors in parts:
+    faces.append(part_faces + count)
+    vertices.append(part_vertices.astype(np.float32))
+    colors.append(part_colors)
+    count, total = count + len(part_vertices), total + len(part_faces)
     if max(count, total) > MAX_ELEMENTS:
       raise MeshError(f'the file places more than {MAX_ELEMENTS} vertices or faces.')
   mesh = Mesh(np.concatenate(vertices), np.concatenate(faces))
-  if all(shades is None for shades in colors):
+  if all(part is None for part in colors):
     return mesh
-  white = [np.ones_like(points) if shades is None else shades
-           for points, shades in zip(vertices[1:], colors)]
-  return mesh.replace(colors=np.clip(np.nan_to_num(np.concatenate(white)), 0, 1))
+  colors = [np.ones_like(part_vertices) if part is None else part
+            for part, part_vertices in zip(colors, vertices[1:])]
+  return mesh.replace(colors=np.clip(np.nan_to_num(np.concatenate(colors)), 0, 1))
 
 
-def _by_trimesh(kind):
-  def data(mesh):
+def _writer(kind):
+  """Mesh -> bytes of a file of this kind, by trimesh."""
+  def encode(mesh):
     colors = None if mesh.colors is None else image.to_uint8(mesh.colors)
-    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
-    text = shape.export(file_type=kind)
+    surface = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
+    text = surface.export(file_type=kind)
     return text.encode() if isinstance(text, str) else text
-  return data
+  return encode
 
 
-WRITERS = {'glb': glb.encode, 'obj': _by_trimesh('obj'), 'ply': _by_trimesh('ply'),
-           'stl': _by_trimesh('stl'), 'xml': mjcf.encode}
+WRITERS = {'glb': glb.encode, 'obj': _writer('obj'), 'ply': _writer('ply'), 'stl': _writer('stl'),
+           'xml': mjcf.encode}

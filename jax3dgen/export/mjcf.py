@@ -1,7 +1,7 @@
-"""MJCF, MuJoCo's XML: the solids that a file places, and a body written so that MuJoCo drops it.
+"""MJCF, MuJoCo's XML: reads the solids of a file, writes a mesh as a free body above a plane.
 
-Frames are MuJoCo's: +z up. Nothing that a file refers to is opened: what is compiled is not the
-file but a new one, made of its shapes and frames alone.
+Frames are MuJoCo's: +z up. No file that an MJCF file refers to is opened: MuJoCo compiles a copy
+that holds only shapes and frames.
 """
 
 from xml.etree import ElementTree
@@ -17,45 +17,45 @@ MAX_BYTES = 2**27
 MAX_TAGS = 2**18
 MAX_GEOMS = 10**4
 SEGMENTS = 96  # of the circle of a cylinder or capsule
-SHOWN = 3  # MuJoCo's viewers show the geoms of the groups below; files hide collision shapes above
-PLACE = {'pos', 'quat', 'axisangle', 'euler', 'xyaxes', 'zaxis'}
-KEPT = {  # tags and their attributes that say what is where
+VISIBLE_GROUPS = 3  # MuJoCo's viewers show geom groups 0 to 2; collision shapes are in higher ones
+POSE = {'pos', 'quat', 'axisangle', 'euler', 'xyaxes', 'zaxis'}
+ATTRIBUTES = {  # of the tags that are copied: those of shapes and frames
     'mujoco': set(), 'asset': set(), 'worldbody': {'childclass'}, 'default': {'class'},
     'compiler': {'angle', 'eulerseq', 'fitaabb', 'coordinate'},
     'mesh': {'name', 'class', 'vertex', 'face', 'scale', 'refpos', 'refquat'},
-    'body': PLACE | {'childclass'}, 'frame': PLACE | {'childclass'},
-    'geom': PLACE | {'class', 'type', 'size', 'fromto', 'mesh', 'fitscale', 'group', 'rgba'},
+    'body': POSE | {'childclass'}, 'frame': POSE | {'childclass'},
+    'geom': POSE | {'class', 'type', 'size', 'fromto', 'mesh', 'fitscale', 'group', 'rgba'},
 }
-MORE = {'attach', 'composite', 'flexcomp', 'include', 'model', 'replicate', 'skin'}  # shapes
+UNSUPPORTED = {'attach', 'composite', 'flexcomp', 'include', 'model', 'replicate', 'skin'}  # shapes
 
 
 def parts(data):
-  """Yields (vertices [V, 3], faces [F, 3], colours [V, 3] or None) of each solid in its place.
+  """Yields (vertices [V, 3], faces [F, 3], colours [V, 3] or None) of each solid, in world frame.
 
-  These are the meshes with their vertices in the file and the boxes, spheres, ellipsoids, cylinders
-  and capsules (the round ones as inscribed polyhedra) of the bodies at their initial pose; planes
-  and height fields are ground. Of files that hold a shape twice, once to be seen and once to
-  collide, it is the one that MuJoCo's viewers show.
+  Solids are the meshes whose vertices are in the file and the boxes, spheres, ellipsoids, cylinders
+  and capsules (the round ones as inscribed polyhedra) of all bodies at their initial pose; planes
+  and height fields are ground. If a file has visual and collision geoms, only the visual ones
+  count: those of the groups that MuJoCo's viewers show.
   """
-  model = _compiled(_plain(data))
+  model = _compile(_geometry(data))
   state = mujoco.MjData(model)
   mujoco.mj_kinematics(model, state)
   solid = model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE
-  shown = solid & (model.geom_group < SHOWN)
-  for k in np.flatnonzero(shown if shown.any() else solid):
+  visible = solid & (model.geom_group < VISIBLE_GROUPS)
+  for k in np.flatnonzero(visible if visible.any() else solid):
     vertices, faces = _shape(model, k)
     # Not `@`: threads of a BLAS cost more than they bring on arrays this narrow.
-    placed = np.einsum('vj,ij->vi', vertices, state.geom_xmat[k].reshape(3, 3))
+    points = np.einsum('vj,ij->vi', vertices, state.geom_xmat[k].reshape(3, 3))
     rgba = model.geom_rgba[k]
-    plain = np.allclose(rgba, (0.5, 0.5, 0.5, 1.0))
-    yield (placed + state.geom_xpos[k], faces,
-           None if plain else np.broadcast_to(rgba[:3], vertices.shape))
+    is_default = np.allclose(rgba, (0.5, 0.5, 0.5, 1.0))
+    yield (points + state.geom_xpos[k], faces,
+           None if is_default else np.broadcast_to(rgba[:3], vertices.shape))
 
 
 def encode(mesh):
-  """MuJoCo XML: the `physics.body` of a mesh at rest on a plane, as `physics.native` drops it.
+  """MuJoCo XML (bytes): the `physics.body` of a mesh on a plane, as `physics.native` drops it.
 
-  The hull collides (group 3, which viewers hide), the surface is what is seen.
+  The hull collides (group 3, which viewers hide); the surface is visible and does not collide.
   """
   body = bodies.from_mesh(mesh)
   (xx, xy, xz), (_, yy, yz), (_, _, zz) = body.inertia
@@ -85,8 +85,8 @@ def _text(array):
   return ' '.join(f'{value:.9g}' for value in np.ravel(array))
 
 
-def _plain(data):
-  """MJCF (text) of the shapes and frames of a file, without anything that could open another."""
+def _geometry(data):
+  """MJCF (text) with only the shapes and frames of a file, so that MuJoCo opens no other file."""
   if len(data) > MAX_BYTES or data.count(b'<') > MAX_TAGS:
     raise MeshError(f'the file has more than {MAX_BYTES >> 20} MB or {MAX_TAGS} tags.')
   text = data.decode()
@@ -96,31 +96,31 @@ def _plain(data):
   if root.tag != 'mujoco':
     raise MeshError('this is no MJCF file.')
   for element in root.iter():
-    if element.tag in MORE:
+    if element.tag in UNSUPPORTED:
       raise MeshError(f'the file uses <{element.tag}>, which is not read.')
     if element.tag == 'mesh' and element.attrib.keys() & {'file', 'builtin'}:
       raise MeshError('the file keeps its triangles outside itself; nothing else is opened.')
   if sum(1 for _ in root.iter('geom')) > MAX_GEOMS:
     raise MeshError(f'the file has more than {MAX_GEOMS} geoms.')
-  return ElementTree.tostring(_kept(root), encoding='unicode')
+  return ElementTree.tostring(_copy(root), encoding='unicode')
 
 
-def _kept(element):
-  kept = ElementTree.Element(element.tag, {
-      name: value for name, value in element.items() if name in KEPT[element.tag]})
+def _copy(element):
+  copy = ElementTree.Element(element.tag, {
+      name: value for name, value in element.items() if name in ATTRIBUTES[element.tag]})
   if element.tag == 'geom':
-    kept.attrib |= {'contype': '0', 'conaffinity': '0'}  # then MuJoCo makes no hull
-  if element.tag == 'mesh' and 'vertex' in kept.attrib:
-    kept.set('inertia', 'shell')  # then a mesh need be no solid
-    if 'face' not in kept.attrib:  # of the hull; MuJoCo's own Qhull prints its complaints
-      hull = trimesh.convex.convex_hull(np.array(kept.get('vertex').split(), float).reshape(-1, 3))
-      kept.attrib |= {'vertex': _text(hull.vertices), 'face': _text(hull.faces)}
-  kept.extend(_kept(child) for child in element
-              if child.tag in KEPT and 'hfield' not in child.keys())
-  return kept
+    copy.attrib |= {'contype': '0', 'conaffinity': '0'}  # then MuJoCo computes no hull
+  if element.tag == 'mesh' and 'vertex' in copy.attrib:
+    copy.set('inertia', 'shell')  # then a mesh need not be a closed solid
+    if 'face' not in copy.attrib:  # the hull; MuJoCo's own Qhull prints its messages
+      hull = trimesh.convex.convex_hull(np.array(copy.get('vertex').split(), float).reshape(-1, 3))
+      copy.attrib |= {'vertex': _text(hull.vertices), 'face': _text(hull.faces)}
+  copy.extend(_copy(child) for child in element
+              if child.tag in ATTRIBUTES and 'hfield' not in child.keys())
+  return copy
 
 
-def _compiled(text):
+def _compile(text):
   mujoco.set_mju_user_warning(lambda text: None)  # MuJoCo would write them into a file
   try:
     return mujoco.MjModel.from_xml_string(text)

@@ -12,7 +12,7 @@ import pytest
 from experiments import doctor
 from jax3dgen.core import launch
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOOD = dict(backend='cpu', jaxlib='0.10.2', python=(3, 11), nvidia=False, memory=16.0,
             env={'JAX_COMPILATION_CACHE_DIR': '/cache', launch.GUARD: 'MALLOC_ARENA_MAX'})
 

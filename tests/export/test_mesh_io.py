@@ -1,4 +1,4 @@
-"""Round trips, what other readers see, and where the parts of a scene lie."""
+"""Round trips, files against trimesh and MuJoCo, and the poses of the parts of a scene."""
 
 import os
 import pathlib
@@ -27,8 +27,8 @@ def bear():
               colors.astype(np.float32))
 
 
-def by_place(mesh):
-  """Vertices and colours in one order, whatever order the file had them in."""
+def by_position(mesh):
+  """Vertices and colours in an order that does not depend on that of the file."""
   order = np.lexsort(np.round(mesh.vertices, 4).T)
   return mesh.vertices[order], None if mesh.colors is None else mesh.colors[order]
 
@@ -38,15 +38,15 @@ def by_place(mesh):
 def test_round_trip(kind, color_error, tmp_path):
   mesh, path = bear(), tmp_path / f'bear.{kind}'
   mesh_io.write(path, mesh)
-  found = mesh_io.read(path)
-  for (a, b), tolerance in zip(zip(by_place(found), by_place(mesh)), (1e-6, color_error)):
+  result = mesh_io.read(path)
+  for (a, b), tolerance in zip(zip(by_position(result), by_position(mesh)), (1e-6, color_error)):
     if tolerance is None:
       assert a is None
     else:
       np.testing.assert_allclose(a, b, atol=tolerance)
-  assert found.vertices.dtype == np.float32 and found.faces.dtype == np.int32
-  assert meshes.is_watertight(found.faces)
-  same, original = body.from_mesh(found), body.from_mesh(mesh)
+  assert result.vertices.dtype == np.float32 and result.faces.dtype == np.int32
+  assert meshes.is_watertight(result.faces)
+  same, original = body.from_mesh(result), body.from_mesh(mesh)
   assert same.status == 'exact'
   np.testing.assert_allclose(same.mass, original.mass, rtol=1e-5)
   np.testing.assert_allclose(same.center, original.center, atol=1e-6)
@@ -57,32 +57,32 @@ def test_glb_is_as_the_standard_says(tmp_path):
   """Read by trimesh alone: y-up, winding outwards, linear colours."""
   mesh, path = bear(), tmp_path / 'bear.glb'
   mesh_io.write(path, mesh)
-  (found,) = trimesh.load_scene(path, process=False).geometry.values()
+  (result,) = trimesh.load_scene(path, process=False).geometry.values()
   x, y, z = mesh.vertices.T
-  np.testing.assert_allclose(found.vertices, np.stack([x, z, -y], -1), atol=1e-7)
-  assert found.volume > 0 and found.is_watertight
+  np.testing.assert_allclose(result.vertices, np.stack([x, z, -y], -1), atol=1e-7)
+  assert result.volume > 0 and result.is_watertight
   linear = image.srgb_to_linear(mesh.colors)
-  stored = found.visual.vertex_attributes['color'][:, :3] / 65535
+  stored = result.visual.vertex_attributes['color'][:, :3] / 65535
   np.testing.assert_allclose(stored, linear, atol=1e-5)
-  outwards = trimesh.Trimesh(found.vertices, found.faces, process=False).vertex_normals
-  assert ((found.vertex_normals * outwards).sum(-1) > 0.99).all()
+  outwards = trimesh.Trimesh(result.vertices, result.faces, process=False).vertex_normals
+  assert ((result.vertex_normals * outwards).sum(-1) > 0.99).all()
 
 
 @pytest.mark.parametrize('kind', ['obj', 'ply', 'stl'])
 def test_other_formats_stay_z_up(kind, tmp_path):
   mesh, path = bear(), tmp_path / f'bear.{kind}'
   mesh_io.write(path, mesh)
-  found = trimesh.load_scene(path).to_geometry()
-  np.testing.assert_allclose(found.bounds, [mesh.vertices.min(0), mesh.vertices.max(0)], atol=1e-6)
-  assert found.volume > 0
+  result = trimesh.load_scene(path).to_geometry()
+  np.testing.assert_allclose(result.bounds, [mesh.vertices.min(0), mesh.vertices.max(0)], atol=1e-6)
+  assert result.volume > 0
 
 
 def test_up_overrides(tmp_path):
   mesh = bear()
   mesh_io.write(tmp_path / 'bear.obj', mesh)
-  turned = by_place(mesh_io.read(tmp_path / 'bear.obj', up='y'))[0]
+  turned = by_position(mesh_io.read(tmp_path / 'bear.obj', up='y'))[0]
   x, y, z = mesh.vertices.T
-  expected = by_place(mesh.replace(vertices=np.stack([x, -z, y], -1)))[0]
+  expected = by_position(mesh.replace(vertices=np.stack([x, -z, y], -1)))[0]
   np.testing.assert_allclose(turned, expected, atol=1e-6)
   mesh_io.write(tmp_path / 'bear.glb', mesh)
   raw = mesh_io.read(tmp_path / 'bear.glb', up='z').vertices
@@ -97,7 +97,7 @@ def test_mesh_without_colours(tmp_path):
     assert mesh_io.read(tmp_path / f'bear.{kind}').colors is None
 
 
-def test_scenes_are_merged_where_they_are_placed(tmp_path):
+def test_parts_of_a_scene_are_merged_in_their_poses(tmp_path):
   """A part under two nested transforms, one mirrored, one without colours."""
   scene = trimesh.Scene()
   box = trimesh.creation.box((1.0, 2.0, 3.0))
@@ -108,12 +108,12 @@ def test_scenes_are_merged_where_they_are_placed(tmp_path):
   scene.add_geometry(box, node_name='b', parent_node_name='a',
                      transform=shift((0, 5, 0)) @ np.diag([-1.0, 1, 1, 1]))
   scene.export(tmp_path / 'scene.glb')
-  found = mesh_io.read(tmp_path / 'scene.glb', up='z')
-  np.testing.assert_allclose(found.vertices.min(0), (9.5, -1, -1.5), atol=1e-6)
-  np.testing.assert_allclose(found.vertices.max(0), (10.5, 6, 1.5), atol=1e-6)
-  np.testing.assert_allclose(body.from_mesh(found).mass, 12000.0, rtol=1e-6)
-  red = (np.abs(found.colors - (1, 0, 0)) < 1e-3).all(-1)
-  assert red.sum() == 8 and (found.colors[~red] > 0.99).all()
+  result = mesh_io.read(tmp_path / 'scene.glb', up='z')
+  np.testing.assert_allclose(result.vertices.min(0), (9.5, -1, -1.5), atol=1e-6)
+  np.testing.assert_allclose(result.vertices.max(0), (10.5, 6, 1.5), atol=1e-6)
+  np.testing.assert_allclose(body.from_mesh(result).mass, 12000.0, rtol=1e-6)
+  red = (np.abs(result.colors - (1, 0, 0)) < 1e-3).all(-1)
+  assert red.sum() == 8 and (result.colors[~red] > 0.99).all()
 
 
 def test_mjcf_drops_like_the_body(tmp_path):
@@ -132,7 +132,7 @@ def test_mjcf_drops_like_the_body(tmp_path):
   np.testing.assert_allclose(native.rotation_deg(data.qpos[3:]), angle, atol=0.5)
 
 
-def test_writing_is_whole_or_not_at_all(tmp_path):
+def test_an_error_leaves_the_old_file(tmp_path):
   path = tmp_path / 'new folder' / 'bear.glb'
   mesh_io.write(path, bear())
   before = path.read_bytes()
@@ -172,8 +172,8 @@ def test_a_scan_of_two_million_faces(tmp_path):
 import re, sys
 from jax3dgen.export import mesh_io
 from jax3dgen.physics import body
-found = body.from_mesh(mesh_io.read(sys.argv[1]))
-print(found.status, found.mass, len(found.hull), body.pack([found]).buckets[0][1].error[0])
+result = body.from_mesh(mesh_io.read(sys.argv[1]))
+print(result.status, result.mass, len(result.hull), body.pack([result]).buckets[0][1].error[0])
 print(*re.findall('VmHWM:\\\\s*(.*) kB', open('/proc/self/status').read()))  # the peak, in KiB
 '''
   root = pathlib.Path(__file__).resolve().parent.parent.parent

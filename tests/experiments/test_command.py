@@ -1,4 +1,4 @@
-"""The command line: overrides, refusals in one sentence, help, environment, exit status."""
+"""The command line: overrides, one sentence for each fault, help, environment, exit status."""
 
 import errno
 import json
@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 import pytest
 
 from experiments import _command, _config
@@ -54,13 +55,13 @@ def config_file(tmp_path):
   return path
 
 
-def chosen(config_file, *words, variant=''):
+def overridden(config_file, *words, variant=''):
   _, overrides = _config.split(words)
   _, config = _config.load(f'{config_file}{variant}')
   return _config.override(config, overrides)
 
 
-def test_split_keeps_what_is_no_override():
+def test_split():
   rest, overrides = _config.split([
       '--config=a.py', '--config.x=1', '--workdir', 'w', '--config.y', '-2', '--config.z',
       '--noconfig.on', '--config.t=a=b', '--config.last'])
@@ -76,6 +77,7 @@ def test_split_keeps_what_is_no_override():
     ('--config.train.shuffle=False', 'train.shuffle', False),
     ('--noconfig.train.shuffle', 'train.shuffle', False),
     ('--config.train.shuffle', 'train.shuffle', True),
+    ('--config.train.shuffle=0', 'train.shuffle', False),
     ('--config.prompt=12', 'prompt', '12'),
     ('--config.prompt=ein Bär, "rot"', 'prompt', 'ein Bär, "rot"'),
     ('--config.prompt=', 'prompt', ''),
@@ -88,7 +90,7 @@ def test_split_keeps_what_is_no_override():
     ('--config.limit=None', 'limit', None),
 ])
 def test_override(config_file, word, field, value):
-  config = chosen(config_file, word)
+  config = overridden(config_file, word)
   for name in field.split('.'):
     config = config[name]
   assert config == value and type(config) is type(value)
@@ -108,37 +110,51 @@ def test_override(config_file, word, field, value):
     ('--config.size=(1', ['config.size']),
     ('--config.size=("a",)', ['config.size']),
     ('--config.range=(True, 1)', ['config.range']),
+    ('--config.train.steps=True', ['config.train.steps', 'whole number']),
+    ('--config.items=3', ['config.items', 'no such field']),
     ('--config.bands=often', ['config.bands', 'a number or a tuple']),
     ('--config.limit=x', ['config.limit', 'whole number']),
 ])
-def test_a_wrong_override_is_named(config_file, word, parts):
+def test_an_invalid_override_is_one_sentence(config_file, word, parts):
   with pytest.raises(ConfigError) as e:
-    chosen(config_file, word)
+    overridden(config_file, word)
   assert all(part in str(e.value) for part in parts), str(e.value)
   assert '\n' not in str(e.value)
 
 
 def test_variant(config_file):
-  assert chosen(config_file, variant=':tiny').train.steps == 2
-  assert chosen(config_file, '--config.train.steps=5', variant=':tiny').train.steps == 5
+  assert overridden(config_file, variant=':tiny').train.steps == 2
+  assert overridden(config_file, '--config.train.steps=5', variant=':tiny').train.steps == 5
   with pytest.raises(ConfigError, match="no variant 'tyni'"):
-    chosen(config_file, variant=':tyni')
+    overridden(config_file, variant=':tyni')
 
 
-def test_complete_brings_fields_along(config_file):
+@pytest.mark.parametrize('word, field, value', [
+    ('--config.train.shuffle false', 'train.shuffle', True), ('--config.size=(1', 'size', ('(1',)),
+    ('--config.size=("a",)', 'size', ('a',)), ('--config.bands=often', 'bands', 'often')])
+def test_config_flags_accepts_invalid_values(config_file, word, field, value):
+  """Why the flags of ml_collections are not used (_config.py): `value` is what they set."""
+  values, argv = flags.FlagValues(), ['command', *word.split(' ')]
+  config_flags.DEFINE_config_dict('config', _config.load(str(config_file))[1], flag_values=values,
+                                  sys_argv=argv)
+  values(argv)
+  assert values.config[field] == value
+
+
+def test_complete_adds_fields(config_file):
   _, config = _config.load(str(config_file))
 
   def complete(config):
     with config.unlocked():
-      config.train.own = config.train.steps + 1
+      config.train.total = config.train.steps + 1
     return config
 
-  assert _config.override(config, [('train.steps', '3')], complete).train.own == 4
+  assert _config.override(config, [('train.steps', '3')], complete).train.total == 4
   _, config = _config.load(str(config_file))
-  overrides = [('train.own', '9'), ('train.steps', '3')]
-  assert _config.override(config, overrides, complete).train.own == 9
-  with pytest.raises(ConfigError, match='config.train.owm.*config.train.own'):
-    _config.override(config, [('train.owm', '9')], complete)
+  overrides = [('train.total', '9'), ('train.steps', '3')]
+  assert _config.override(config, overrides, complete).train.total == 9
+  with pytest.raises(ConfigError, match='config.train.totl.*config.train.total'):
+    _config.override(config, [('train.totl', '9')], complete)
 
 
 @pytest.mark.parametrize('text, parts', [
@@ -150,7 +166,7 @@ def test_complete_brings_fields_along(config_file):
      '  c = ConfigDict({"steps": 1}).lock()\n  c.stps = 2\n  return c\n',
      ['line 4', 'stps', 'steps']),
 ])
-def test_a_broken_config_file_is_one_sentence(tmp_path, text, parts):
+def test_an_error_in_a_config_file_is_one_sentence(tmp_path, text, parts):
   path = tmp_path / 'broken.py'
   path.write_text(text)
   with pytest.raises(ConfigError) as e:
@@ -187,12 +203,12 @@ def launched(monkeypatch):
 
 
 def test_run_receives_config_workdir_and_flags(config_file, tmp_path, launched):
-  seen = []
-  flags = lambda p: p.add_argument('--note', default='none', help='a note')
-  code = status(lambda *a: seen.append(a), '--config', str(config_file), '--config.train.steps=4',
+  calls = []
+  options = lambda p: p.add_argument('--note', default='none', help='a note')
+  code = status(lambda *a: calls.append(a), '--config', str(config_file), '--config.train.steps=4',
                 '--workdir', str(tmp_path / 'runs'), '--note=hello', '--allow_change',
-                config='configs/embedded.py', flags=flags)
-  (config, workdir, args), = seen
+                config='configs/embedded.py', flags=options)
+  (config, workdir, args), = calls
   assert (code, config.train.steps, workdir) == (0, 4, tmp_path / 'runs')
   assert (args.note, args.allow_change) == ('hello', True)
   assert config.is_locked
@@ -207,7 +223,7 @@ def test_run_receives_config_workdir_and_flags(config_file, tmp_path, launched):
     (['--workdir='], ['--workdir']),
     (['--workdir=w', '--config.a=1'], ['--config.a']),
 ])
-def test_refusals_are_one_sentence(argv, parts, launched, capsys):
+def test_invalid_arguments_are_one_sentence(argv, parts, launched, capsys):
   assert status(lambda *a: pytest.fail('ran'), *argv) == 2
   out, err = capsys.readouterr()
   assert out == '' and err.count('\n') == 1 and 'Traceback' not in err
@@ -242,9 +258,9 @@ def test_preemption_and_bugs_pass_through(launched):
 
 
 def test_help_explains_flags_and_every_field(config_file, capsys):
-  flags = lambda p: p.add_argument('--note', help='a note to keep')
+  options = lambda p: p.add_argument('--note', help='a note to keep')
   assert status(None, '--help', '--config', str(config_file), config='configs/embedded.py',
-                flags=flags) == 0
+                flags=options) == 0
   out = capsys.readouterr().out
   for part in ('A command for tests.', '--workdir', '--note', 'a note to keep', '--allow_change',
                "--config.prompt='a red bear'", 'what to make', 'optimisation steps',
@@ -253,11 +269,57 @@ def test_help_explains_flags_and_every_field(config_file, capsys):
 
 
 def test_every_field_of_every_config_is_explained():
-  for path in sorted((ROOT / 'configs').glob('[!_]*.py')):
+  for path in sorted((ROOT / 'configs').rglob('[!_]*.py')):
     module, config = _config.load(str(path))
     meanings = _config.explanations(module, config)
     assert module.__doc__, path
     assert {name for name, _ in _config.leaves(config)} - set(meanings) == set(), path
+
+
+def test_comments():
+  """Of statements on several lines the comment behind the first or the last one."""
+  text = '''
+def default_config(c):
+  c.color = '#fff'  # of the background
+  c.a.sizes = (1,  # rows, columns
+               2)
+  c.b = (
+      3,
+      4)  # a range
+  c.plain = 5
+  other = 6  # not a field
+  c.plain.more = 7
+  if c.b:  # nor this
+    c.color = '#000'  # another one
+  return c
+
+DEFAULTS = base.DEFAULTS | {
+    'clip': 1.0,  # the largest norm
+    'bare': 2}
+
+TABLE = {'x': 3}  # no default
+'''
+  assert _config.comments(text) == {
+      'color': 'of the background', 'a.sizes': 'rows, columns', 'b': 'a range',
+      'distill.clip': 'the largest norm'}
+
+
+def test_help_texts_come_from_all_default_configs(tmp_path, monkeypatch):
+  """A config file takes its defaults from a record of another module, and these from a third."""
+  monkeypatch.syspath_prepend(tmp_path)
+  head = 'from ml_collections import ConfigDict\n'
+  (tmp_path / 'first_defaults.py').write_text(
+      f'{head}def default_config():\n'
+      '  c = ConfigDict()\n  c.steps = 3  # of training\n  return c\n')
+  (tmp_path / 'second_defaults.py').write_text(
+      f'{head}import first_defaults, types\ndef default_config():\n'
+      '  c = first_defaults.default_config()\n  c.rate = 0.1  # step size\n  return c\n'
+      'NET = types.SimpleNamespace(default_config=default_config)\n')
+  (tmp_path / 'nets').mkdir()
+  path = tmp_path / 'nets' / 'small.py'
+  path.write_text('from second_defaults import NET\nget_config = lambda: NET.default_config()\n')
+  assert _config.explanations(*_config.load(str(path))) == {
+      'steps': 'of training', 'rate': 'step size'}
 
 
 @pytest.mark.parametrize('name', [p.stem for p in sorted((ROOT / 'experiments').glob('[!_]*.py'))])
@@ -265,14 +327,14 @@ def test_every_experiment_has_help(name, monkeypatch, capsys):
   monkeypatch.setattr(sys, 'argv', [name, '--help'])
   monkeypatch.setattr(signal, 'signal', lambda *_: None)
   monkeypatch.delitem(sys.modules, f'experiments.{name}', raising=False)
-  with pytest.raises(SystemExit) as left:
+  with pytest.raises(SystemExit) as exit_status:
     runpy.run_module(f'experiments.{name}', run_name='__main__', alter_sys=True)
-  said = capsys.readouterr()
-  assert left.value.code == 0, said.err
-  assert f'python -m experiments.{name}' in said.out
+  output = capsys.readouterr()
+  assert exit_status.value.code == 0, output.err
+  assert f'python -m experiments.{name}' in output.out
 
 
-# The environment and the one new start.
+# The environment of core/launch, for which a command starts itself once more.
 
 
 def clean(**extra):
@@ -281,19 +343,18 @@ def clean(**extra):
   return {k: v for k, v in os.environ.items() if k not in names} | extra
 
 
-def test_environment_completes_and_respects(tmp_path):
+def test_environment_keeps_the_settings_of_the_user(tmp_path):
   env = clean(HOME=str(tmp_path), MALLOC_ARENA_MAX='4', JAX_NUM_CPU_DEVICES='8',
               XLA_FLAGS='--xla_a=1 --xla_force_host_platform_device_count=8 --xla_b=2')
-  wanted = launch.environment(env)
-  assert wanted['MALLOC_ARENA_MAX'] == '4' and wanted['MALLOC_MMAP_MAX_'] == '0'
-  assert wanted['JAX_NUM_CPU_DEVICES'] == '2'
-  assert wanted['XLA_FLAGS'] == '--xla_a=1 --xla_b=2'
-  assert wanted['JAX_COMPILATION_CACHE_DIR'] == str(tmp_path / '.cache' / 'jax3dgen' / 'xla')
-  assert launch.missing(env | wanted) == {}
-  mine = launch.environment(env | {'JAX_COMPILATION_CACHE_DIR': '/somewhere'})
-  assert mine['JAX_COMPILATION_CACHE_DIR'] == '/somewhere'
-  moved = launch.environment(env | {'XDG_CACHE_HOME': str(tmp_path / 'x')})
-  assert moved['JAX_COMPILATION_CACHE_DIR'].startswith(str(tmp_path / 'x'))
+  settings = launch.environment(env)
+  assert settings['MALLOC_ARENA_MAX'] == '4' and settings['MALLOC_MMAP_MAX_'] == '0'
+  assert settings['JAX_NUM_CPU_DEVICES'] == '2'
+  assert settings['XLA_FLAGS'] == '--xla_a=1 --xla_b=2'
+  assert settings['JAX_COMPILATION_CACHE_DIR'] == str(tmp_path / '.cache' / 'jax3dgen' / 'xla')
+  assert launch.missing(env | settings) == {}
+  folder = lambda **extra: launch.environment(env | extra)['JAX_COMPILATION_CACHE_DIR']
+  assert folder(JAX_COMPILATION_CACHE_DIR='/somewhere') == '/somewhere'
+  assert folder(XDG_CACHE_HOME=str(tmp_path / 'x')).startswith(str(tmp_path / 'x'))
 
 
 def test_no_cache_where_it_cannot_be_written(tmp_path):
@@ -302,7 +363,7 @@ def test_no_cache_where_it_cannot_be_written(tmp_path):
 
 
 PROBE = '''
-"""Says what it was started with."""
+"""Prints its arguments and environment."""
 import json, os, sys
 sys.path.insert(0, {root!r})
 from experiments import _command
@@ -327,13 +388,13 @@ def test_a_command_starts_itself_again_once(tmp_path, options):
   env = clean(HOME='/nonexistent', LC_ALL='C', TZ='Asia/Kathmandu')
   process = subprocess.Popen([sys.executable, *options, '-m', 'probe', '--workdir', 'größe 熊'],
                              cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
-  said = json.loads(process.communicate(timeout=60)[0])
+  output = json.loads(process.communicate(timeout=60)[0])
   assert process.returncode == 0
-  assert said == dict(pid=process.pid, missing={}, argv=['--workdir', 'größe 熊'],
-                      optimize=int('-O' in options), starts='xx')
+  assert output == dict(pid=process.pid, missing={}, argv=['--workdir', 'größe 熊'],
+                        optimize=int('-O' in options), starts='xx')
 
 
-def test_nothing_starts_again_where_all_is_in_place(monkeypatch):
+def test_a_command_with_all_settings_does_not_start_itself_again(monkeypatch):
   monkeypatch.setattr(os, 'execve', lambda *a: pytest.fail('started again'))
   for name, value in launch.environment().items():
     monkeypatch.setenv(name, value)
@@ -347,11 +408,11 @@ def test_makefile_has_the_launchers_settings():
 
 
 def test_configs_hold_types_that_the_command_line_can_set():
-  known = set(_config.KINDS)
-  for path in sorted((ROOT / 'configs').glob('[!_]*.py')):
+  kinds = set(_config.KINDS)
+  for path in sorted((ROOT / 'configs').rglob('[!_]*.py')):
     _, config = _config.load(str(path))
     sections = [config]
     while sections:
       section = sections.pop()
-      assert {section.get_type(n) for n in section} <= known | {ConfigDict}, path
+      assert {section.get_type(n) for n in section} <= kinds | {ConfigDict}, path
       sections += [section[n] for n in section if isinstance(section[n], ConfigDict)]

@@ -39,14 +39,16 @@ def program():
 
 def parser(doc, config, workdir, flags):
   """The parser of a command: its own flags (added by `flags(parser)`) after the common ones."""
-  p = Parser(usage=f'{program()} [options]', description=doc, add_help=False, allow_abbrev=False,
-             formatter_class=argparse.RawDescriptionHelpFormatter)
+  usage = ('[--config FILE[:VARIANT]] [--config.FIELD=VALUE ...] ' if config else '') + (
+      '--workdir FOLDER ' if workdir else '')
+  p = Parser(usage=f'{program()} {usage}[options]', description=doc, add_help=False,
+             allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
   p.add_argument('--help', '-h', action='store_true', help='show this page and exit')
   if config:
     path = ROOT / config
     path = os.path.relpath(path) if path.is_relative_to(pathlib.Path.cwd()) else str(path)
     p.add_argument('--config', metavar='FILE[:VARIANT]', default=path,
-                   help='the config file (default: %(default)s); --config.FIELD=VALUE sets a field')
+                   help='the config file (default: %(default)s)')
   if workdir:
     p.add_argument('--workdir', metavar='FOLDER',
                    help='receives the results; the same command again resumes')
@@ -58,7 +60,7 @@ def parser(doc, config, workdir, flags):
 
 
 def call(run, doc, config=None, workdir=True, flags=None, complete=None, argv=None):
-  """Parses `argv`, calls `run` and returns the exit status; see `main` for the arguments."""
+  """Parses `argv`, calls `run` and returns the exit status; `main` explains the arguments."""
   try:
     p = parser(doc, config, workdir, flags)
     argv = sys.argv[1:] if argv is None else argv

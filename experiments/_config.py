@@ -141,10 +141,8 @@ def no_field(config, field, fields):
 
 
 def parse(text, default, kind):
-  """`text` as a value of type `kind`; raises an error where it is none.
-
-  A field of type `object` (a number or a schedule) takes any Python literal but a string.
-  """
+  """`text` as a value of type `kind`, or an error; type `object`, a number or a schedule, takes any
+  Python literal but a string."""
   if kind is str and text is not None:
     return text
   if kind is bool:

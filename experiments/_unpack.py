@@ -1,6 +1,6 @@
-"""The isolated half of unpack_checkpoint: one single-file checkpoint in, one folder out.
+"""The isolated process of unpack_checkpoint: reads a single-file checkpoint, writes a folder.
 
-Run as a file of its own, with nothing of this package on the path: _unpack.py FILE TARGET CONFIG.
+Runs as a file, without this package on the path: _unpack.py FILE TARGET CONFIG.
 """
 
 import json

@@ -1,27 +1,28 @@
-"""The isolated half of convert_weights: one pickle in, one safetensors file out, a notice printed.
+"""The isolated process of convert_weights: reads a pickle, writes a safetensors file and a notice.
 
-Run as a file of its own, with nothing of this package on the path: _unpickle.py SOURCE TARGET.
+Runs as a file, without this package on the path: _unpickle.py SOURCE TARGET.
 """
 
 import resource
 import sys
 
 
-def state(held):
-  """The {name: tensor} inside what a training script saved, and the names of what is no tensor."""
+def state(content):
+  """({name: tensor} of the content of a checkpoint, the names of its other entries)."""
   from torch import Tensor
-  if not isinstance(held, dict):
-    sys.exit(f'it holds a {type(held).__name__}, not named tensors.')
-  tensors = {name: x for name, x in held.items() if isinstance(x, Tensor)}
+  if not isinstance(content, dict):
+    sys.exit(f'it holds a {type(content).__name__}, not named tensors.')
+  tensors = {name: x for name, x in content.items() if isinstance(x, Tensor)}
   if tensors and all(isinstance(name, str) for name in tensors):
-    return tensors, [str(name) for name in held if name not in tensors]
-  inner = {name: x for name, x in held.items()
-           if isinstance(x, dict) and any(isinstance(y, Tensor) for y in x.values())}
-  chosen = 'state_dict' if 'state_dict' in inner else next(iter(inner), None)
-  if chosen is None or (len(inner) > 1 and chosen != 'state_dict'):
-    sys.exit(f'it holds {", ".join(map(str, inner)) or "no named tensors"}; one state of a network '
-             'is needed.')
-  return state(inner[chosen])
+    return tensors, [str(name) for name in content if name not in tensors]
+  states = {name: x for name, x in content.items()
+            if isinstance(x, dict) and any(isinstance(y, Tensor) for y in x.values())}
+  if 'state_dict' in states:
+    return state(states['state_dict'])
+  if len(states) != 1:
+    sys.exit(f'it holds {", ".join(map(str, states)) or "no named tensors"}; one state of a '
+             'network is needed.')
+  return state(*states.values())
 
 
 def main(source, target):
@@ -29,17 +30,17 @@ def main(source, target):
   import torch
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
   try:
-    held = torch.load(source, map_location='cpu', weights_only=True)
-  except Exception as error:  # whatever is in the file: the other half makes it a sentence
-    asked = [line.strip()[:200] for line in str(error).splitlines() if 'Unsupported global' in line]
-    sys.exit(f'it asks for more than tensors, which is never run ({asked[0]}).' if asked else
+    content = torch.load(source, map_location='cpu', weights_only=True)
+  except Exception as error:  # of any kind, by the content; convert_weights makes it one sentence
+    calls = [line.strip()[:200] for line in str(error).splitlines() if 'Unsupported global' in line]
+    sys.exit(f'it holds more than tensors, which is never run ({calls[0]}).' if calls else
              f'PyTorch cannot read it as tensors alone ({type(error).__name__}).')
-  tensors, others = state(held)
-  seen, out = set(), {}
+  tensors, others = state(content)
+  storages, out = set(), {}
   for name, tensor in tensors.items():
-    place = tensor.untyped_storage().data_ptr()
-    out[name] = tensor.detach().clone() if place in seen else tensor.detach().contiguous()
-    seen.add(place)
+    storage = tensor.untyped_storage().data_ptr()
+    out[name] = tensor.detach().clone() if storage in storages else tensor.detach().contiguous()
+    storages.add(storage)
   save_file(out, target, {'format': 'pt'})
   notice = f'; left out: {", ".join(others)}' if others else ''
   print(f'{len(out)} tensors{notice}.')

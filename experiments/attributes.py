@@ -1,11 +1,11 @@
-"""Moves particles with and without a rectifier of an attribute, and counts the attribute.
+"""Distils particles with and without a rectifier of an attribute, and measures the attribute.
 
   python -m experiments.attributes --config configs/attributes.py:hat --workdir runs/hat
   python -m experiments.attributes --config configs/attributes.py:color --workdir runs/color
 
-The workdir receives attributes.md (shares with intervals, by a judge that no run has asked, and by
-the rectifier's own classifier), attributes.png (the last particles, a row for each run),
-attributes.json and a folder for each run, which resumes or is left alone where it is finished.
+The workdir receives attributes.md (shares with confidence intervals, by a classifier that no run
+uses and by the rectifier's classifier), attributes.png (the last particles, a row for each run),
+attributes.json and a folder for each run. A run that is interrupted resumes.
 """
 
 import shlex

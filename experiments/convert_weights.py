@@ -1,10 +1,10 @@
-"""Turns pickled weights (.bin, .ckpt, .pt, .pth) into safetensors files beside them.
+"""Converts pickled weights (.bin, .ckpt, .pt, .pth) to safetensors files beside them.
 
   python -m experiments.convert_weights FOLDER/diffusion_pytorch_model.bin
 
-The one place where a pickle is opened: by torch.load(weights_only=True), which makes nothing but
-tensors, in a process of its own with an empty environment and an empty folder. Names and numbers
-stay; optimiser states and counters are left out. Needs the extra `convert` (PyTorch).
+No other command opens a pickle. This one uses torch.load(weights_only=True), which creates nothing
+but tensors, in a separate process with an empty environment and an empty folder. Names and numbers
+do not change; optimiser states and counters are left out. Needs the extra `convert` (PyTorch).
 """
 
 from importlib import util
@@ -27,19 +27,19 @@ def convert(path):
   from jax3dgen.core import files, weights
   target = path.with_suffix('.safetensors')
   if target.exists():
-    raise WeightError(f'{target} is there already; move it away to convert {path.name} again.')
+    raise WeightError(f'{target} exists already; move it away to convert {path.name} again.')
   if not path.is_file():
-    raise WeightError(f'{path} is no file.')
+    raise WeightError(f'{path} is not a file.')
   reader = pathlib.Path(__file__).with_name('_unpickle.py')
   with files.replacing(target) as beside, tempfile.TemporaryDirectory() as empty:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, '-I', reader, path.resolve(), beside.resolve()], cwd=empty,
         env={'PATH': os.defpath}, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-      lines = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
+    if process.returncode:
+      lines = process.stderr.strip().splitlines() or [f'exit status {process.returncode}']
       raise WeightError(f'{path} cannot be converted: {lines[-1]}')
     weights.Tensors(beside)
-  return target, done.stdout.strip()
+  return target, process.stdout.strip()
 
 
 def run(config, workdir, args):

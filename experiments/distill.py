@@ -1,4 +1,4 @@
-"""Distils a prompt into a textured mesh that is judged, dropped in MuJoCo and shown.
+"""Distils a prompt into a textured mesh, with metrics, a drop test in MuJoCo and a report.
 
   python -m experiments.distill --config configs/embedded.py --config.prompt='a red bear' \\
       --workdir runs/bear
@@ -15,7 +15,7 @@ from experiments import _command
 
 def flags(parser):
   parser.add_argument('--prompts', metavar='FILE', help='a text file with one prompt per line '
-                      '(instead of config.prompt); each gets a folder of its own below the workdir')
+                      '(instead of config.prompt); each gets a folder below the workdir')
 
 
 def complete(config):
@@ -32,10 +32,11 @@ def run(config, workdir, args):
     print(f'{workdir / "report.html"} shows the result; {workdir / "mesh.glb"} is the mesh.')
     return 0
   prompts = texts.read(args.prompts, '--prompts')
-  made = distill.run(config, workdir, prompts, args.allow_change,
-                     lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
-  print(f'{sum(m is not None for m in made)} of {len(made)} prompts are in {workdir}.')
-  return 3 if None in made else 0
+  results = distill.run(
+      config, workdir, prompts, args.allow_change,
+      lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
+  print(f'{sum(r is not None for r in results)} of {len(results)} prompts are in {workdir}.')
+  return 3 if None in results else 0
 
 
 if __name__ == '__main__':

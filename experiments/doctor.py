@@ -1,8 +1,8 @@
-"""One screen about this machine: versions, devices, cache, extras, memory, weights, known traps.
+"""Describes this machine: versions, devices, cache, extras, memory, weights, known problems.
 
   python -m experiments.doctor
 
-Always leaves with status 0; a line that starts with ! names a trap and the way round it.
+The exit status is always 0; a line that starts with ! names a problem and its solution.
 """
 
 from importlib import metadata, util
@@ -20,7 +20,7 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'mujo
 EXTRAS = {'cuda': ('jax_cuda13_plugin',), 'tpu': ('libtpu',),
           'pretrained': ('diffusers', 'huggingface_hub', 'transformers'), 'convert': ('torch',),
           'brax': ('brax',), 'dev': ('build', 'pytest', 'ruff', 'torch')}
-DEMO_GIB = 3.0  # what `make demo` may take
+DEMO_GIB = 3.0  # memory that `make demo` needs
 
 
 def version(package):
@@ -41,12 +41,12 @@ def devices():
     parallel.initialize()
     free = memory.free_memory() * jax.local_device_count() / 2**30
     return jax.default_backend(), [str(d) for d in jax.devices()], free
-  except Exception as e:  # whatever is broken, the rest of the screen is what helps to mend it
+  except Exception as e:  # of any kind; the other lines help to find its cause
     return None, [f'jax does not start ({type(e).__name__}: {e})'], None
 
 
 def cache(folder):
-  """What the compilation cache holds, in words."""
+  """The folder of the compilation cache, its number of files and their size, as text."""
   if not folder:
     return 'off: no folder can be written'
   sizes = [p.stat().st_size for p in pathlib.Path(folder).glob('*') if p.is_file()]
@@ -59,14 +59,14 @@ def missing_modules(extra):
 
 
 def weights(assets):
-  """(name, MB, whether the sha256 beside it is that of the file) of everything shipped."""
+  """(name, MB, whether the sha256 beside it is that of the file) of the weights of the package."""
   from jax3dgen.core import weights as weight_files
   for path in sorted(assets.glob('*/weights.safetensors')):
     yield path.parent.name, path.stat().st_size / 1e6, weight_files.is_whole(path.parent)
 
 
-def traps(*, backend, jaxlib, python, nvidia, memory, env):
-  """Sentences about what is known to go wrong here; python is (3, 12), memory in GiB or None."""
+def problems(*, backend, jaxlib, python, nvidia, memory, env):
+  """Sentences about known problems of this machine; python is (3, 12), memory in GiB or None."""
   number = tuple(int(part) for part in jaxlib.split('.')[:3] if part.isdigit())
   if backend == 'gpu' and (0, 10, 2) <= number < (0, 11, 1):
     yield (f'jaxlib {jaxlib} on NVIDIA adds float32 into tables hundreds of times slower than it '
@@ -97,16 +97,17 @@ def screen(env):
   yield f'cache      {cache(env.get("JAX_COMPILATION_CACHE_DIR"))}'
   yield f'launcher   set {env.get(launch.GUARD) or "nothing: all was in place"}'
   for extra in EXTRAS:
-    lacks = missing_modules(extra)
+    missing = missing_modules(extra)
     yield f'extra      {extra:<11}' + (
-        f'lacks {", ".join(lacks)}: pip install -e ".[{extra}]"' if lacks else 'present')
+        f'lacks {", ".join(missing)}: pip install -e ".[{extra}]"' if missing else 'present')
   for name, size, whole in weights(pathlib.Path(jax3dgen.__file__).parent / 'assets'):
     yield f'weights    {name} ({size:.1f} MB): sha256 ' + ('is right' if whole else 'IS WRONG')
-  found = list(traps(backend=backend, jaxlib=version('jaxlib'), python=sys.version_info[:2],
-                     nvidia=shutil.which('nvidia-smi') is not None, memory=memory, env=env))
-  yield from (f'!          {sentence}' for sentence in found)
-  if not found:
-    yield 'no known trap'
+  sentences = list(problems(backend=backend, jaxlib=version('jaxlib'),
+                            python=sys.version_info[:2],
+                            nvidia=shutil.which('nvidia-smi') is not None, memory=memory, env=env))
+  yield from (f'!          {sentence}' for sentence in sentences)
+  if not sentences:
+    yield 'no known problem'
 
 
 def run(config, workdir, args):

@@ -2,7 +2,7 @@
 
   python -m experiments.engine_study --config configs/engine_study.py --workdir runs/engines
 
-The workdir receives engines.md (tables) and labels.csv (every label of every engine).
+The workdir receives engines.md (tables) and labels.csv (all labels of all engines).
 """
 
 import shlex

@@ -1,4 +1,4 @@
-"""Writes figurines with random lean and random feet as GLB files, to sweep them for stability.
+"""Writes figurines with random lean and feet as GLB files, inputs of a stability sweep.
 
   python -m experiments.figurine_meshes --count 100 --workdir runs/figurines
 """

@@ -1,12 +1,12 @@
-"""Moves pictures, not a scene: N particles under any objective, and the poses that they end in.
+"""Distils N pictures (particles) without a scene, by any objective, and classifies their poses.
 
   python -m experiments.particles --config configs/particles.py --workdir runs/particles \\
       --config.distill.name=vsd
 
-The workdir receives particles.md, particles.png (all particles over the steps), poses.png, where
-the objective has a rectifier averages.png, result.json, metrics.csv, TensorBoard events, previews
-and checkpoints. Particle i has a camera at azimuth 360 i / N, for objectives that ask for it. The
-same command again resumes.
+The workdir receives particles.md, particles.png (all particles over the steps), poses.png,
+averages.png (of objectives with a rectifier), result.json, metrics.csv, TensorBoard events,
+previews and checkpoints. Particle i has a camera at azimuth 360 i / N degrees, for objectives that
+use one. The same command again resumes.
 """
 
 import shlex

@@ -1,10 +1,10 @@
-"""Measures how well the pose classifier tells the sides of figurines whose pose is known.
+"""Measures the accuracy of the pose classifier on figurines of known pose.
 
   python -m experiments.pose_classifier --config configs/pose_classifier.py --workdir runs/poses
 
-The workdir receives pose_classifier.md (accuracies with intervals, by similarity, kind, elevation
-and temperature, with the shipped templates and with sketches), pose_classifier.json and
-confusion.png.
+The workdir receives pose_classifier.md (accuracies with confidence intervals by similarity, kind,
+elevation and temperature, with the templates of the package and with sketches),
+pose_classifier.json and confusion.png.
 """
 
 import shlex

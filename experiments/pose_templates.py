@@ -1,4 +1,4 @@
-"""Writes the pose templates that the package ships: figurines from four sides, also as sketches.
+"""Writes the pose templates of the package: figurines from four sides, also as sketches.
 
   python -m experiments.pose_templates --workdir jax3dgen/assets/pose_templates
 """

@@ -1,4 +1,4 @@
-"""Draws pictures of prompts from a prior: the first thing to try with new weights.
+"""Samples pictures of prompts from a prior, a first check of new weights.
 
   python -m experiments.sample --config.prompts="('a red bear',)" --workdir runs/sample
   python -m experiments.sample --config configs/sample.py:sd15 \\

@@ -1,12 +1,12 @@
-"""Drops a folder of meshes, upright or tilted, and says which of them stand.
+"""Drops meshes, upright or tilted, in a physics simulation and reports which of them stand.
 
   python -m experiments.stability_sweep --config configs/stability_sweep.py \\
       --config.meshes='assets/**/*.glb' --workdir runs/sweep
 
 The workdir receives results.csv (a row per mesh), runs.csv (a row per mesh and tilt) and
-report.html; with --config.rollouts=N also rollouts/, a page for each of the N meshes that
-fall most often, on which it drops in 3D. Reads GLB, GLTF, OBJ, STL, PLY, OFF and MJCF. A file that
-cannot be judged gets a row with the reason. Exit status: 0 all were judged, 3 some were not.
+report.html; with --config.rollouts=N also rollouts/, a page with the 3D rollout of each of the N
+meshes that fall most often. Reads GLB, GLTF, OBJ, STL, PLY, OFF and MJCF. A file that cannot be
+simulated gets a row with the reason. Exit status: 0 all meshes were simulated, 3 some were not.
 """
 
 import glob
@@ -20,21 +20,21 @@ from experiments import _command
 FORMATS = {'.glb', '.gltf', '.obj', '.stl', '.ply', '.off', '.xml'}
 
 
-def listed(meshes):
-  """The paths that config.meshes names: a text file of paths, or a glob."""
+def mesh_paths(meshes):
+  """The paths of config.meshes, which is a text file of paths or a glob; ConfigError for none."""
   from jax3dgen.core.errors import ConfigError
   if not meshes:
     raise ConfigError("config.meshes is empty: name the files, for example 'assets/**/*.glb'.")
   source = pathlib.Path(meshes)
   if source.is_file() and source.suffix.lower() not in FORMATS:
     lines = source.read_text(encoding='utf-8', errors='surrogateescape').splitlines()
-    found = [source.parent / line for line in lines if line.strip()]
+    paths = [source.parent / line for line in lines if line.strip()]
   else:
-    found = sorted(pathlib.Path(p) for p in glob.glob(meshes, recursive=True)
+    paths = sorted(pathlib.Path(p) for p in glob.glob(meshes, recursive=True)
                    if not pathlib.Path(p).is_dir())
-  if not found:
+  if not paths:
     raise ConfigError(f'config.meshes={meshes!r} names no file.')
-  return found
+  return paths
 
 
 def run(config, workdir, args):
@@ -42,10 +42,10 @@ def run(config, workdir, args):
   from jax3dgen.recipes.stability import sweep as stability_sweep
   from jax3dgen.train import workdir as workdirs
   parallel.initialize()
-  paths = listed(config.meshes)
+  paths = mesh_paths(config.meshes)
   stability_sweep.check(config)
   command = shlex.join(['python', '-m', 'experiments.stability_sweep', *sys.argv[1:]])
-  began = time.monotonic()
+  start = time.monotonic()
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, args.allow_change)
     result = stability_sweep.run(config, paths, workdir, command)
@@ -54,7 +54,7 @@ def run(config, workdir, args):
     rates = [row['stable_rate'] for row in table if not row['error']]
     share = f'{sum(rates) / len(rates):.1%} of the releases stand' if rates else 'none was judged'
     print(f'{engine}: {share}.')
-  print(f'{len(paths) - faults} of {len(paths)} meshes judged in {time.monotonic() - began:.0f} s; '
+  print(f'{len(paths) - faults} of {len(paths)} meshes judged in {time.monotonic() - start:.0f} s; '
         f'{workdir / "report.html"} shows them.')
   return 3 if faults else 0
 

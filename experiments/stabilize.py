@@ -1,11 +1,11 @@
-"""Deforms a mesh as little as possible until it stands.
+"""Deforms a mesh as little as possible so that it stands.
 
   python -m experiments.stabilize --config configs/stabilize.py --config.mesh=chair.glb \\
       --workdir runs/chair
   python -m experiments.stabilize --config configs/stabilize.py:study --workdir runs/stabilize
 
-The first form leaves mesh.glb, result.json and report.html in the workdir, the second stabilize.md
-and stabilize.csv. Exit status: 0 it stands, 3 nothing helped.
+The first form writes mesh.glb, result.json and report.html to the workdir, the second stabilize.md
+and stabilize.csv. Exit status: 0 the mesh stands, 3 it still falls.
 """
 
 import shlex
@@ -29,8 +29,8 @@ def run(config, workdir, args):
       print(f'{workdir / "stabilize.md"} has the table.')
       return 0
     figures = stabilize.run(config, workdir, command)
-  said = 'stands' if figures['stable'] else 'still falls'
-  print(f'{config.mesh} {said}, Chamfer distance {figures["chamfer"]:.4f} from the original; '
+  verdict = 'stands' if figures['stable'] else 'still falls'
+  print(f'{config.mesh} {verdict}, Chamfer distance {figures["chamfer"]:.4f} from the original; '
         f'{workdir / "report.html"} shows it.')
   return 0 if figures['stable'] else 3
 

@@ -5,9 +5,10 @@
       --config.meshes='runs/t3/{slug}/mesh.glb' --config.size=64 --workdir runs/t3_scores
 
 The workdir receives t3bench.json, t3bench.md and prompts/, a file for each prompt; the same command
-again goes on where it was. With ImageReward as config.quality.scorer, and a captioner and a judge,
-the scores are those of the paper; without, quality is by the embedded text-image model, which knows
-figurines only. A prompt without a mesh is scored by black pictures, and counted.
+again resumes. With ImageReward as config.quality.scorer, a captioner and a language model as judge
+the scores are those of the paper. Without them, quality is measured by the embedded text-image
+model, which was trained on figurines alone. A prompt without a mesh is scored on black pictures,
+and counted.
 """
 
 import shlex

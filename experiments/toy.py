@@ -1,4 +1,4 @@
-"""Studies of the distillation objectives on mixtures of Gaussians, where every score is exact.
+"""Studies of the distillation objectives on mixtures of Gaussians, whose scores are exact.
 
   python -m experiments.toy --config configs/toy.py --workdir runs/toy
   python -m experiments.toy --config.study=esd_gaussian_fit --workdir runs/esd

@@ -1,10 +1,10 @@
-"""Turns a single-file checkpoint (.safetensors) of Stable Diffusion into a folder of diffusers.
+"""Converts a single-file checkpoint (.safetensors) of Stable Diffusion to a folder of diffusers.
 
   python -m experiments.unpack_checkpoint MODEL.safetensors --like FOLDER --workdir NEW_FOLDER
 
-FOLDER is in the layout of diffusers and says what the model consists of: its configs, schedules and
-tokenizers, weights need not lie in it. Diffusers' own converter does the work, in a process of its
-own without network. Needs the extras `pretrained` and `convert`.
+FOLDER has the layout of diffusers: the configs, schedules and tokenizers of the model, with or
+without weights. The converter of diffusers runs in a separate process without network. Needs the
+extras `pretrained` and `convert`.
 """
 
 from importlib import util
@@ -25,24 +25,28 @@ def flags(parser):
 
 
 def unpack(source, like, target):
-  """Writes folder `target` of the checkpoint `source`, with configs and tokenizers of `like`."""
+  """Writes the checkpoint `source` as folder `target`, with configs and tokenizers of `like`.
+
+  Raises WeightError for a source that is no whole safetensors file or does not match `like`, and
+  for a target that is not empty.
+  """
   from jax3dgen.core import weights
   from jax3dgen.prior import latent
-  weights.Tensors(source)  # whole, and no pickle
+  weights.Tensors(source)  # raises WeightError unless it is whole and no pickle
   configs = latent.read(like)
   if target.exists() and any(target.iterdir()):
     raise WeightError(f'{target} is not empty; name a new folder.')
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=target.parent) as beside:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, '-I', pathlib.Path(__file__).with_name('_unpack.py'), source.resolve(),
          pathlib.Path(beside) / 'new', like.resolve()], cwd=beside, text=True,
         env={'PATH': os.defpath, 'HOME': beside, 'HF_HUB_OFFLINE': '1'}, stdin=subprocess.DEVNULL,
         capture_output=True)
-    if done.returncode:
-      lines = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
+    if process.returncode:
+      lines = process.stderr.strip().splitlines() or [f'exit status {process.returncode}']
       raise WeightError(f'{source} cannot be unpacked like {like}: {lines[-1]}')
-    for part in latent.TEXT:  # as published; newer libraries write another form
+    for part in latent.TEXT:  # as published; newer libraries write other files
       name = part.replace('text_encoder', 'tokenizer')
       if part in configs:
         shutil.copytree(like / name, pathlib.Path(beside) / 'new' / name, dirs_exist_ok=True)

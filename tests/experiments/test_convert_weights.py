@@ -42,14 +42,14 @@ def test_names_and_numbers_stay(tmp_path, monkeypatch, capsys):
   for name in found:
     np.testing.assert_array_equal(found[name].astype(np.float32), state[name].float().numpy())
   assert call(monkeypatch, path) == 2
-  assert 'is there already' in capsys.readouterr().err
+  assert 'exists already' in capsys.readouterr().err
   assert sorted(p.name for p in tmp_path.iterdir()) == ['with space.ckpt', 'with space.safetensors']
 
 
 def test_what_would_run_is_refused(tmp_path, monkeypatch, capsys):
   torch.save({'a': torch.ones(1), 'b': Trap(tmp_path / 'mark')}, tmp_path / 'model.pt')
   assert call(monkeypatch, tmp_path / 'model.pt') == 2
-  assert 'asks for more than tensors' in capsys.readouterr().err
+  assert 'holds more than tensors' in capsys.readouterr().err
   assert [p.name for p in tmp_path.iterdir()] == ['model.pt']
 
 

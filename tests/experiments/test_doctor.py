@@ -1,4 +1,4 @@
-"""The doctor's screen: it always comes, names what is missing, and flags each known trap."""
+"""The report on the machine: status 0, missing packages and known problems."""
 
 import configparser
 import hashlib
@@ -17,11 +17,11 @@ GOOD = dict(backend='cpu', jaxlib='0.10.2', python=(3, 11), nvidia=False, memory
             env={'JAX_COMPILATION_CACHE_DIR': '/cache', launch.GUARD: 'MALLOC_ARENA_MAX'})
 
 
-def test_a_good_machine_has_no_trap():
-  assert list(doctor.traps(**GOOD)) == []
-  assert list(doctor.traps(**GOOD | dict(memory=None))) == []
+def test_a_good_machine_has_no_problem():
+  assert list(doctor.problems(**GOOD)) == []
+  assert list(doctor.problems(**GOOD | dict(memory=None))) == []
   gpu = dict(backend='gpu', jaxlib='0.11.1', python=(3, 12), nvidia=True)
-  assert list(doctor.traps(**GOOD | gpu)) == []
+  assert list(doctor.problems(**GOOD | gpu)) == []
 
 
 @pytest.mark.parametrize('change, word', [
@@ -33,8 +33,8 @@ def test_a_good_machine_has_no_trap():
     (dict(env={}), 'compilation cache'),
     (dict(memory=1.5), '1.5 GiB'),
 ])
-def test_each_trap_is_flagged(change, word):
-  sentence, = doctor.traps(**GOOD | change)
+def test_each_problem_is_reported(change, word):
+  sentence, = doctor.problems(**GOOD | change)
   assert word in sentence
 
 
@@ -44,7 +44,7 @@ def test_extras_are_those_of_the_package():
   assert set(doctor.EXTRAS) == set(setup['options.extras_require'])
 
 
-def test_damaged_weights_are_seen(tmp_path):
+def test_damaged_weights_are_reported(tmp_path):
   folder = tmp_path / 'net'
   folder.mkdir()
   (folder / 'weights.safetensors').write_bytes(b'weights')
@@ -54,15 +54,15 @@ def test_damaged_weights_are_seen(tmp_path):
   assert [whole for _, _, whole in doctor.weights(tmp_path)] == [False]
 
 
-def test_the_command_shows_one_screen():
+def test_the_command_prints_one_screen():
   env = {k: v for k, v in os.environ.items() if k != launch.GUARD}
-  done = subprocess.run([sys.executable, '-m', 'experiments.doctor'], cwd=ROOT, text=True,
-                        capture_output=True, timeout=120,
-                        env=env | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
-  assert done.returncode == 0, done.stderr
-  lines = done.stdout.splitlines()
+  process = subprocess.run([sys.executable, '-m', 'experiments.doctor'], cwd=ROOT, text=True,
+                           capture_output=True, timeout=120,
+                           env=env | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
+  assert process.returncode == 0, process.stderr
+  lines = process.stdout.splitlines()
   assert len(lines) < 30
   assert [line for line in lines if line.startswith('devices')] == ['devices    cpu:0, cpu:1 (cpu)']
   assert [line for line in lines if line.startswith('!') and 'XLA_FLAGS' in line]
   assert sum(line.startswith('extra') for line in lines) == len(doctor.EXTRAS)
-  assert 'WRONG' not in done.stdout
+  assert 'WRONG' not in process.stdout

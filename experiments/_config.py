@@ -28,6 +28,7 @@ SWITCH = {'true': True, '1': True, 'false': False, '0': False}
 KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text',
          tuple: 'a tuple like its default', list: 'a list like its default',
          object: 'a number or a tuple of numbers', type(None): 'a Python literal'}
+MAX_FLAG = 300  # characters of a field and its default on the help page
 
 
 def split(argv):
@@ -224,5 +225,6 @@ def describe(spec, complete=None):
   lines = ['', f'fields of {spec} and their defaults:']
   for name, value in leaves(config):
     flag = f'--config.{name}={shlex.quote(value if isinstance(value, str) else repr(value))}'
+    flag = flag if len(flag) <= MAX_FLAG else f'{flag[:MAX_FLAG]}...'
     lines.append(f'  {flag:<44}  {meanings.get(name, "")}'.rstrip())
   return lines

@@ -1,4 +1,4 @@
-"""Distils a prompt into a textured mesh, with metrics, a drop test in MuJoCo and a report.
+"""Distils a prompt into a textured mesh, evaluates it, and drops it in MuJoCo.
 
   python -m experiments.distill --config configs/embedded.py --config.prompt='a red bear' \\
       --workdir runs/bear
@@ -15,7 +15,7 @@ from experiments import _command
 
 def flags(parser):
   parser.add_argument('--prompts', metavar='FILE', help='a text file with one prompt per line '
-                      '(instead of config.prompt); each gets a folder below the workdir')
+                      '(instead of config.prompt); each gets a folder of its own below the workdir')
 
 
 def complete(config):
@@ -35,7 +35,8 @@ def run(config, workdir, args):
   results = distill.run(
       config, workdir, prompts, args.allow_change,
       lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
-  print(f'{sum(r is not None for r in results)} of {len(results)} prompts are in {workdir}.')
+  print(f'{sum(result is not None for result in results)} of {len(results)} prompts are in '
+        f'{workdir}.')
   return 3 if None in results else 0
 
 

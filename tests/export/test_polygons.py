@@ -250,7 +250,9 @@ def test_text_stl_needs_no_lines(space):
   assert count_by_trimesh('stl', data) < len(shape().faces)  # an error, or numpy's warning
 
 
-def test_binary_stl_is_cut_to_its_size_for_trimesh():
-  data = shape().export(file_type='stl') + b'\n'
-  assert len(polygons.stl(data, LIMIT)[1]) == len(shape().faces)
-  assert count_by_trimesh('stl', data) == 0
+@pytest.mark.parametrize('kind', ['ply', 'stl'])
+def test_trimesh_reads_no_bytes_after_the_data(kind):
+  data = shape().export(file_type=kind)
+  assert count_by_trimesh(kind, data) == len(shape().faces)
+  assert count_by_trimesh(kind, data + b'\n') == 0
+  assert len(mesh_io.POLYGONS[kind](data + b'\n', LIMIT)[1]) == len(shape().faces)

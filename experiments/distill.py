@@ -1,4 +1,4 @@
-"""Distils a prompt into a textured mesh that is judged, dropped in MuJoCo and shown.
+"""Distils a prompt into a textured mesh, evaluates it, and drops it in MuJoCo.
 
   python -m experiments.distill --config configs/embedded.py --config.prompt='a red bear' \\
       --workdir runs/bear
@@ -32,10 +32,12 @@ def run(config, workdir, args):
     print(f'{workdir / "report.html"} shows the result; {workdir / "mesh.glb"} is the mesh.')
     return 0
   prompts = texts.read(args.prompts, '--prompts')
-  made = distill.run(config, workdir, prompts, args.allow_change,
-                     lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
-  print(f'{sum(m is not None for m in made)} of {len(made)} prompts are in {workdir}.')
-  return 3 if None in made else 0
+  results = distill.run(
+      config, workdir, prompts, args.allow_change,
+      lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
+  print(f'{sum(result is not None for result in results)} of {len(results)} prompts are in '
+        f'{workdir}.')
+  return 3 if None in results else 0
 
 
 if __name__ == '__main__':

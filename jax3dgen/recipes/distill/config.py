@@ -172,7 +172,7 @@ def complete(config):
 
 
 def check(config):
-  """ConfigError for the first field whose value means nothing."""
+  """ConfigError for the first field with an invalid value."""
   at = lambda name: getattr(config[name.split('.')[0]], name.split('.')[1])
 
   def demand(good, name, kind):
@@ -204,8 +204,8 @@ def check(config):
          and all(a[0] < b[0] for a, b in zip(stages, stages[1:], strict=False)),
          'render.size', 'a number of pixels or a list of (first step, pixels) from step 0 on')
   demand(numbers(at('render.background'), 3), 'render.background', 'a colour of three numbers')
-  for name, known in CHOICES.items():
-    demand(at(name) in known, name, f'one of {", ".join(map(repr, known))}')
+  for name, choices in CHOICES.items():
+    demand(at(name) in choices, name, f'one of {", ".join(map(repr, choices))}')
   for name in (*SCHEDULES, *(f'regularizers.{name}' for name in config.regularizers)):
     demand(plain(at(name)) or numbers(at(name), 4), name,
            'a number or a schedule (start, from, to, end)')

@@ -25,14 +25,14 @@ class TrainState:
 
 
 def init(key, field_key, field, params, distillation, tx, fit_tx, cfg, particles=1):
-  """The TrainState before the first step. `cfg` is config.distill, `params` the prior's; the fields
-  of all particles alone are drawn from `field_key`."""
-  drawn = rng.stream(field_key, 'field')
+  """The TrainState before the first step. `cfg` is config.distill, `params` the prior's; only the
+  fields of the particles depend on `field_key`."""
+  initial_key = rng.stream(field_key, 'field')
   if particles == 1:
-    field_params = field.init(drawn)
+    field_params = field.init(initial_key)
     field_opt = tx.init(field_params)
   else:
-    field_params = jax.vmap(field.init)(jax.random.split(drawn, particles))
+    field_params = jax.vmap(field.init)(jax.random.split(initial_key, particles))
     field_opt = jax.vmap(tx.init)(field_params)
   distill = distillation.init(rng.stream(key, 'distill'), params, cfg)
   zero = jnp.zeros((), jnp.int32)

@@ -31,13 +31,13 @@ lint: dev
 	$(RUN) -m ruff check .
 	$(QUICK) $(RUN) -m pytest -q tests/test_layers.py
 
-# The tables of docs/results/janus.md and diversity.md: finished cells lie in docs/results/cells, the
-# rest takes hours.
+# The tables of docs/results/janus.md and diversity.md: finished runs are rows of janus.jsonl and
+# diversity.jsonl there, the rest takes hours. With FLAGS=--merge the new runs become rows, too.
 compare: venv
 	for part in janus.py janus.py:core janus.py:others janus.py:forms janus.py:sweep \
 	    janus.py:ablations janus.py:particles janus.py:phrases janus.py:without_sparsity \
 	    janus.py:conditional janus.py:light_sparsity diversity.py; do \
-	  $(RUN) -m experiments.compare --config configs/compare_$$part --workdir runs/compare/$$part || [ $$? = 3 ] || exit 1; done
+	  $(RUN) -m experiments.compare --config configs/compare_$$part --workdir runs/compare/$$part $(FLAGS) || [ $$? = 3 ] || exit 1; done
 
 bench: dev
 	$(QUICK) $(RUN) -m benchmarks.run

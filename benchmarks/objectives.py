@@ -53,15 +53,11 @@ def _primal(x):
 
 
 def parts_of(name):
-  """The Parts of a run of an objective at the settings of `configs/compare_janus.py`."""
+  """The Parts of a run of a method of `configs/compare_janus.py` at its settings."""
   from configs import compare_janus
-  from jax3dgen.recipes.compare import methods as compare_methods
   from jax3dgen.recipes.compare import run as compare
   from jax3dgen.recipes.distill import parts as distill_parts
-  if name in compare_methods.ALL:
-    config = compare_janus.get_config()
-    return distill_parts.build(compare.cell_config(config, name, config.compare.prompts[0], 0))
-  raise ValueError(f'{name!r} is no method of compare_methods.')
+  return distill_parts.build(compare.method_config(compare_janus.get_config(), name))
 
 
 def rows(parts):

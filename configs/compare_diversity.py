@@ -1,8 +1,10 @@
 """How much the assets of one prompt differ from one initial field: JSD's Table 2, embedded.
 
 The initial field is the same in all runs (`init_seed`), the noise is the run's seed; each view has
-its phrase, so that what is compared are whole figurines. `experiments.evaluate` with
-`configs/evaluate.py:cells` reads IV, IQ and cosines off the cells. `:tiny` is for tests.
+its phrase, so that what is compared are whole figurines. Finished runs are rows of
+docs/results/diversity.jsonl. `experiments.evaluate` with `configs/evaluate.py:cells` computes IV,
+IQ and cosines from the strips of views in WORKDIR/cells; with `--config.compare.table=` the workdir
+receives all of them again. `:tiny` is for tests.
 """
 
 from configs import compare_janus
@@ -15,7 +17,7 @@ def get_config(variant=''):
     config.init_seed = 0
     if variant != 'tiny':
       config.compare.update({
-          'cells': 'docs/results/cells/diversity', 'seeds': 5,
+          'table': 'docs/results/diversity.jsonl', 'study': 'diversity', 'seeds': 5,
           'prompts': config.compare.prompts[:1],
           'methods': ('sds', 'vsd', 'esd', 'sdi_annealed', 'jsd_annealed',
                       'jsd_annealed_without_minority', 'jsd_annealed_shared_noise', 'jsd_code',

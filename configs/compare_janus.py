@@ -1,22 +1,21 @@
 """The objectives on the embedded prior without view phrases: which of them leave how many faces.
 
-`:core` and `:others` are further methods with fewer seeds, `:forms` one bear of each further form
-of SDI and JSD, all for the same folder of cells. `:sweep` and `:ablations` change one thing of
-rectified SDS and of USD, `:particles` moves four fields at once, each with a folder of its own: on
-the robot, which neither SDS nor VSD makes reliably.
-`:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is wrong for three of
-four views. `:without_sparsity` is a second table, of seeds that the first has not, without the term
-that makes USD lose the rabbits there; `:conditional` a third, of those seeds, of the rectifier as
-RecDreamer writes it, begun when nine runs of it had been seen. `:light_sparsity` is a fourth, on
-seeds of its own, of that form with a third of the sparsity, begun when four runs of it had been
-seen (rabbit and robot, seeds 20 and 21). `:tiny` runs in seconds, for tests.
+Finished runs are rows of docs/results/janus.jsonl. `:core` and `:others` are further methods with
+fewer seeds, `:forms` one bear of each further form of SDI and JSD, all of the study `plain`. The
+other variants have a study of their own: `:sweep` and `:ablations` change one thing of rectified
+SDS and of USD, `:particles` moves four fields at once, on the robot, which neither SDS nor VSD
+makes reliably. `:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is
+wrong for three of four views. `:without_sparsity` is a second table, of seeds that the first has
+not, without the term that makes USD lose the rabbits there; `:conditional` a third, of those seeds,
+of the rectifier as RecDreamer writes it, begun after nine runs of it. `:light_sparsity` is a
+fourth, on seeds of its own, of that form with a third of the sparsity, begun after four runs of it
+(rabbit and robot, seeds 20 and 21). `:tiny` runs in seconds, for tests.
 """
 
+from configs import _compare_methods as methods
 from jax3dgen.recipes.compare import config as compare_config
-from jax3dgen.recipes.compare import methods as compare_methods
 
-CHANGED = {'sweep': compare_methods.SWEEP, 'ablations': compare_methods.ABLATIONS,
-           'particles': compare_methods.PARTICLES}
+ROBOT = {'sweep': methods.SWEEP, 'ablations': methods.ABLATIONS, 'particles': methods.PARTICLES}
 PROMPTS = ('a red bear', 'a blue penguin', 'a purple robot', 'a green rabbit')
 
 
@@ -34,7 +33,9 @@ def get_config(variant=''):
   config.log.preview_every = 100
   config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,
                         'flat_cut': 0.0})
-  config.compare.update({'prompts': PROMPTS, 'cells': 'docs/results/cells/plain'})
+  changes = tuple((method, tuple(change.items())) for method, change in methods.ALL.items())
+  config.compare.update({'prompts': PROMPTS, 'changes': changes, 'study': 'plain',
+                         'table': 'docs/results/janus.jsonl'})
   if variant == 'core':
     config.compare.update({'seeds': 5, 'methods': (
         'debiased_sds', 'esd', 'sds_bridge', 'jsd_annealed')})
@@ -48,25 +49,24 @@ def get_config(variant=''):
   elif variant == 'phrases':
     config.view_prompts = True
     config.auxiliary = 'front view'  # each view's phrase has this one beside it
-    config.compare.update({'cells': 'docs/results/cells/phrases', 'seeds': 5, 'methods': (
+    config.compare.update({'study': 'phrases', 'seeds': 5, 'methods': (
         'sds', 'sds_rectified', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge',
         'jsd_annealed', 'usd')})
   elif variant == 'without_sparsity':
     config.regularizers.sparsity = 0.0
-    config.compare.update({'cells': 'docs/results/cells/without_sparsity', 'first_seed': 10,
-                           'seeds': 5})
+    config.compare.update({'study': 'without_sparsity', 'first_seed': 10, 'seeds': 5})
   elif variant == 'conditional':
-    config.compare.update({'cells': 'docs/results/cells/conditional', 'first_seed': 10, 'seeds': 5,
+    config.compare.update({'study': 'conditional', 'first_seed': 10, 'seeds': 5,
                            'methods': ('usd_conditional', 'sds_rectified_conditional')})
   elif variant == 'light_sparsity':
     config.regularizers.sparsity = (200, 0.0, 20.0, 667)
-    config.compare.update({'cells': 'docs/results/cells/light_sparsity', 'first_seed': 30,
+    config.compare.update({'study': 'light_sparsity', 'first_seed': 30,
                            'methods': ('usd_conditional', 'vsd', 'sds')})
-  elif variant in CHANGED:
-    config.compare.update({'cells': f'docs/results/cells/{variant}', 'seeds': 3,
-                           'prompts': ('a purple robot',), 'methods': tuple(CHANGED[variant])})
+  elif variant in ROBOT:
+    config.compare.update({'study': variant, 'seeds': 3, 'prompts': ('a purple robot',),
+                           'methods': tuple(ROBOT[variant])})
   elif variant == 'tiny':
-    config.compare.update({'cells': '', 'methods': ('csd',), 'prompts': PROMPTS[:1], 'seeds': 1})
+    config.compare.update({'table': '', 'methods': ('csd',), 'prompts': PROMPTS[:1], 'seeds': 1})
     config.train.steps = 10
     config.field.update({'levels': 4, 'table_log2': 12, 'finest': 32})
     config.render.n_samples = 16

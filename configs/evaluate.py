@@ -3,7 +3,8 @@
 The numbers of views and of reference pictures are RecDreamer's and DiverseDream's; the judges are
 the embedded ones, and published figures need `config.judge.features` and `classes` (the folder of
 the FID Inception) and `config.judge.text_image` (of a CLIP). `:cells` is for the strips of eight
-views that experiments.compare keeps. `:tiny` takes fewer views and samples, for tests.
+views that experiments.compare leaves in cells/ of its workdir. `:tiny` takes fewer views and
+samples, for tests.
 """
 
 from jax3dgen.recipes.evaluate import config as evaluate_config

@@ -33,6 +33,11 @@ class DistillState:
   trainable: Any
 
 
+def one_prediction(cfg, guided):
+  """`Distillation.denoiser_rows` of an objective that makes one guided prediction per step."""
+  return guided
+
+
 class Distillation(NamedTuple):
   """A distillation objective.
 
@@ -41,17 +46,21 @@ class Distillation(NamedTuple):
   fit(trainable, key, view, prior, params, state, cfg) -> scalar, or None where nothing is trained
   guided: whether `direction` calls `guided` below; where it does not, a run refuses Perp-Neg and
   guidance rescale, which would have no effect.
+  denoiser_rows(cfg, guided) -> rows of the denoiser per view and step: those forward, those that
+    gradients go back through, and once more those of them with gradients of the weights; `guided`
+    are the rows of one guided prediction (`guidance.denoiser_rows`)
   """
   init: Callable
   direction: Callable
   fit: Callable | None = None
   guided: bool = True
+  denoiser_rows: Callable = one_prediction
 
 
-def stateless(direction, guided=True):
+def stateless(direction, guided=True, denoiser_rows=one_prediction):
   """The record of an objective without state."""
   return Distillation(init=lambda key, params, cfg: DistillState({}, {}), direction=direction,
-                      guided=guided)
+                      guided=guided, denoiser_rows=denoiser_rows)
 
 
 def noise_to(prior, x0, t, eps):

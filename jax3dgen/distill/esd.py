@@ -16,4 +16,9 @@ def direction(key, view, prior, params, state, cfg):
   return vsd.direction(key, view, prior, params, state, cfg, cfg.entropy)
 
 
-DISTILLATION = base.Distillation(vsd.init, direction, critic.fit)
+def denoiser_rows(cfg, guided):
+  """See `base.Distillation`: those of VSD, and the critic without a camera."""
+  return vsd.denoiser_rows(cfg, guided) + bool(cfg.entropy)
+
+
+DISTILLATION = base.Distillation(vsd.init, direction, critic.fit, denoiser_rows=denoiser_rows)

@@ -27,6 +27,11 @@ def choose(name, rescale):
   return functools.partial(rescaled, rule, rescale) if rescale else rule
 
 
+def denoiser_rows(guide):
+  """Rows of the denoiser per view that one guided prediction takes, by the section `guide`."""
+  return {'classifier_free': 2, 'perp_neg': 4}[guide.name] + bool(guide.rescale)
+
+
 def rescaled(rule, share, prior, params, x_t, t, view, scale):
   """Guidance whose standard deviation is rescaled to that of the conditional prediction.
 

@@ -33,4 +33,9 @@ def direction(key, view, prior, params, state, cfg):
   return g, state, base.residual(g)
 
 
-DISTILLATION = base.stateless(direction)
+def denoiser_rows(cfg, guided):
+  """See `base.Distillation`: the inversion and its end under the empty prompt, the prediction."""
+  return cfg.inversion_steps + 1 + guided
+
+
+DISTILLATION = base.stateless(direction, denoiser_rows=denoiser_rows)

@@ -89,4 +89,9 @@ def exact(log_density, saturating=True):
   return base.stateless(direction)
 
 
-DISTILLATION = base.stateless(direction)
+def denoiser_rows(cfg, guided):
+  """See `base.Distillation`: the inversion, the prediction, and that at the minority sample."""
+  return guided * (cfg.inversion_steps * (1 + cfg.renoise) + 1 + cfg.minority)
+
+
+DISTILLATION = base.stateless(direction, denoiser_rows=denoiser_rows)

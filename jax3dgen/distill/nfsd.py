@@ -28,4 +28,4 @@ def direction(key, view, prior, params, state, cfg):
   return g, state, base.residual(g)
 
 
-DISTILLATION = base.stateless(direction, guided=False)
+DISTILLATION = base.stateless(direction, guided=False, denoiser_rows=lambda cfg, guided: 3)

@@ -219,4 +219,15 @@ def rectified(inner, classify=classify_by_module):
     state = inner_state.replace(buffers={'inner': inner_state.buffers, 'poses': table})
     return g + bounded, state, metrics
 
-  return base.Distillation(init, direction, inner.fit, inner.guided)
+  def denoiser_rows(cfg, guided):
+    """Those of `inner`, and the way back through the prediction that the estimate is made of; that
+    prediction itself where the objective does not need it."""
+    rows = inner.denoiser_rows(cfg, guided)
+    if cfg.sees == 'noisy':
+      return rows
+    estimate = guided if cfg.tweedie == 'guided' else 1
+    shared = (inner.guided and cfg.noise == 'shared'
+              and (cfg.tweedie == 'guided' or guided == 2))
+    return rows + estimate * (not cfg.detach_denoiser) + estimate * (not shared)
+
+  return base.Distillation(init, direction, inner.fit, inner.guided, denoiser_rows)

@@ -33,4 +33,9 @@ def direction(key, view, prior, params, state, cfg):
   return g, state, base.residual(g)
 
 
-DISTILLATION = base.stateless(direction)
+def denoiser_rows(cfg, guided):
+  """See `base.Distillation`: the inversion and the prediction."""
+  return guided * (cfg.inversion_steps + 1)
+
+
+DISTILLATION = base.stateless(direction, denoiser_rows=denoiser_rows)

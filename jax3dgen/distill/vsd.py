@@ -32,4 +32,9 @@ def direction(key, view, prior, params, state, cfg, entropy=0.0):
   return g, state, base.residual(g)
 
 
-DISTILLATION = base.Distillation(init, direction, critic.fit)
+def denoiser_rows(cfg, guided):
+  """See `base.Distillation`: the prediction, the critic, and its fit (forward, back, weights)."""
+  return guided + 1 + 3
+
+
+DISTILLATION = base.Distillation(init, direction, critic.fit, denoiser_rows=denoiser_rows)

@@ -2,8 +2,8 @@
 
 Runs whose configs differ in prompt and seed alone are mapped over with vmap, `width` of them at a
 time, each as on one device: it ends where `distill.run` would end there, up to rounding. What all
-of them share, such as the prior's weights, exists once. No mesh is made; what is left of a run are
-the referee's figures and its strips of views.
+of them share, such as the prior's weights, exists once. No mesh is made; the result of a run is the
+referee's figures and its strips of views.
 
 A critic's weights are each run's own. On a CPU its convolutions would then become grouped ones,
 which compile and run slowly: such runs are best taken one at a time there (width 1), which still
@@ -28,23 +28,23 @@ from jax3dgen.recipes.distill import step as scene_step
 from jax3dgen.train import log, loop
 
 
-class Made(NamedTuple):
-  """One run: its figures, why it came to nothing ('' where it did not) and [(step, strip)]."""
+class Outcome(NamedTuple):
+  """One run: its figures, why it failed ('' if it did not) and its strips [(step, strip)]."""
   figures: dict
   failed: str
   strips: list
 
 
 class Batch(NamedTuple):
-  """N runs: Parts of the first; `own` are (states, params, prompts, keys), with an axis of runs on
-  the leaves that differ between runs, which `axes` says of each leaf (0 or None)."""
+  """N runs: Parts of the first; `arguments` are (states, params, prompts, keys), with an axis of
+  runs on the leaves that differ between runs; `axes` has 0 for these leaves and None for others."""
   parts: distill_parts.Parts
-  own: tuple
+  arguments: tuple
   axes: tuple
 
 
 class Tools(NamedTuple):
-  """What all runs of a Batch use, each compiled once: programs {stage: steps of W runs}, draw and
+  """What all runs of a Batch use, each compiled once: programs {stage: a step of W runs}, draw and
   camera of the strips, judge(field, prompt) -> figures."""
   programs: dict
   draw: Any
@@ -52,7 +52,7 @@ class Tools(NamedTuple):
   judge: Any
 
 
-def stacked(trees):
+def stack(trees):
   """(tree, axes): leaves that are equal in all `trees` as they are, others stacked; axes None, 0.
   """
   leaves, structure = zip(*(jax.tree.flatten(tree) for tree in trees), strict=True)
@@ -74,8 +74,8 @@ def build(configs):
     for config in configs:
       if config.prompt not in loaded:
         loaded[config.prompt] = distill_parts.load_prior(FrozenConfigDict(config))[1:]
-    params, params_axes = stacked([loaded[config.prompt][0] for config in configs])
-    prompts, prompt_axes = stacked([loaded[config.prompt][1] for config in configs])
+    params, params_axes = stack([loaded[config.prompt][0] for config in configs])
+    prompts, prompt_axes = stack([loaded[config.prompt][1] for config in configs])
     keys, field_keys = map(jnp.stack, zip(*map(distill_parts.keys, configs), strict=True))
     states = jax.jit(jax.vmap(lambda *keys: distill_parts.start(parts, *keys)))(keys, field_keys)
   return Batch(parts, (states, params, prompts, keys), (0, params_axes, prompt_axes, 0))
@@ -86,20 +86,20 @@ def program(batch, stage, width):
   parts = batch.parts
   step = distill_parts.field_step(parts, None, stage, 1)
 
-  def alone(*arguments):  # a map over one run would still make every convolution a grouped one
-    found = step(*(taken(0, *pair) for pair in zip(batch.axes, arguments, strict=True)))
-    return jax.tree.map(lambda x: x[None], found)
-  return jax.jit(alone if width == 1 else jax.vmap(step, batch.axes), donate_argnums=0)
+  def single(*arguments):  # a map over one run would still make every convolution a grouped one
+    result = step(*(select(0, *pair) for pair in zip(batch.axes, arguments, strict=True)))
+    return jax.tree.map(lambda x: x[None], result)
+  return jax.jit(single if width == 1 else jax.vmap(step, batch.axes), donate_argnums=0)
 
 
-def taken(rows, axes, part):
-  """The `rows` of the leaves of `part` that have an axis of runs, as `axes` says."""
-  pick = lambda axis, tree: tree if axis is None else jax.tree.map(lambda x: x[rows], tree)
-  return jax.tree.map(pick, axes, part, is_leaf=lambda x: x is None)
+def select(rows, axes, tree):
+  """The `rows` of the leaves of a tree that have an axis of runs (0 in `axes`)."""
+  pick = lambda axis, leaf: leaf if axis is None else jax.tree.map(lambda x: x[rows], leaf)
+  return jax.tree.map(pick, axes, tree, is_leaf=lambda x: x is None)
 
 
 def run(configs, width):
-  """Yields a Made for each of the complete `configs`, after all its steps."""
+  """Yields an Outcome for each of the complete `configs`, after all its steps."""
   batch = build(configs)
   cfg = batch.parts.cfg
   tools = Tools({stage: program(batch, stage, width) for stage in {
@@ -108,16 +108,16 @@ def run(configs, width):
                 outputs.ring(cfg, outputs.PREVIEW_VIEWS), outputs.make_judge(batch.parts))
   for first in range(0, len(configs), width):
     rows = np.minimum(np.arange(first, first + width), len(configs) - 1)  # the last fills up
-    yield from some([configs[i] for i in rows], batch, rows, tools)[:len(configs) - first]
+    yield from run_rows([configs[i] for i in rows], batch, rows, tools)[:len(configs) - first]
 
 
-def some(configs, batch, rows, tools):
-  """[Made] of the runs in the `rows` [W] of a Batch."""
+def run_rows(configs, batch, rows, tools):
+  """[Outcome] of the runs in the `rows` [W] of a Batch."""
   began, cfg, count = time.monotonic(), batch.parts.cfg, len(configs)
   states, *fixed = jax.device_put(
-      [taken(rows, *pair) for pair in zip(batch.axes, batch.own, strict=True)],
+      [select(rows, *pair) for pair in zip(batch.axes, batch.arguments, strict=True)],
       jax.local_devices()[0])
-  watch = [distill.watchdog(cfg) for _ in configs]
+  watchdogs = [distill.watchdog(cfg) for _ in configs]
   failed, strips = [''] * count, [[] for _ in configs]
   with log.Progress(0, cfg.train.steps, f'{count} runs of {cfg.distill.name}') as progress:
     for i in range(1, cfg.train.steps + 1):
@@ -126,29 +126,29 @@ def some(configs, batch, rows, tools):
       last = i == cfg.train.steps
       if last or loop.due(i, cfg.log.every):
         figures = by_run(jax.device_get(metrics), count)
-        notice(i, figures, watch, cfg.train.max_skipped, failed)
+        note_failures(i, figures, watchdogs, cfg.train.max_skipped, failed)
       if i == 1:
         progress.say(f'The first step took {time.monotonic() - began:.1f} s.')
       if last or loop.due(i, cfg.log.preview_every):
         progress.show(i, jax.tree.map(lambda x: float(x.mean()), metrics))
-        for k, fields in enumerate(unstacked(states.field, count)):
+        for k, fields in enumerate(unstack(states.field, count)):
           strips[k].append((i, outputs.strip(tools.draw, cfg, fields, tools.camera)))
-  common = {'steps': cfg.train.steps, 'device': jax.devices()[0].device_kind, 'together': count}
-  found = [judged(tools.judge, cfg, fields, config.prompt)
-           for config, fields in zip(configs, unstacked(states.field, count), strict=True)]
+  common = {'steps': cfg.train.steps, 'device': jax.devices()[0].device_kind, 'batched': count}
+  reports = [judge_particles(tools.judge, cfg, fields, config.prompt)
+             for config, fields in zip(configs, unstack(states.field, count), strict=True)]
   common['seconds'] = round((time.monotonic() - began) / count, 2)
-  return [Made({} if failed[k] else common | {'metrics': figures[k]} | found[k], failed[k],
-               strips[k]) for k in range(count)]
+  return [Outcome({} if failed[k] else common | {'metrics': figures[k]} | reports[k], failed[k],
+                  strips[k]) for k in range(count)]
 
 
-def judged(judge, cfg, fields, prompt):
+def judge_particles(judge, cfg, fields, prompt):
   """The referee's figures of a run; those of further particles in 'particles'."""
   first, *others = [judge(scene_step.particle(cfg, fields, k), prompt)
                     for k in range(cfg.train.particles)]
   return first | ({'particles': others} if others else {})
 
 
-def unstacked(tree, count):
+def unstack(tree, count):
   """The `count` trees that lie along the leading axis of `tree`."""
   return [jax.tree.map(lambda x, k=k: x[k], tree) for k in range(count)]
 
@@ -158,12 +158,12 @@ def by_run(metrics, count):
   return [{name: float(values[k]) for name, values in metrics.items()} for k in range(count)]
 
 
-def notice(step, figures, watch, most_skipped, failed):
-  """Notes in `failed` why runs have come to nothing at this step; `figures` are those of all."""
-  for k, own in enumerate(figures):
+def note_failures(step, figures, watchdogs, max_skipped, failed):
+  """Writes into `failed` [W] why runs have failed at this step; `figures` are those of all."""
+  for k, values in enumerate(figures):
     if failed[k]:
       continue
-    if own['skipped'] >= most_skipped:
-      failed[k] = f'At step {step} the gradients of {own["skipped"]:.0f} steps were not finite.'
-    elif reason := watch[k](step, own):
+    if values['skipped'] >= max_skipped:
+      failed[k] = f'At step {step} the gradients of {values["skipped"]:.0f} steps were not finite.'
+    elif reason := watchdogs[k](step, values):
       failed[k] = f'At step {step}: {reason}.'

@@ -53,7 +53,7 @@ def pick(rows, number):
 
 def find(config):
   """([Item], [(name, reason)]) of config.runs: the objects, and what cannot be used. config.runs is
-  a run, a folder of runs, of cells of experiments.compare, or of pictures.
+  a run, a folder of runs, `cells` in a workdir of experiments.compare, or a folder of pictures.
 
   A single run that cannot be used raises its ConfigError.
   """
@@ -113,9 +113,10 @@ def of_run(folder, name, config):
 
 
 def of_cells(root):
-  """[Item] of the finished cells of experiments.compare below `root`: their last strips of views.
+  """[Item] of the finished runs of experiments.compare below `root`, the folder `cells` of its
+  workdir: their last strips of views.
 
-  A failed cell has no strip and is no Item.
+  Empty without any; a failed run has no strip.
   """
   items = []
   for strip in sorted(root.rglob('*.png')):

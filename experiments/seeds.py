@@ -3,10 +3,10 @@
   python -m experiments.seeds --config configs/embedded.py --workdir runs/seeds/phrases
   python -m experiments.seeds --config configs/embedded.py:plain --workdir runs/seeds/plain
 
-Each seed is a run of experiments.distill in a folder of its own below the workdir, which resumes or
-is left alone where it is finished. seeds.json and the table that is printed hold, over all seeds,
-the shares of assets with one face, none and several, and the means of the other figures. A seed
-that comes to nothing (an empty field, say) is listed as failed, and the exit status is 3.
+Each seed is a run of experiments.distill in a folder of its own below the workdir: it resumes, and
+a finished run is not repeated. seeds.json and the printed table hold, over all seeds, the shares of
+assets with one face, none and several, and the means of the other figures. A seed that fails (an
+empty field, say) is listed as such, and the exit status is 3.
 """
 
 import json
@@ -25,16 +25,21 @@ def flags(parser):
 
 
 def summary(runs):
-  """The figures of several runs as one dict: shares of the face counts, shares and means."""
+  """The figures [dict] of several runs as one dict: shares of the face counts, shares and means.
+
+  Shares and means are over the runs whose figure is not None.
+  """
   share = lambda test: sum(map(test, runs)) / len(runs)
-  known = lambda name: [r[name] for r in runs if r[name] is not None]
-  mean = lambda name: sum(known(name)) / len(known(name)) if known(name) else None
+
+  def mean(name):
+    values = [run[name] for run in runs if run[name] is not None]
+    return sum(values) / len(values) if values else None
   return {
-      'prompt': runs[0]['prompt'], 'steps': runs[0]['steps'], 'seeds': [r['seed'] for r in runs],
-      'face_counts': [r['face_count'] for r in runs],
-      'one_face': share(lambda r: r['face_count'] == 1),
-      'no_face': share(lambda r: r['face_count'] == 0),
-      'several_faces': share(lambda r: r['face_count'] > 1),
+      'prompt': runs[0]['prompt'], 'steps': runs[0]['steps'],
+      'seeds': [run['seed'] for run in runs], 'face_counts': [run['face_count'] for run in runs],
+      'one_face': share(lambda run: run['face_count'] == 1),
+      'no_face': share(lambda run: run['face_count'] == 0),
+      'several_faces': share(lambda run: run['face_count'] > 1),
       **{name: mean(name) for name in SHARES + MEANS}, 'seconds': mean('seconds')}
 
 
@@ -46,20 +51,20 @@ def run(config, workdir, args):
     raise ConfigError(f'--seeds={args.seeds}: at least one seed is needed.')
   runs, failed = [], []
   for seed in range(args.seeds):
-    one = config.copy_and_resolve_references()
-    one.seed = seed
+    cfg = config.copy_and_resolve_references()
+    cfg.seed = seed
     folder = workdir / f'seed_{seed:02d}'
     try:
       runs.append(distill.run(
-          one, folder, allow_change=args.allow_change,
+          cfg, folder, allow_change=args.allow_change,
           command=_command.again('distill', args, folder, seed=seed)).figures)
     except (DivergenceError, MeshError) as e:
-      print(f'Seed {seed} came to nothing: {e}', file=sys.stderr)
+      print(f'Seed {seed} failed: {e}', file=sys.stderr)
       failed.append(seed)
-  found = {'failed': failed} | (summary(runs) if runs else {})
+  figures = {'failed': failed} | (summary(runs) if runs else {})
   with files.replacing(workdir / 'seeds.json') as beside:
-    beside.write_text(json.dumps(found, indent=2) + '\n')
-  for name, value in found.items():
+    beside.write_text(json.dumps(figures, indent=2) + '\n')
+  for name, value in figures.items():
     print(f'{name:<20}{f"{value:.3f}" if isinstance(value, float) else value}')
   return 3 if failed else 0
 

@@ -18,12 +18,12 @@ def figures(seed, count, stable, rotation):
 
 
 def test_summary_counts_faces_and_leaves_out_what_is_not_applicable():
-  found = seeds.summary([figures(0, 1, True, 2.0), figures(1, 0, None, None),
-                         figures(2, 3, False, 90.0), figures(3, 1, True, 1.0)])
-  assert (found['one_face'], found['no_face'], found['several_faces']) == (0.5, 0.25, 0.25)
-  assert found['color_correct'] == 0.25
-  assert found['stable'] == 2 / 3 and found['rotation_deg'] == 31.0
-  assert found['stable_uncut'] == 0 and found['rotation_deg_uncut'] == 90.0
+  result = seeds.summary([figures(0, 1, True, 2.0), figures(1, 0, None, None),
+                          figures(2, 3, False, 90.0), figures(3, 1, True, 1.0)])
+  assert (result['one_face'], result['no_face'], result['several_faces']) == (0.5, 0.25, 0.25)
+  assert result['color_correct'] == 0.25
+  assert result['stable'] == 2 / 3 and result['rotation_deg'] == 31.0
+  assert result['stable_uncut'] == 0 and result['rotation_deg_uncut'] == 90.0
 
 
 def test_the_command_that_repeats_one_seed(monkeypatch):
@@ -35,8 +35,7 @@ def test_the_command_that_repeats_one_seed(monkeypatch):
       '--config.seed=2 --workdir runs/seed_02')
 
 
-def test_a_seed_that_comes_to_nothing_is_listed_and_the_others_go_on(tmp_path, monkeypatch,
-                                                                     capsys):
+def test_a_failed_seed_is_listed_and_the_others_go_on(tmp_path, monkeypatch, capsys):
   def run(config, workdir, **_):
     if config.seed == 0:
       raise DivergenceError('step 200: the field is empty.')
@@ -45,15 +44,15 @@ def test_a_seed_that_comes_to_nothing_is_listed_and_the_others_go_on(tmp_path, m
   status = seeds.run(distill.default_config(), tmp_path, argparse.Namespace(
       seeds=3, config='configs/embedded.py', workdir=tmp_path, allow_change=False))
   assert status == 3
-  assert 'Seed 0 came to nothing: step 200: the field is empty.' in capsys.readouterr().err
-  found = json.loads((tmp_path / 'seeds.json').read_text())
-  assert found['failed'] == [0] and found['seeds'] == [1, 2] and found['one_face'] == 1
+  assert 'Seed 0 failed: step 200: the field is empty.' in capsys.readouterr().err
+  result = json.loads((tmp_path / 'seeds.json').read_text())
+  assert result['failed'] == [0] and result['seeds'] == [1, 2] and result['one_face'] == 1
 
 
 @pytest.mark.slow
-def test_an_emptied_field_comes_to_nothing(tmp_path):
+def test_an_empty_field_fails(tmp_path):
   done = commands.run(
       'seeds', '--config', commands.ROOT / 'configs' / 'embedded.py:tiny', '--workdir', tmp_path,
       '--seeds', '1', '--config.regularizers.sparsity=1e5')
-  assert done.returncode == 3 and 'Seed 0 came to nothing' in done.stderr
+  assert done.returncode == 3 and 'Seed 0 failed' in done.stderr
   assert json.loads((tmp_path / 'seeds.json').read_text()) == {'failed': [0]}

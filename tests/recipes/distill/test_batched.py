@@ -33,7 +33,7 @@ def configs(method):
     config.distill.camera_layer = ''
   if method == 'sds':
     del config.distill.camera_layer
-  return [compare.cell_config(config, method, prompt, seed)
+  return [compare.run_config(config, method, prompt, seed)
           for prompt, seed in ((PROMPTS[0], 0), (PROMPTS[1], 1), (PROMPTS[0], 2))]
 
 
@@ -54,38 +54,38 @@ def by_hand(configs):
 @pytest.mark.parametrize('method, width', [
     ('sds', 2), pytest.param('vsd', 1, marks=pytest.mark.slow)])
 def test_runs_end_where_they_would_end_alone(method, width):
-  own = configs(method)
-  made = list(batched.run(own, width))
-  assert len(made) == 3 and not any(one.failed for one in made)
-  for one, strip in zip(made, by_hand(own), strict=True):
-    assert [step for step, _ in one.strips] == [2, 3]
-    np.testing.assert_allclose(one.strips[-1][1], strip, atol=1e-4)
-    assert one.figures['steps'] == 3 and one.figures['together'] == width
-    assert {'face_count', 'view_kl', 'kind_correct', 'seconds', 'metrics'} <= set(one.figures)
-  assert np.abs(made[0].strips[-1][1] - made[2].strips[-1][1]).max() > 1e-4  # seeds count
+  runs = configs(method)
+  outcomes = list(batched.run(runs, width))
+  assert len(outcomes) == 3 and not any(outcome.failed for outcome in outcomes)
+  for outcome, strip in zip(outcomes, by_hand(runs), strict=True):
+    assert [step for step, _ in outcome.strips] == [2, 3]
+    np.testing.assert_allclose(outcome.strips[-1][1], strip, atol=1e-4)
+    assert outcome.figures['steps'] == 3 and outcome.figures['batched'] == width
+    assert {'face_count', 'view_kl', 'kind_correct', 'seconds', 'metrics'} <= set(outcome.figures)
+  assert np.abs(outcomes[0].strips[-1][1] - outcomes[2].strips[-1][1]).max() > 1e-4  # seeds count
 
 
 def test_what_runs_share_is_not_copied():
   trees = [{'w': np.ones(3), 'b': np.float32(i)} for i in range(2)]
-  joined, axes = batched.stacked(trees)
+  joined, axes = batched.stack(trees)
   assert axes == {'w': None, 'b': 0} and joined['w'].shape == (3,) and joined['b'].shape == (2,)
   batch = batched.build(configs('sds'))
-  _, params, prompts, keys = batch.own
+  _, params, prompts, keys = batch.arguments
   assert jax.tree.leaves(batch.axes[1], is_leaf=lambda x: x is None) == [None] * 3
   assert params['mean'].shape == () and prompts.main.shape == (3,) and len(keys) == 3
-  row = batched.taken([1], batch.axes[2], prompts)
+  row = batched.select([1], batch.axes[2], prompts)
   assert row.main.shape == (1,) and row.null.shape == prompts.null.shape
 
 
-def test_runs_that_come_to_nothing_are_named_and_do_not_stop_the_others():
+def test_failed_runs_are_named_and_do_not_stop_the_others():
   cfg = FrozenConfigDict(configs('sds')[0])
-  failed, watch = [''] * 3, [distill.watchdog(cfg) for _ in range(3)]
+  failed, watchdogs = [''] * 3, [distill.watchdog(cfg) for _ in range(3)]
   figures = [{'skipped': 0.0, 'opacity': 0.5}, {'skipped': 20.0, 'opacity': 0.5},
              {'skipped': 0.0, 'opacity': 0.001}]
-  batched.notice(200, figures, watch, 20, failed)
+  batched.note_failures(200, figures, watchdogs, 20, failed)
   assert failed[0] == '' and 'not finite' in failed[1] and 'empty' in failed[2]
   before = list(failed)
-  batched.notice(220, figures[::-1], watch, 20, failed)
+  batched.note_failures(220, figures[::-1], watchdogs, 20, failed)
   assert failed[1:] == before[1:] and 'empty' in failed[0]  # the first reason stays
 
 
@@ -94,6 +94,7 @@ def test_particles_are_all_judged():
   config = configs('sds')[0]
   with config.unlocked():
     config.train.particles, config.train.steps = 2, 2
-  (made,) = batched.run([config], 1)
-  assert made.strips[-1][1].shape == (16, 64, 3)
-  assert len(made.figures['particles']) == 1 and 'face_count' in made.figures['particles'][0]
+  (outcome,) = batched.run([config], 1)
+  assert outcome.strips[-1][1].shape == (16, 64, 3)
+  (other,) = outcome.figures['particles']
+  assert 'face_count' in other

@@ -37,7 +37,7 @@ def model(name, variant=''):
   c = start('sds', variant)
   c.prior.name = 'latent'
   if not variant:
-    lit(c)
+    dreamfusion_light(c)
     c.prior.dtype = 'bfloat16'
     c.distill.update({'guidance': 100.0, 'weighting': 'sds', 'clip': False})
   return c
@@ -72,7 +72,7 @@ def stable_diffusion(c):
   c.result.update({'mesh_resolution': 256, 'turntable_size': 512})
 
 
-def lit(c):
+def dreamfusion_light(c):
   """DreamFusion's light on surfaces whose normals face the camera."""
   c.render.normals = 'analytic'
   c.shading.update({'probability': 0.75, 'albedo_steps': 2000})
@@ -80,7 +80,7 @@ def lit(c):
   c.field.bands = (2000, 0.5, 1.0, 6000)  # from the 8 coarsest of 16 levels
 
 
-def prolific(c):
+def prolificdreamer(c):
   """The first stage of ProlificDreamer in threestudio: SDS-Bridge and ESD have the same."""
   c.camera.distance = (1.0, 1.5)
   c.timestep.max = (5000, 0.98, 0.5, 5001)
@@ -89,13 +89,13 @@ def prolific(c):
   c.train.steps = 25_000
 
 
-def falling(c):
+def falling_level(c):
   """SDI, and JSD after it: one noise level for each step, which falls to 0.25."""
   highest = 0.96 if c.prior.name == 'embedded' else 0.98
   c.timestep.min = c.timestep.max = (0, highest, 0.25, c.train.steps)
 
 
-def sharp(c):
+def sdi_surfaces(c):
   """SDI's surfaces, and JSD's after it."""
   c.distill.clip = False
   c.render.update({'size': 512, 'normals': 'analytic'})

@@ -9,7 +9,7 @@ from configs import _papers
 def get_config(variant=''):
   config = _papers.start('cfd', variant)
   if not variant:
-    _papers.prolific(config)
+    _papers.prolificdreamer(config)
     config.distill.update({'guidance': 75.0, 'weighting': 'sds', 'clip': False, 'cell': 0.02})
   config.lock()
   config.distill.unlock()  # the objective brings further fields

@@ -9,7 +9,7 @@ from configs import _papers
 def get_config(variant=''):
   config = _papers.start('csd', variant)
   if not variant:
-    _papers.lit(config)
+    _papers.dreamfusion_light(config)
     config.distill.update({'positive': 1.0, 'weighting': 'sds'})
   config.lock()
   config.distill.unlock()  # the objective brings further fields

@@ -8,9 +8,9 @@ from configs import _papers
 
 def get_config(variant=''):
   config = _papers.start('jsd', variant)
-  _papers.falling(config)
+  _papers.falling_level(config)
   if not variant:
-    _papers.sharp(config)
+    _papers.sdi_surfaces(config)
     config.camera.distance = (1.0, 1.5)
     config.render.size = ((0, 256), (2000, 512))
     config.guide.name = 'perp_neg'

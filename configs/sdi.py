@@ -8,9 +8,9 @@ from configs import _papers
 
 def get_config(variant=''):
   config = _papers.start('sdi', variant)
-  _papers.falling(config)
+  _papers.falling_level(config)
   if not variant:
-    _papers.sharp(config)
+    _papers.sdi_surfaces(config)
   config.lock()
   config.distill.unlock()  # the objective brings further fields
   return config

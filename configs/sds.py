@@ -9,7 +9,7 @@ from configs import _papers
 def get_config(variant=''):
   config = _papers.start('sds', variant)
   if not variant:
-    _papers.lit(config)
+    _papers.dreamfusion_light(config)
     config.distill.update({'guidance': 100.0, 'weighting': 'sds', 'clip': False})
   config.lock()
   config.distill.unlock()  # the objective brings further fields

@@ -10,7 +10,7 @@ from configs import _papers
 def get_config(variant=''):
   config = _papers.start('sds_bridge', variant)
   if not variant:
-    _papers.prolific(config)
+    _papers.prolificdreamer(config)
     config.distill.update({'guidance': 100.0, 'weighting': 'sds', 'switch': 20_000,
                            'bridge_weight': 1.0})
   config.lock()

@@ -9,7 +9,7 @@ from configs import _papers
 def get_config(variant=''):
   config = _papers.start('usd', variant)
   if not variant:
-    _papers.prolific(config)
+    _papers.prolificdreamer(config)
     config.auxiliary = 'from side view, from back view'
     config.timestep.update({'max': 0.98, 'rule': 'back_and_forth', 'phases': 2})
     config.render.size = 256

@@ -32,12 +32,18 @@ def mean(rows, name):
   return f'{np.mean(values):.2f}' if values else 'none'
 
 
+def previews(row):
+  """The figures of the previews of a run, a row each, with the `step` of the preview."""
+  history = row.get('history', {})
+  return [{'failed': ''} | dict(zip(history, values))
+          for values in zip(*history.values(), strict=True)]
+
+
 def last_preview(row, rows_per_step, budget):
-  """The figures of the last preview before which a run had used at most `budget` rows of the
-  denoiser per view; None before its first one."""
-  history = row.get('history', {'step': []})
-  count = sum(step * rows_per_step <= budget for step in history['step'])
-  return {name: values[count - 1] for name, values in history.items()} if count else None
+  """The last preview before which a run had used at most `budget` rows of the denoiser per view;
+  None before its first one."""
+  early = [preview for preview in previews(row) if preview['step'] * rows_per_step <= budget]
+  return early[-1] if early else None
 
 
 def text(rows, command, rows_per_step):
@@ -104,11 +110,11 @@ def at_equal_calls(by_method, rows_per_step, budget):
   """A table of Janus-free previews at `budget` rows of the denoiser, a line for each method."""
   lines = []
   for method, rows in by_method.items():
-    previews = [last_preview(row, rows_per_step[method], budget) for row in rows]
-    previews = [{'failed': ''} | preview for preview in previews if preview]
-    steps = sorted({preview['step'] for preview in previews})
+    last = [last_preview(row, rows_per_step[method], budget) for row in rows]
+    last = [preview for preview in last if preview]
+    steps = sorted({preview['step'] for preview in last})
     lines.append([method, rows_per_step[method], ', '.join(map(str, steps)) or 'none',
-                  share_janus_free(previews)])
+                  share_janus_free(last)])
   return markdown.table(['method', 'rows per step', 'step', 'Janus-free'], lines)
 
 

@@ -170,6 +170,18 @@ def test_rows_of_the_denoiser_are_those_of_a_traced_step(name):
   assert rows == sum(objectives.rows(objectives.parts_of(name)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('change, rows', [
+    ({'guide.rescale': 0.7}, 3),
+    ({'distill.name': 'sds_rectified', 'distill.noise': 'fresh'}, 2 + 1 + 1),
+    ({'distill.name': 'sds_rectified', 'guide.name': 'perp_neg'}, 4 + 1 + 1)])
+def test_rows_of_the_denoiser_of_other_settings_are_those_of_a_traced_step(change, rows):
+  config = compare_janus.get_config()
+  config.compare.changes = (('changed', tuple(change.items())),)
+  parts = distill.build(comparing.method_config(config, 'changed'))
+  assert comparing.denoiser_rows(config, 'changed') == sum(objectives.rows(parts)) == rows
+
+
 @pytest.mark.parametrize('name, rows', [
     ('sds', 2), ('sds_bridge', 2), ('debiased_sds', 2), ('perp_neg', 4), ('nfsd', 3),
     ('sds_rectified', 2 + 2), ('sds_rectified_conditional', 2 + 1), ('sds_rectified_detached', 2),

@@ -23,7 +23,7 @@ LIMITS = (('sds_rectified_conditional', 'sds', 1.4), (DETACHED, 'sds', 1.1), ('v
 
 
 def counted(prior, counts):
-  """The prior, which adds the rows that it is asked for to `counts` as it is traced."""
+  """The prior; each prediction adds its rows to `counts` while it is traced."""
   import jax
 
   @jax.custom_vjp
@@ -39,8 +39,8 @@ def counted(prior, counts):
     out, pull = jax.vjp(prior.predict, params, x_t, t, cond)
     return out, (pull, len(x_t) if weights else 0)
 
-  def backward(kept, g):
-    pull, weights = kept
+  def backward(residuals, g):
+    pull, weights = residuals
     counts['backward'] += len(g)
     counts['weights'] += weights
     return pull(g)
@@ -100,14 +100,14 @@ def main():
     print(json.dumps(measure(args.turns, args.names)))
     return
   print(f'load average {os.getloadavg()[0]:.1f}; one core, processor time')
-  found = timing.pinned('benchmarks.objectives', 1, '--child', '--turns', args.turns, *args.names)
+  figures = timing.pinned('benchmarks.objectives', 1, '--child', '--turns', args.turns, *args.names)
   first = args.names[0]
-  for name, (cpu, _, forward, backward, weights) in found.items():
-    print(f'{name:<26}{cpu:7.1f} ms {cpu / found[first][0]:6.2f}x {first} {forward:5.0f} rows '
+  for name, (cpu, _, forward, backward, weights) in figures.items():
+    print(f'{name:<26}{cpu:7.1f} ms {cpu / figures[first][0]:6.2f}x {first} {forward:5.0f} rows '
           f'{backward:3.0f} back {weights:3.0f} with weights')
   for name, other, limit in LIMITS:
     if {name, other} <= set(args.names):
-      print(f'{name} / {other}: {found[name][0] / found[other][0]:.2f} (goal {limit})')
+      print(f'{name} / {other}: {figures[name][0] / figures[other][0]:.2f} (goal {limit})')
 
 
 if __name__ == '__main__':

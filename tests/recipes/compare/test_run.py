@@ -33,10 +33,10 @@ def strip(cfg):
 @pytest.fixture
 def runs(monkeypatch):
   """The (objective, prompt, seed) of the runs that are made; the stub leaves what a run leaves."""
-  made = []
+  log = []
 
   def run(cfg, folder):
-    made.append((cfg.distill.name, cfg.prompt, cfg.seed))
+    log.append((cfg.distill.name, cfg.prompt, cfg.seed))
     for step in (5, 10):
       turntable.write_png(folder / 'previews' / f'{step:06d}.png', strip(cfg))
     (folder / 'metrics.csv').write_text('step,opacity\n5,0.5\n10,0.25\n')
@@ -44,11 +44,11 @@ def runs(monkeypatch):
 
   def run_batched(configs, width):
     for cfg in configs:
-      made.append((cfg.distill.name, cfg.prompt, cfg.seed))
+      log.append((cfg.distill.name, cfg.prompt, cfg.seed))
       yield batched.Outcome(figures(cfg) | {'batched': width}, '', [(10, strip(cfg))])
   monkeypatch.setattr(distill, 'run', run)
   monkeypatch.setattr(batched, 'run', run_batched)
-  return made
+  return log
 
 
 def call(workdir, *args):

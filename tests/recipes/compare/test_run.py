@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks import objectives
-from configs import compare_janus
+from configs import compare_diversity, compare_janus
 from experiments import _command, compare
 from jax3dgen.core import launch
-from jax3dgen.core.errors import DivergenceError
+from jax3dgen.core.errors import ConfigError, DivergenceError
 from jax3dgen.export import turntable
 from jax3dgen.recipes.compare import run as comparing
 from jax3dgen.recipes.distill import batched
+from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
 from tests import commands
 
@@ -156,6 +157,21 @@ def test_merged_rows_are_finished_for_other_workdirs(tmp_path, runs, capsys):
       ['plain'] * 6 + ['longer'])
 
 
+@pytest.mark.parametrize('module, variant', [
+    (compare_diversity, ''), *((compare_janus, variant) for variant in (
+        '', 'core', 'others', 'forms', 'phrases', 'without_sparsity', 'conditional',
+        'light_sparsity', 'sweep', 'ablations', 'particles'))])
+def test_tables_of_the_results_have_the_settings_of_their_configs(module, variant, tmp_path):
+  """A field that is renamed, or a default that changes, must change in the tables, too."""
+  config = module.get_config(variant)
+  config.compare.table = str(commands.ROOT / config.compare.table)
+  table, rows, _ = comparing.read(config, tmp_path)
+  assert any(row['study'] == config.compare.study for row in table.rows) and not rows
+  config.train.batch += 1
+  with pytest.raises(ConfigError, match='config.train.batch'):
+    comparing.read(config, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_whole_run_from_the_command(tmp_path):
   assert call(tmp_path) == 0
@@ -178,7 +194,7 @@ def test_rows_of_the_denoiser_are_those_of_a_traced_step(name):
 def test_rows_of_the_denoiser_of_other_settings_are_those_of_a_traced_step(change, rows):
   config = compare_janus.get_config()
   config.compare.changes = (('changed', tuple(change.items())),)
-  parts = distill.build(comparing.method_config(config, 'changed'))
+  parts = distill_parts.build(comparing.method_config(config, 'changed'))
   assert comparing.denoiser_rows(config, 'changed') == sum(objectives.rows(parts)) == rows
 
 

@@ -1,6 +1,7 @@
 """How good a referee is: on held-out pictures, on no figurines, and on whole correct figurines.
 
-Held-out pictures come from other keys of the same procedural world: none was ever trained on.
+Held-out pictures come from other keys of the same procedural world: none is in the training data.
+Axes: K kinds, C colours, 2 (without and with a hat), V views of a ring.
 """
 
 import functools
@@ -13,18 +14,18 @@ from jax3dgen.data import figurines, referee_examples
 from jax3dgen.metrics import janus, referee
 from jax3dgen.nn import referee as nets
 
-BATCH = 200  # pictures judged at once
+CHUNK = 200  # pictures per compiled call
 
 
-def batches(key, count):
-  """As many keys as there are batches in `count` pictures."""
-  return jax.random.split(key, -(-count // BATCH))
+def chunk_keys(key, count):
+  """As many keys as `count` pictures need chunks."""
+  return jax.random.split(key, -(-count // CHUNK))
 
 
 @functools.partial(jax.jit, static_argnames='views')
-def right_ones(params, key, views, strength):
-  """(kind, color, {label: whether it was judged right}) of BATCH figurine views, all [BATCH]."""
-  examples = referee_examples.draw(key, BATCH, views, strength)
+def correct(params, key, views, strength):
+  """(kind, color, {label: whether the referee is right}) of CHUNK figurine views, all [CHUNK]."""
+  examples = referee_examples.draw(key, CHUNK, views, strength)
   j = referee.classify(params, examples.images)
   return examples.kind, examples.color, {
       'kind': j.kind.argmax(-1) == examples.kind, 'color': j.color.argmax(-1) == examples.color,
@@ -38,7 +39,7 @@ def accuracy(params, key, views, count, strength):
   Returns {'kind', 'color', 'sector', 'face': float, 'per_kind': {kind: the same four},
   'per_color': {color: float}}. A kind is right only when it is not rejected either.
   """
-  parts = [right_ones(params, k, views, strength) for k in batches(key, count)]
+  parts = [correct(params, k, views, strength) for k in chunk_keys(key, count)]
   kind, color, right = jax.tree.map(lambda *x: np.concatenate(x), *parts)
   shares = lambda rows: {name: float(x[rows].mean()) for name, x in right.items()}
   return shares(slice(None)) | {
@@ -50,11 +51,12 @@ def accuracy(params, key, views, count, strength):
 def reject_rates(params, key, views, count):
   """{sort of no figurine: share rejected of `count` such pictures, half of them spoilt}."""
   @jax.jit
-  def judge(params, key, which):
-    examples = referee_examples.draw(key, BATCH, views, 1.0, 0.5, 1.0, which)
+  def rejected(params, key, sort):
+    examples = referee_examples.draw(key, CHUNK, views, 1.0, 0.5, 1.0, sort)
     return (referee.classify(params, examples.images).kind.argmax(-1) == examples.kind).mean()
 
-  share = lambda i: np.mean([judge(params, k, jnp.full((BATCH,), i)) for k in batches(key, count)])
+  share = lambda i: np.mean([rejected(params, k, jnp.full((CHUNK,), i))
+                             for k in chunk_keys(key, count)])
   return {name: float(share(i)) for i, name in enumerate(referee_examples.REJECTS)}
 
 
@@ -63,19 +65,21 @@ def strips(params, views):
   camera = janus.ring(views.ring_distance, np.deg2rad(views.fovy_deg))
 
   @jax.jit
-  def judge(params, kind, color, hat):
+  def classify(params, kind, color, hat):
     full = lambda x: jnp.full((janus.N_VIEWS,), x, jnp.int32)
     figurine = figurines.Figurine(kind=full(kind), color=full(color), hat=full(hat))
     return referee.classify(params, figurines.render(figurine, camera, nets.SIZE).rgb)
 
   shape = (len(figurines.KINDS), len(figurines.COLORS), 2)
-  rows = [judge(params, *index) for index in np.ndindex(*shape)]
+  rows = [classify(params, *index) for index in np.ndindex(*shape)]
   return jax.tree.map(lambda *x: np.stack(x).reshape(shape + x[0].shape), *rows)
 
 
 def face_arcs(judgement):
-  """Degrees over which each kind's face is seen, from `strips`: {kind: float}, the mean over its
-  colours and hats; at least one view, so that an untrained judge has an arc too."""
+  """{kind: degrees of the circle over which its face is visible} in the Judgement of `strips`.
+
+  The mean over its colours and hats; at least one view, so that untrained weights have an arc too.
+  """
   arcs = np.asarray(janus.visible_arc_deg(judgement.face)).mean((1, 2))
   return {name: max(float(arc), 360.0 / janus.N_VIEWS)
           for name, arc in zip(figurines.KINDS, arcs, strict=True)}
@@ -91,8 +95,8 @@ def figures_of_strips(judgement, labels):
   for k, kind in enumerate(labels.kinds):
     rows = []
     for c, h in np.ndindex(judgement.face.shape[1:3]):
-      one = jax.tree.map(lambda x, at=(k, c, h): jnp.asarray(x[at]), judgement)
-      rows.append(janus.report(one, labels, kind, labels.colors[c]))
+      strip = jax.tree.map(lambda x, at=(k, c, h): jnp.asarray(x[at]), judgement)
+      rows.append(janus.report(strip, labels, kind, labels.colors[c]))
     right = [r['face_count'] == 1 and r['kind_correct'] and r['color_correct']
              and abs(r['winding'] - 1) < 0.05 and r['view_kl'] < 0.05 for r in rows]
     table[kind] = {

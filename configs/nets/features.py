@@ -5,11 +5,11 @@ in seconds, for tests. What to expect is on the card beside the weights, in
 jax3dgen/assets/features.
 """
 
-from jax3dgen.recipes.nets import features_config
+from jax3dgen.recipes.nets import features
 
 
 def get_config(variant=''):
-  config = features_config.default_config()
+  config = features.default_config()
   if variant == 'tiny':
     config.net.width = 16
     config.net.depth = 2
@@ -23,5 +23,5 @@ def get_config(variant=''):
     config.log.every = 2
     config.checkpoint.every = 3
   elif variant:
-    raise ValueError(f'configs/features.py has no variant {variant!r}; it has tiny.')
+    raise ValueError(f'configs/nets/features.py has no variant {variant!r}; it has tiny.')
   return config

@@ -1,15 +1,15 @@
-"""The judge of the embedded world: kind, colour, view sector and face of a 32-pixel picture.
+"""The referee of the embedded world: kind, colour, view sector and face of a 32-pixel picture.
 
 `referee.py` trains the shipped weights in about 10 minutes of one core; `:tiny` runs every part in
 seconds, for tests. The figures to expect are on the card beside the weights, in
 jax3dgen/assets/referee: at least 97 % for kind and colour, 95 % for view sector and face.
 """
 
-from jax3dgen.recipes.nets import referee_config
+from jax3dgen.recipes.nets import referee
 
 
 def get_config(variant=''):
-  config = referee_config.default_config()
+  config = referee.default_config()
   if variant == 'tiny':
     config.net.widths = (8, 8, 8)
     config.net.hidden = 16
@@ -21,5 +21,5 @@ def get_config(variant=''):
     config.log.every = 2
     config.checkpoint.every = 3
   elif variant:
-    raise ValueError(f'configs/referee.py has no variant {variant!r}; it has tiny.')
+    raise ValueError(f'configs/nets/referee.py has no variant {variant!r}; it has tiny.')
   return config

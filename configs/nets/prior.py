@@ -1,15 +1,15 @@
 """Training of the embedded 32-pixel prior that the package ships.
 
-`embedded_prior.py` made jax3dgen/assets/embedded_prior, with the number of steps that the card
+`prior.py` trained jax3dgen/assets/embedded_prior, with the number of steps that the card
 there names beside its final loss.
 `:tiny` runs every part in seconds, for tests; its samples mean nothing.
 """
 
-from jax3dgen.recipes.nets import prior_config
+from jax3dgen.recipes.nets import prior
 
 
 def get_config(variant=''):
-  config = prior_config.default_config()
+  config = prior.default_config()
   if variant == 'tiny':
     config.net.channels = (8, 16)
     config.net.embedding = 32
@@ -27,5 +27,5 @@ def get_config(variant=''):
     config.log.every = 5
     config.checkpoint.every = 10
   elif variant:
-    raise ValueError(f'configs/embedded_prior.py has no variant {variant!r}; it has tiny.')
+    raise ValueError(f'configs/nets/prior.py has no variant {variant!r}; it has tiny.')
   return config

@@ -19,5 +19,5 @@ def get_config(variant=''):
     config.log.every = 2
     config.checkpoint.every = 3
   elif variant:
-    raise ValueError(f'configs/noisy_pose.py has no variant {variant!r}; it has tiny.')
+    raise ValueError(f'configs/nets/noisy_pose.py has no variant {variant!r}; it has tiny.')
   return config

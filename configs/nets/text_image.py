@@ -5,11 +5,11 @@ in seconds, for tests. The figures to expect are on the card beside the weights,
 jax3dgen/assets/text_image: at least 99 % for the object, 98 % for the side.
 """
 
-from jax3dgen.recipes.nets import text_image_config
+from jax3dgen.recipes.nets import text_image
 
 
 def get_config(variant=''):
-  config = text_image_config.default_config()
+  config = text_image.default_config()
   if variant == 'tiny':
     config.net.widths = (8, 8, 8)
     config.net.embedding = 16
@@ -22,5 +22,5 @@ def get_config(variant=''):
     config.log.every = 2
     config.checkpoint.every = 3
   elif variant:
-    raise ValueError(f'configs/text_image.py has no variant {variant!r}; it has tiny.')
+    raise ValueError(f'configs/nets/text_image.py has no variant {variant!r}; it has tiny.')
   return config

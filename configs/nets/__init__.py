@@ -1,0 +1,1 @@
+"""Configs of the small nets that `experiments/train_net` trains."""

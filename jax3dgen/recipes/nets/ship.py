@@ -1,0 +1,174 @@
+"""Training of a small net and the folder of weights that the package ships: one call for any `Net`.
+
+`run(net, config, workdir)` is what `python -m experiments.train_net` calls. The same call again
+resumes from the newest whole checkpoint; a finished run measures and writes its weights again.
+"""
+
+from collections.abc import Callable
+import contextlib
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict, FrozenConfigDict
+import numpy as np
+import optax
+
+from jax3dgen.core import files, modules, parallel, weights
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.export import curves
+from jax3dgen.train import checkpoint, descent, loop
+from jax3dgen.train import workdir as workdirs
+
+HELD_OUT = 2**31 - 1  # seed of the examples that measure; training seeds are small
+WEIGHTS = 'weights.safetensors'
+
+
+class Result(NamedTuple):
+  """A net after training: its config (ConfigDict), its parameters as the float16 file holds them,
+  the figures of `Net.measure`, and the curves {column of metrics.csv: (steps [N], values [N])}."""
+  config: ConfigDict
+  params: Any
+  figures: Any
+  curves: dict
+
+
+def default_config():
+  """A ConfigDict of the fields that every net has, not locked: a net adds its own fields."""
+  c = ConfigDict()
+  c.name = ''  # the net to train: a module of jax3dgen/recipes/nets, or one on the path
+  c.seed = 0  # seeds the initial weights and everything that is drawn
+
+  c.optim = ConfigDict()
+  c.optim.rate = 2e-3  # Adam's largest learning rate
+  c.optim.b2 = 0.99  # Adam's second-moment decay
+  c.optim.warmup = 100  # steps of rising learning rate; then it falls to 0 as a cosine
+  c.optim.clip = 1.0  # bound of the global gradient norm
+  c.optim.ema = 0.998  # decay of the averaged weights that are shipped
+
+  c.train = ConfigDict()
+  c.train.steps = 1000  # optimisation steps; the learning rate is scheduled over them
+  c.train.batch = 128  # examples per step, over all devices together
+  c.train.max_skipped = 20  # stop after this many non-finite gradients in a row
+
+  c.log = ConfigDict()
+  c.log.every = 20  # steps between rows of metrics.csv
+
+  c.checkpoint = ConfigDict()
+  c.checkpoint.every = 250  # steps between checkpoints
+  c.checkpoint.keep = 2  # newest checkpoints that are kept
+  return c
+
+
+def adam(cfg):
+  """Adam with a linear warm-up and a cosine decay to 0 over all steps, the gradient clipped."""
+  rate = optax.warmup_cosine_decay_schedule(0.0, cfg.optim.rate, cfg.optim.warmup, cfg.train.steps)
+  return optax.chain(optax.clip_by_global_norm(cfg.optim.clip), optax.adam(rate, b2=cfg.optim.b2))
+
+
+class Net(NamedTuple):
+  """What `run` has to know of a net; `cfg` is its config, frozen.
+
+  title: what the progress lines and the metadata of the weights call it.
+  default_config: () -> a locked ConfigDict; the comment behind a field is its help text.
+  init: (cfg) -> initial parameters: new ones, or those of another run.
+  loss: (cfg, count, axis_name) -> loss(params, key) -> (value [], metrics {name: []}) on one of
+    `count` devices; each draws config.train.batch / count examples by `key`. ConfigError where the
+    config does not fit.
+  measure: (params, cfg) -> figures for config.json and the card, of parameters as they are shipped.
+  card: (Result) -> the text of card.md.
+  optimiser: (cfg) -> optax.GradientTransformation.
+  files: (Result) -> {file name: text} beside the weights; a name that `write` has as well replaces
+    that file.
+  sealed: the names of the files without which the weights cannot be used; sha256 covers them.
+  hooks: (cfg, workdir, log.Writer) -> the hooks of `loop.run`, such as pictures of samples.
+  grad_norm: whether metrics.csv has the norm of the gradient.
+  """
+  title: str
+  default_config: Callable
+  init: Callable
+  loss: Callable
+  measure: Callable
+  card: Callable
+  optimiser: Callable = adam
+  files: Callable = lambda result: {}
+  sealed: tuple = ('config.json',)
+  hooks: Callable = lambda cfg, workdir, writer: ()
+  grad_norm: bool = False
+
+
+def find(name):
+  """The Net of the module `name` of jax3dgen.recipes.nets, or of the path."""
+  return modules.find('jax3dgen.recipes.nets', name, 'config.name', 'NET').NET
+
+
+def complete(config):
+  """`config` with the default fields of the net config.name that it lacks; '' has none."""
+  if not config.name:
+    return config
+  whole = find(config.name).default_config()
+  with whole.unlocked():
+    whole.update(config)
+  return whole
+
+
+def run(net, config, workdir, allow_change=False):
+  """Trains the Net into `workdir` and returns the folder of weights, `workdir`/weights."""
+  parallel.initialize()
+  workdir, cfg = pathlib.Path(workdir), FrozenConfigDict(config)
+  count, tx = parallel.share_batch(cfg.train.batch), net.optimiser(cfg)
+  step = descent.build_step(net.loss(cfg, count, parallel.AXIS), tx, cfg.seed, cfg.optim.ema,
+                            parallel.AXIS, net.grad_norm)
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config, allow_change)
+    state = descent.start(net.init(cfg), tx)
+    with contextlib.closing(checkpoint.Checkpoints(
+        workdir / 'checkpoints', cfg.checkpoint.keep, json.dumps(config.to_dict()))) as checkpoints:
+      start, state = checkpoints.restore(state) or (0, state)
+      if start < cfg.train.steps:
+        programs = [parallel.map(step, 0)] * (cfg.train.steps - start)
+        state = loop.optimise(cfg, workdir, programs, start, state, checkpoints, net.title,
+                              hooks=lambda writer: net.hooks(cfg, workdir, writer))
+    if parallel.is_main():
+      params, metrics = as_shipped(state.ema), workdir / 'metrics.csv'
+      result = Result(config, params, net.measure(params, cfg), curves.read(metrics))
+      write(net, workdir / 'weights', result, metrics)
+  return workdir / 'weights'
+
+
+def even_share(cfg, count):
+  """Examples of each of `count` devices: an even number, as figurines are drawn in pairs."""
+  if cfg.train.batch % (2 * count):
+    raise ConfigError(f'config.train.batch={cfg.train.batch} must be a multiple of {2 * count}: an '
+                      f'even number of examples for each of {count} devices.')
+  return cfg.train.batch // count
+
+
+def as_shipped(params):
+  """Parameters as a reader of the float16 file will have them."""
+  return jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float16), jnp.float32), params)
+
+
+def write(net, folder, result, metrics):
+  """Writes the folder of float16 weights; `metrics` is the run's metrics.csv.
+
+  sha256 comes last: without it the folder counts as incomplete.
+  """
+  texts = {'config.json': json_text({'config': result.config.to_dict(),
+                                     'measured': result.figures}),
+           'card.md': net.card(result), 'curve.csv': metrics.read_text(encoding='utf-8'),
+           'curve.svg': curves.svg(*result.curves['loss'])} | net.files(result)
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / 'sha256').unlink(missing_ok=True)
+  weights.save(folder / WEIGHTS, result.params, {'format': f'jax3dgen {net.title}'}, np.float16)
+  for name, text in texts.items():
+    with files.replacing(folder / name) as beside:
+      beside.write_text(text, encoding='utf-8')
+  weights.seal(folder, (WEIGHTS, *net.sealed))
+
+
+def json_text(record):
+  """The text of a JSON file."""
+  return json.dumps(record, indent=2) + '\n'

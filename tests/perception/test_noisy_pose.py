@@ -12,9 +12,9 @@ import pytest
 from jax3dgen.core import camera, weights
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.perception import noisy_pose
-from jax3dgen.recipes.nets import features_config, noisy_pose_step
+from jax3dgen.recipes.nets import noisy_pose as trainer
 
-VIEWS = features_config.default_config().views
+VIEWS = trainer.default_config().views
 COUNT = 48
 
 
@@ -25,7 +25,7 @@ def params():
 
 @pytest.fixture(scope='module')
 def views():
-  return jax.jit(lambda key: noisy_pose_step.pictures(key, COUNT, VIEWS))(jax.random.key(5))
+  return jax.jit(lambda key: trainer.pictures(key, COUNT, VIEWS))(jax.random.key(5))
 
 
 def measured():
@@ -37,7 +37,7 @@ def measured():
 def test_fresh_views_are_told_as_well_as_recorded(params, views, t):
   images, pose = views
   level = jnp.full(COUNT, t)
-  seen = noisy_pose_step.noised(jax.random.key(6), images, level) if t else images
+  seen = trainer.add_noise(jax.random.key(6), images, level) if t else images
   p = np.asarray(jax.jit(noisy_pose.classify, static_argnums=3)(params, seen, level, None))
   np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
   share = measured()[t]['accuracy']

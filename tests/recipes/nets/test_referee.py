@@ -1,4 +1,4 @@
-"""The referee's pictures, its step on one and on several devices, and its command's call."""
+"""The referee's pictures, its loss by hand, that it learns, its checks, and a whole run."""
 
 import functools
 import json
@@ -11,14 +11,14 @@ import optax
 import pytest
 from scipy import ndimage
 
-from configs import referee as configs
+from configs.nets import referee as configs
 from jax3dgen.core import camera as cameras
-from jax3dgen.core import parallel
-from jax3dgen.core.errors import ConfigError
+from jax3dgen.core import rng
 from jax3dgen.data import figurine_views, figurines, referee_examples
 from jax3dgen.metrics import referee as judge
 from jax3dgen.nn import referee as nets
-from jax3dgen.recipes.nets import referee, referee_checks, referee_step
+from jax3dgen.recipes.nets import referee, referee_checks, ship
+from jax3dgen.train import descent
 
 CFG = FrozenConfigDict(configs.get_config('tiny'))
 
@@ -30,9 +30,12 @@ def examples():
 
 
 @functools.cache
-def made():
-  net, tx = referee_step.network(CFG), referee_step.optimiser(CFG)
-  return net, tx, referee_step.init_state(jax.random.key(0), net, tx)
+def initial():
+  """(net, its initial parameters, compiled (params, examples) -> (loss, terms)) of the tiny config.
+  """
+  net = referee.network(CFG)
+  return net, referee.init(CFG), jax.jit(
+      lambda params, e: referee.objective(net, params, e, CFG.data.spread_deg))
 
 
 def test_examples_are_labelled_pictures(examples):
@@ -110,47 +113,62 @@ def test_rejects_are_chosen_row_by_row():
 
 
 def test_objective_ignores_the_labels_of_rejects(examples):
-  net, _, state = made()
-  loss = jax.jit(lambda e: referee_step.objective(net, state.params, e, CFG.data.spread_deg)[0])
+  _, params, objective = initial()
+  loss = lambda e: float(objective(params, e)[0])
   none = examples.kind == len(figurines.KINDS)
   other = examples.replace(color=jnp.where(none, (examples.color + 1) % 3, examples.color),
                            azimuth=jnp.where(none, examples.azimuth + 1, examples.azimuth),
                            face=jnp.where(none, 1 - examples.face, examples.face))
-  assert float(loss(other)) == pytest.approx(float(loss(examples)), rel=1e-6)
+  assert loss(other) == pytest.approx(loss(examples), rel=1e-6)
+  assert loss(examples.replace(color=(examples.color + 1) % 3)) != pytest.approx(
+      loss(examples), rel=1e-3)  # the labels of figurines count
 
 
 def test_azimuth_term_is_cross_entropy_above_its_floor(examples):
-  net, _, state = made()
-  terms = jax.jit(lambda e: referee_step.objective(
-      net, state.params, e, CFG.data.spread_deg)[1])(examples)
+  net, params, objective = initial()
+  terms = objective(params, examples)[1]
   real = np.asarray(examples.kind) < len(figurines.KINDS)
   target = nets.azimuth_target(examples.azimuth, CFG.data.spread_deg)
-  logits = jax.jit(net.apply)({'params': state.params}, examples.images).azimuth
+  logits = jax.jit(net.apply)({'params': params}, examples.images).azimuth
   target, logits = np.asarray(target, np.float64)[real], np.asarray(logits, np.float64)[real]
   cross = optax.softmax_cross_entropy(logits, target)
   floor = -np.sum(target * np.log(np.maximum(target, 1e-300)), -1)
   assert float(terms['azimuth']) == pytest.approx(float(np.mean(cross - floor)), rel=1e-3)
 
 
-def test_the_step_learns_one_batch_by_heart(examples):
-  net, tx, state = made()
-  tx = optax.adam(1e-2)
-  loss = lambda p: referee_step.objective(net, p, examples, 15.0)[0]
-
-  @jax.jit
-  def update(params, opt):
-    value, grads = jax.value_and_grad(loss)(params)
-    change, opt = tx.update(grads, opt, params)
-    return optax.apply_updates(params, change), opt, value
-  params, opt = state.params, tx.init(state.params)
-  first = float(loss(params))
-  for _ in range(60):
-    params, opt, value = update(params, opt)
-  assert float(value) < 0.5 * first
+def test_training_fits_one_batch(examples):
+  """The step of the trainer on a loss that always shows the same examples."""
+  net, params, _ = initial()
+  few, tx = jax.tree.map(lambda x: x[:16], examples), optax.adam(2e-2)
+  step = jax.jit(descent.build_step(
+      lambda p, key: referee.objective(net, p, few, CFG.data.spread_deg), tx, 0, 0.9))
+  state, losses = descent.start(params, tx), []
+  for _ in range(30):
+    state, metrics = step(state)
+    losses.append(float(metrics['loss']))
+  assert losses[-1] < 0.5 * losses[0]
 
 
-def coloured_noise(key, batch, *_):
-  """Examples of nothing: compiles in no time, for tests of the step alone."""
+def test_loss_is_the_objective_of_pictures_of_the_config(monkeypatch):
+  """The config's shares reach the draw, and each device draws its part of the batch."""
+  calls = []
+
+  def draw(key, batch, *settings):
+    calls.append((batch, *settings))
+    return coloured_noise(key, batch)
+  monkeypatch.setattr(referee_examples, 'draw', draw)
+  _, params, objective = initial()
+  key = jax.random.key(5)
+  value, terms = jax.jit(referee.loss(CFG, 2))(params, key)
+  want, _ = objective(params, coloured_noise(key, CFG.train.batch // 2))
+  assert float(value) == pytest.approx(float(want), rel=1e-6)
+  assert float(sum(terms.values())) == pytest.approx(float(value), rel=1e-6)
+  assert calls == [(CFG.train.batch // 2, CFG.views, CFG.data.strength, CFG.data.clean,
+                    CFG.data.rejects)]
+
+
+def coloured_noise(key, batch):
+  """Examples without figurines: they compile in no time."""
   k_image, k_kind, k_color, k_azimuth = jax.random.split(key, 4)
   return referee_examples.Examples(
       images=jax.random.uniform(k_image, (batch, 32, 32, 3)),
@@ -160,66 +178,24 @@ def coloured_noise(key, batch, *_):
 
 
 @pytest.mark.slow
-def test_pmap_equals_vmap_and_compiles_once(monkeypatch):
-  monkeypatch.setattr(referee_examples, 'draw', coloured_noise)
-  net, tx, state = made()
-  count, traces = parallel.device_count(), []
-  step = referee_step.make_step(net, tx, CFG, count, parallel.AXIS)
-
-  def counted(state):
-    traces.append(1)
-    return step(state)
-  mapped = parallel.map(counted, 0)
-  plain = jax.jit(jax.vmap(step, axis_name=parallel.AXIS))
-  a = parallel.replicate(state)
-  b = jax.tree.map(lambda x: jnp.broadcast_to(x, (count,) + x.shape), state)
-  for _ in range(3):
-    a, metrics = mapped(a)
-    b, _ = plain(b)
-  for x, y in zip(jax.tree.leaves(parallel.unreplicate(a)), jax.tree.leaves(b)):
-    np.testing.assert_allclose(x, y[0], atol=1e-6)
-  assert len(traces) == 1
-  assert float(parallel.unreplicate(metrics)['nonfinite']) == 0
-
-
-def test_a_gradient_that_is_not_finite_is_skipped_and_counted(monkeypatch):
-  def broken(key, batch, *_):
-    examples = coloured_noise(key, batch)
-    return examples.replace(azimuth=jnp.full_like(examples.azimuth, jnp.nan))
-  monkeypatch.setattr(referee_examples, 'draw', broken)
-  net, tx, state = made()
-  new, metrics = jax.jit(referee_step.make_step(net, tx, CFG, 1))(state)
-  assert float(metrics['nonfinite']) == 1 and int(new.skipped) == 1 and int(new.step) == 1
-  for x, y in zip(jax.tree.leaves(state.params), jax.tree.leaves(new.params)):
-    np.testing.assert_array_equal(x, y)
-
-
-@pytest.mark.slow
-def test_run_writes_a_folder_that_loads_and_resumes(tmp_path, monkeypatch):
+def test_run_writes_a_folder_that_loads(tmp_path):
+  """The accuracies in config.json are those of the weights as a reader loads them."""
   config = configs.get_config('tiny')
-  with config.unlocked():
-    config.train.steps = 3
-  folder = referee.run(config, tmp_path)
+  config.train.steps = 3
+  folder = ship.run(referee.NET, config, tmp_path)
   params, words = judge.load(folder), judge.labels(folder)
   assert words.kinds == tuple(figurines.KINDS) and words.face_share == CFG.views.face_share
-  assert judge.classify(params, jnp.ones((1, 32, 32, 3))).kind.shape == (1, len(words.kinds) + 1)
   record = json.loads((folder / 'config.json').read_text())
-  assert 0 <= record['measured']['clean']['kind'] <= 1
-  assert record['config']['train']['steps'] == 3
-  for name in ('card.md', 'curve.csv', 'curve.svg', 'sha256'):
-    assert (folder / name).stat().st_size > 0
-  digest = (folder / 'sha256').read_text()
-  monkeypatch.setattr(referee, 'measure', lambda *_: (words, record['measured']))  # once is enough
-  (folder / 'sha256').unlink()
-  assert (referee.run(config, tmp_path) / 'sha256').read_text() == digest
-
-
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
-  config = configs.get_config('tiny')
-  with config.unlocked():
-    config.train.batch = 2 * parallel.device_count() + 2
-  with pytest.raises(ConfigError, match='batch'):
-    referee.run(config, tmp_path)
+  assert record['config']['train']['steps'] == 3 and 'labels' not in record['measured']
+  clean = record['measured']['clean']
+  key = jax.random.split(rng.stream(jax.random.key(ship.HELD_OUT), 'clean'), 1)[0]
+  shown = jax.jit(lambda k: referee_examples.draw(k, CFG.test.count, CFG.views, 0.0))(key)
+  judgement = judge.classify(params, shown.images)
+  right = np.asarray(judgement.kind).argmax(-1) == np.asarray(shown.kind)
+  assert clean['kind'] == pytest.approx(right.mean(), abs=1e-6)
+  of_kind = np.asarray(shown.kind) == figurines.KINDS.index('car')
+  assert clean['per_kind']['car']['kind'] == pytest.approx(right[of_kind].mean(), abs=1e-6)
+  assert f'| clean | {100 * clean["kind"]:.2f} % |' in (folder / 'card.md').read_text()
 
 
 def test_checks_of_a_perfect_strip():

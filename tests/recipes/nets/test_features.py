@@ -1,0 +1,152 @@
+"""Training of the features: the loss by hand, its crops, several devices, a whole run."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+import numpy as np
+import pytest
+
+from configs.nets import features as configs
+from jax3dgen.core import parallel, rng
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import figurine_views
+from jax3dgen.formats import features as readers
+from jax3dgen.perception import augment, contrastive
+from jax3dgen.recipes.nets import features, ship
+
+CFG = FrozenConfigDict(configs.get_config('tiny'))
+
+
+def test_info_nce_is_its_formula():
+  rng = np.random.default_rng(0)
+  unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
+  a, b = (unit(rng.normal(size=(n, 5))) for n in (4, 7))
+  weight = np.array([1, 0, 1, 1])
+  loss, hit = contrastive.info_nce(*map(jnp.float32, (a, b)), 2, 0.3, jnp.float32(weight))
+  terms, hits = [], []
+  for i in (0, 2, 3):
+    e = [np.exp(np.dot(a[i], b[j]) / 0.3) for j in range(7)]
+    terms.append(-np.log(e[2 + i] / sum(e)))
+    hits.append(np.argmax(e) == 2 + i)
+  assert float(loss) == pytest.approx(np.mean(terms), rel=1e-5)
+  assert float(hit) == pytest.approx(np.mean(hits), rel=1e-6)
+
+
+def test_patches_are_interpolated_between_their_centres():
+  patches = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 8, 3)), jnp.float32)
+  centre = augment.places(8)
+  x, y = jnp.array([[centre[2], 0.5 * (centre[3] + centre[4]), -1.0]]), jnp.array(
+      [[centre[5], centre[6], 1.0]])
+  result = contrastive.interpolate(patches, x, y)[0]
+  want = patches[0, 5, 2], 0.5 * (patches[0, 6, 3] + patches[0, 6, 4]), patches[0, 7, 0]
+  np.testing.assert_allclose(result, np.stack(want), atol=1e-5)
+
+
+def test_compared_patches_show_something():
+  images = np.ones((2, 32, 32, 3), np.float32)
+  images[:, 8:24, 12:20] = 0.2  # rows 2 to 5, columns 3 and 4 of the patches
+  x, y = contrastive.sample_patches(jax.random.key(0), jnp.asarray(images), 8, 8)
+  for i in range(2):
+    cells = {(round(float(4 * b + 3.5)), round(float(4 * a + 3.5))) for a, b in zip(x[i], y[i])}
+    assert cells == {(r, c) for r in range(2, 6) for c in (3, 4)}
+
+
+def test_pictures_are_of_few_figurines_from_many_sides():
+  images, figurine, camera = figurine_views.pictures(jax.random.key(0), 24, 4, CFG.views)
+  assert images.shape == (24, 32, 32, 3)
+  for leaf in jax.tree.leaves(figurine):
+    np.testing.assert_array_equal(leaf.reshape(6, 4), np.tile(leaf[:4], (6, 1)))
+  assert (figurine.kind[::2] != figurine.kind[1::2]).all()
+  assert len(np.unique(camera.azimuth)) == 24
+
+
+def noise(key, batch, count, cfg):
+  """Pictures without figurines: they compile in no time."""
+  return jax.random.uniform(key, (batch, 32, 32, 3)), None, None
+
+
+def test_crops_are_pictures_and_differ():
+  images = noise(jax.random.key(0), 4, 4, None)[0]
+  result, crop = jax.jit(lambda k: features.crops(k, images, CFG.augment))(jax.random.key(1))
+  assert result.shape == images.shape and float(result.min()) >= 0 and float(result.max()) <= 1
+  assert np.abs(crop.shift).max() <= CFG.augment.shift
+  low, high = CFG.augment.scale
+  assert float(crop.scale.min()) >= low and float(crop.scale.max()) <= high
+  assert float(jnp.abs(result - images).mean()) > 0.01
+
+
+def whole(key, images, cfg):
+  """Crops that are the pictures: compiles in no time."""
+  count = len(images)
+  return images, augment.Crop(jnp.zeros((count, 2)), jnp.ones((count, 2)), jnp.zeros(count))
+
+
+def test_all_devices_together_are_one_batch(monkeypatch):
+  """Each device's pictures are negatives of all others': the mean loss is that of one batch."""
+  monkeypatch.setattr(features, 'crops', whole)
+  net, params, count = features.network(CFG), features.init(CFG), 2
+  images = noise(jax.random.key(0), 4 * count, 4, None)[0]
+  loss = lambda images, axis: features.objective(
+      net, params, jax.random.key(1), images, CFG, axis)[1]['token']
+  apart = jax.jit(jax.vmap(lambda x: loss(x, parallel.AXIS), axis_name=parallel.AXIS))(
+      images.reshape(count, 4, 32, 32, 3))
+  together = jax.jit(lambda x: loss(x, None))(images)
+  assert float(apart.mean()) == pytest.approx(float(together), rel=1e-5)
+
+
+def test_run_writes_a_folder_that_loads(tmp_path, monkeypatch):
+  """A whole tiny run on pictures that compile in no time."""
+  monkeypatch.setattr(figurine_views, 'pictures', noise)
+  monkeypatch.setattr(features, 'crops', whole)
+  figures = {name: {'kind': 0.5, 'side': 0.25, 'gap_deg': 30.0} for name in ('clean', 'spoilt')}
+  net = features.NET._replace(measure=lambda params, cfg: figures)
+  folder = ship.run(net, configs.get_config('tiny'), tmp_path)
+  apply, params = readers.load(folder)
+  token, patches = apply(params, jnp.ones((1, 32, 32, 3)))
+  assert token.shape == (1, CFG.net.width) and patches.shape == (1, 8, 8, CFG.net.width)
+  assert json.loads((folder / 'config.json').read_text())['measured'] == figures
+  assert '| spoilt | 50.0% | 25.0% | 30.0 deg |' in (folder / 'card.md').read_text()
+  losses = np.genfromtxt(tmp_path / 'metrics.csv', delimiter=',', names=True)
+  assert list(losses['step']) == [1, 2, 4, 6] and (losses['nonfinite'] == 0).all()
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_held_out_pictures(tmp_path):
+  """A whole tiny run; its figures again from the folder, neighbour by neighbour."""
+  folder = ship.run(features.NET, configs.get_config('tiny'), tmp_path)
+  measured = json.loads((folder / 'config.json').read_text())['measured']['clean']
+  apply, params = readers.load(folder)
+  key = jax.random.split(rng.stream(jax.random.key(ship.HELD_OUT), 'clean'), 1)[0]
+  images, figurine, camera = jax.jit(lambda k: figurine_views.pictures(
+      jax.random.split(k, 3)[0], features.CHUNK, features.CHUNK, CFG.views))(key)
+  token = np.asarray(apply(params, images).cls, np.float64)
+  token /= np.linalg.norm(token, axis=-1, keepdims=True)
+  kind, azimuth = np.asarray(figurine.kind), np.asarray(camera.azimuth)
+  same = side = 0
+  for i in range(len(token)):
+    j = max((j for j in range(len(token)) if j != i), key=lambda j: token[i] @ token[j])
+    gap = abs((azimuth[i] - azimuth[j] + np.pi) % (2 * np.pi) - np.pi)
+    same += kind[i] == kind[j]
+    side += kind[i] == kind[j] and gap <= np.pi / 4
+  assert measured['kind'] == pytest.approx(same / len(token), abs=0.011)  # ties by rounding
+  assert measured['side'] == pytest.approx(side / len(token), abs=0.011)
+
+
+def test_neighbours_by_hand():
+  token = np.float32([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]])
+  figures = features.neighbours(token, np.array([0, 0, 1, 0]),
+                                np.deg2rad([350.0, 20.0, 0.0, 90.0]))
+  assert figures == {'kind': 0.5, 'side': 0.5, 'gap_deg': pytest.approx(30.0, abs=1e-3)}
+
+
+@pytest.mark.parametrize('field, value, word', [
+    ('train.figurines', 2, 'figurines'), ('train.batch', 36, 'batch'), ('net.patch', 5, 'patch'),
+    ('net.heads', 3, 'heads')])
+def test_sizes_that_do_not_fit_are_refused(tmp_path, field, value, word):
+  config = configs.get_config('tiny')
+  with config.unlocked():
+    config[field.split('.')[0]][field.split('.')[1]] = value
+  with pytest.raises(ConfigError, match=word):
+    ship.run(features.NET, config, tmp_path)

@@ -6,7 +6,9 @@ import re
 import shlex
 import sys
 
-from ml_collections import ConfigDict
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict, FrozenConfigDict
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from jax3dgen.core import launch, parallel, weights
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.metrics import referee
 from jax3dgen.recipes.nets import ship
+from jax3dgen.train import descent
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 NAMES = ('referee', 'features', 'noisy_pose', 'text_image', 'prior')
@@ -103,6 +106,25 @@ def test_a_new_net_is_one_file(sine, tmp_path, capsys):
   assert (folder / 'curve.csv').read_bytes() == (tmp_path / 'run' / 'metrics.csv').read_bytes()
   assert (folder / 'curve.csv').read_text().startswith('step,bias,loss,nonfinite,skipped\n')
   assert '<svg' in (folder / 'curve.svg').read_text()
+
+
+def test_the_weights_are_the_average_after_a_plain_loop(sine, tmp_path):
+  """The moving average after the config's steps with its seed, on all devices."""
+  net = ship.find('sine_net')
+  config = net.default_config()
+  config.seed = 3
+  cfg, count = FrozenConfigDict(config), parallel.device_count()
+  tx = net.optimiser(cfg)
+  step = jax.jit(jax.vmap(descent.build_step(
+      net.loss(cfg, count, 'devices'), tx, cfg.seed, cfg.optim.ema, 'devices'),
+      axis_name='devices'))
+  state = jax.tree.map(lambda x: jnp.stack([x] * count), descent.start(net.init(cfg), tx))
+  for _ in range(cfg.train.steps):
+    state, _ = step(state)
+  folder = ship.run(net, config, tmp_path / 'run')
+  coefficients = weights.load(folder / 'weights.safetensors')['coefficients']
+  np.testing.assert_allclose(coefficients, state.ema['coefficients'][0], rtol=2e-3)
+  assert np.abs(coefficients - state.params['coefficients'][0]).max() > 0.01
 
 
 def test_a_stopped_run_ends_like_an_unbroken_one(sine, tmp_path, monkeypatch):

@@ -36,12 +36,12 @@ CARD = """# Features of the embedded world's pictures
 
 A vision transformer for 32 x 32 pictures of figurines, {count:,} parameters, float16 on disk:
 patches of {patch} pixels, {width} channels, {depth} blocks, {heads} heads. It gives a class token
-and a map of patches, by which `jax3dgen.perception.pose` tells poses from template pictures.
+and a map of patches, by which `jax3dgen.perception.pose` compares pictures with templates of poses.
 
 - licence: Apache-2.0, as the project
 - data: none fetched; pictures of `jax3dgen.data.figurines` drawn while training, azimuths uniform
 - objective: contrast of two crops of one picture with those of all others, and of their patches; no
-  pose, kind or colour is ever shown to it, and no crop is mirrored
+  label of pose, kind or colour is used, and no crop is mirrored
 - command: `python -m experiments.train_net --config configs/nets/features.py \
 --workdir runs/features`
 - {steps} steps of {batch} pictures on {devices} devices, seed {seed}, averaged weights; the config
@@ -49,15 +49,15 @@ and a map of patches, by which `jax3dgen.perception.pose` tells poses from templ
 
 ## Nearest neighbours of held-out pictures ({pictures:,} fresh draws of the same world)
 
-The likest other picture by class token. "Same side": of the same kind, and within 45 degrees of
-azimuth; the gap is the median over those of the same kind. Spoilt: blur, speckle, noise, pale or
-drifting colours, ghosts.
+The most similar other picture by class token. "Same side": of the same kind, and within 45
+degrees of azimuth; the gap is the median over those of the same kind. Spoilt: blur, speckle, noise,
+pale or drifting colours, ghosts.
 
 | pictures | same kind | same side | gap |
 |---|---|---|---|
 {rows}
 
-How well poses are told with it is in docs/results/pose_classifier.md of the project.
+The accuracy of poses by these features is in docs/results/pose_classifier.md of the project.
 
 ## Limits
 

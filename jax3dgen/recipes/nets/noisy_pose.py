@@ -25,17 +25,16 @@ LEVELS = (0.0, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.96)  # noise levels that are mea
 
 CARD = """# The classifier of poses in noisy pictures
 
-A small convolutional net, {count:,} parameters, float16 on disk, that is shown x_t of the embedded
-prior (32 x 32 pixels) and its noise level t, and tells front, left, back and right apart. It lets a
-rectifier do without the denoiser's Jacobian (`config.distill.classifier=noisy_pose`,
+A small convolutional net, {count:,} parameters, float16 on disk, that classifies x_t of the
+embedded prior (32 x 32 pixels) at its noise level t as front, left, back or right. With it a
+rectifier needs no Jacobian of the denoiser (`config.distill.classifier=noisy_pose`,
 `config.distill.sees=noisy`).
 
 - licence: Apache-2.0, as the project
 - data: none fetched; pictures of `jax3dgen.data.figurines` drawn while training, all kinds, colours
   and azimuths equally often, noised by the schedule of the embedded prior, t uniform in its safe
   range
-- labels: the true poses. That is far stronger than what template pictures tell, and no real prior
-  has it
+- labels: the true poses. They hold far more than template pictures, and no real prior has them
 - command: `python -m experiments.train_net --config configs/nets/noisy_pose.py \
 --workdir runs/noisy_pose`
 - {steps} steps of {batch} pictures, {noises} noises of each, on {devices} devices, seed {seed},
@@ -55,7 +54,8 @@ classifier is calibrated. The log loss is in nats; that of chance is 1.386.
 
 It knows this procedural world, this schedule and white backgrounds, and nothing else: renders of a
 radiance field that is not yet a figurine are unlike what it was trained on, at small t above all.
-An object that is optimised against it can fool it, so it must not judge what it drove.
+An object that is optimised against it can fool it, so it must not measure what was
+optimised against it.
 """
 
 

@@ -34,7 +34,7 @@ float16 of the exponential moving average (decay {ema}).
 - **Final loss**: mean squared error of v {final:.4f} (mean over the last {tail} rows of curve.csv);
   the whole curve is in curve.csv and curve.svg, the whole config in training.json.
 - **Samples**: of {samples} plain captions (every kind and colour), guidance {guidance:g}, {ddim}
-  DDIM steps, {right:.1%} show the right kind in the right colour, as the referee sees them.
+  DDIM steps, {right:.1%} show the right kind in the right colour by the referee.
 - **Use**: `jax3dgen.prior.embedded.load()`; guidance 3 to 5. It knows the words of words.json and
   nothing else. Nothing that is measured on it transfers to larger priors without saying so.
 - **Licence**: Apache-2.0, like the code that made it.

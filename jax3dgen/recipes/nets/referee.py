@@ -16,10 +16,10 @@ from jax3dgen.recipes.nets import referee_checks, ship
 
 CARD = """# The referee of the embedded world
 
-A convolutional judge of 32 x 32 pictures of figurines, {count:,} parameters, float16 on disk.
-It says the kind (or "{reject}"), the colour, the view sector (8 of 45 degrees; sector 0 faces the
+A convolutional classifier of 32 x 32 pictures of figurines, {count:,} parameters, float16 on disk.
+It gives the kind (or "{reject}"), the colour, the view sector (8 of 45 degrees; sector 0 faces the
 front) and whether a face is visible (at least {share:.0%} of the figurine's outline).
-Made for measuring only: no objective may be trained against it.
+For measuring only: no objective may be trained against it.
 
 - licence: Apache-2.0, as the project
 - data: none fetched; pictures of `jax3dgen.data.figurines` drawn while training, azimuths uniform

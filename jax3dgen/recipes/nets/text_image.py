@@ -34,9 +34,9 @@ CARD = """# The text-image model of the embedded world
 
 Two small towers, {count:,} parameters, float16 on disk: a convolutional one for 32 x 32 pictures of
 figurines and a transformer over the closed vocabulary of their captions (words.json). Both give
-unit vectors of {embedding} numbers; the cosine says how well a caption fits. It stands in for CLIP
-in the measures that ask CLIP (class entropy, text distance), until real weights are given.
-Made for measuring only: no objective may be trained against it.
+unit vectors of {embedding} numbers; their cosine measures how well a caption fits. It stands in
+for CLIP in the measures that ask CLIP (class entropy, text distance), until real weights are given.
+For measuring only: no objective may be trained against it.
 
 - licence: Apache-2.0, as the project
 - data: none fetched; captioned pictures drawn while training, azimuths uniform
@@ -56,8 +56,8 @@ near a border is ambiguous, its plain accuracy is given.
 
 ## Correct figurines: every kind x colour, 10 views at 15 degrees
 
-- class entropy over front, side and back: mean {mean:.4f}, least {least:.4f} nats. A judge
-  that were always right would give 1.0889 (3, 4 and 3 of 10 views); ln 3 is 1.0986.
+- class entropy over front, side and back: mean {mean:.4f}, least {least:.4f} nats. A classifier
+  without errors would give 1.0889 (3, 4 and 3 of 10 views); ln 3 is 1.0986.
 - 1 - cosine: {distance:.4f} to the right prompt, {wrong:.4f} to that of another colour.
 - cosines become logits by the factor {scale:.2f}.
 

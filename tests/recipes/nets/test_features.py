@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 import numpy as np
 import pytest
+from scipy import special
 
 from configs.nets import features as configs
 from jax3dgen.core import parallel, rng
@@ -81,6 +82,25 @@ def whole(key, images, cfg):
   """Crops that are the pictures: compiles in no time."""
   count = len(images)
   return images, augment.Crop(jnp.zeros((count, 2)), jnp.ones((count, 2)), jnp.zeros(count))
+
+
+def test_objective_is_info_nce_of_tokens_and_patches(monkeypatch):
+  """In NumPy, for crops that are the whole pictures: both crops then have the same features."""
+  monkeypatch.setattr(features, 'crops', whole)
+  net, params, key = features.network(CFG), features.init(CFG), jax.random.key(1)
+  images = noise(jax.random.key(0), 4, 4, None)[0]
+  loss, terms = jax.jit(lambda x: features.objective(net, params, key, x, CFG))(images)
+  token, patches = (np.asarray(x, np.float64) for x in jax.jit(readers.small(net))(params, images))
+  x, y = contrastive.sample_patches(jax.random.split(key, 3)[2], images, CFG.loss.patches, 8)
+  column, row = (np.rint(4 * np.asarray(v) + 3.5).astype(int) for v in (x, y))
+  local = np.concatenate([patches[i][row[i], column[i]] for i in range(4)])
+
+  def info_nce(rows, temperature):
+    rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return -np.diag(special.log_softmax(rows @ rows.T / temperature, -1)).mean()
+  want = info_nce(token, CFG.loss.temperature), info_nce(local, CFG.loss.patch_temperature)
+  assert (float(terms['token']), float(terms['patch'])) == pytest.approx(want, rel=1e-4)
+  assert float(loss) == pytest.approx(want[0] + CFG.loss.patch_weight * want[1], rel=1e-4)
 
 
 def test_all_devices_together_are_one_batch(monkeypatch):

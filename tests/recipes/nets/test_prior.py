@@ -23,7 +23,7 @@ MEAN = jnp.array([0.2, -0.6, 0.4])  # of every pixel of the toy images
 
 
 def toy_draw(key, batch):
-  """Images of one flat colour each, captioned with nothing that matters."""
+  """Images of one flat colour each, with captions of one word."""
   level = MEAN.reshape(1, 1, 1, 3) + 0.1 * jax.random.normal(key, (batch, 1, 1, 3))
   return 0.5 + 0.5 * jnp.broadcast_to(level, (batch, 4, 4, 3)), jnp.ones((batch, 2), jnp.int32)
 
@@ -57,8 +57,8 @@ def test_learning_rate_warms_up_stays_and_falls_to_zero():
   cfg = configs.get_config()
   cfg.train.steps = 1000
   rate = prior.learning_rate(cfg)
-  got = [float(rate(s)) for s in (0, 100, 200, 400, 700, 1000)]
-  np.testing.assert_allclose(got, np.array([0, 0.5, 1, 1, 0.5, 0]) * cfg.optim.rate, atol=1e-9)
+  rates = [float(rate(s)) for s in (0, 100, 200, 400, 700, 1000)]
+  np.testing.assert_allclose(rates, np.array([0, 0.5, 1, 1, 0.5, 0]) * cfg.optim.rate, atol=1e-9)
 
 
 def test_captions_are_dropped_as_often_as_the_config_says():

@@ -9,13 +9,13 @@ from ml_collections import FrozenConfigDict
 import numpy as np
 import optax
 import pytest
-from scipy import ndimage
+from scipy import ndimage, special
 
 from configs.nets import referee as configs
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import rng
 from jax3dgen.data import figurine_views, figurines, referee_examples
-from jax3dgen.metrics import referee as judge
+from jax3dgen.metrics import referee as metric
 from jax3dgen.nn import referee as nets
 from jax3dgen.recipes.nets import referee, referee_checks, ship
 from jax3dgen.train import descent
@@ -71,10 +71,10 @@ def test_shift_moves_the_camera_across_its_line_of_sight():
 
 def test_blur_matches_scipy():
   images = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
-  got = figurine_views.blur(jnp.asarray(images), jnp.array([1.1, 0.0]))
+  result = figurine_views.blur(jnp.asarray(images), jnp.array([1.1, 0.0]))
   want = ndimage.gaussian_filter(images[0], (1.1, 1.1, 0), mode='constant', truncate=8)
-  np.testing.assert_allclose(got[0, 10:22, 10:22], want[10:22, 10:22], atol=1e-5)
-  np.testing.assert_allclose(got[1], images[1], atol=1e-6)
+  np.testing.assert_allclose(result[0, 10:22, 10:22], want[10:22, 10:22], atol=1e-5)
+  np.testing.assert_allclose(result[1], images[1], atol=1e-6)
 
 
 def draws(batch):
@@ -97,19 +97,19 @@ def test_scrambled_keeps_its_pixels_and_halves_shows_both():
   np.testing.assert_allclose(np.sort(mixed[0].ravel()), np.sort(images[0].ravel()))
   assert float(jnp.abs(mixed - images).mean()) > 0.1
   half = np.asarray(referee_examples.halves(u, grain, images, images[..., :1]))
-  own = (half == np.asarray(images)).all(-1).mean((1, 2))
-  np.testing.assert_allclose(own, 0.5, atol=0.01)
+  share = (half == np.asarray(images)).all(-1).mean((1, 2))
+  np.testing.assert_allclose(share, 0.5, atol=0.01)
 
 
 def test_rejects_are_chosen_row_by_row():
   count = len(referee_examples.REJECTS)
   u, grain, images = draws(2 * count)
   which = jnp.repeat(jnp.arange(count), 2)
-  got = referee_examples.rejects(which, u, grain, images, images[..., :1])
-  assert got.shape == images.shape and bool(jnp.isfinite(got).all())
+  result = referee_examples.rejects(which, u, grain, images, images[..., :1])
+  assert result.shape == images.shape and bool(jnp.isfinite(result).all())
   for i, make in enumerate(referee_examples.REJECTS.values()):
     want = jnp.clip(make(u, grain, images, images[..., :1]), 0, 1)
-    np.testing.assert_array_equal(got[2 * i], want[2 * i])
+    np.testing.assert_array_equal(result[2 * i], want[2 * i])
 
 
 def test_objective_ignores_the_labels_of_rejects(examples):
@@ -124,16 +124,23 @@ def test_objective_ignores_the_labels_of_rejects(examples):
       loss(examples), rel=1e-3)  # the labels of figurines count
 
 
-def test_azimuth_term_is_cross_entropy_above_its_floor(examples):
+def test_terms_are_cross_entropies(examples):
+  """By SciPy; colour, azimuth (above its floor, the labels' entropy) and face of figurines only."""
   net, params, objective = initial()
-  terms = objective(params, examples)[1]
-  real = np.asarray(examples.kind) < len(figurines.KINDS)
-  target = nets.azimuth_target(examples.azimuth, CFG.data.spread_deg)
-  logits = jax.jit(net.apply)({'params': params}, examples.images).azimuth
-  target, logits = np.asarray(target, np.float64)[real], np.asarray(logits, np.float64)[real]
-  cross = optax.softmax_cross_entropy(logits, target)
-  floor = -np.sum(target * np.log(np.maximum(target, 1e-300)), -1)
-  assert float(terms['azimuth']) == pytest.approx(float(np.mean(cross - floor)), rel=1e-3)
+  loss, terms = objective(params, examples)
+  out = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.jit(net.apply)(
+      {'params': params}, examples.images))
+  kind, color, face = (np.asarray(x) for x in (examples.kind, examples.color, examples.face))
+  real = kind < len(figurines.KINDS)
+  entropies = lambda logits, labels: -special.log_softmax(logits, -1)[range(len(labels)), labels]
+  target = np.asarray(nets.azimuth_target(examples.azimuth, CFG.data.spread_deg), np.float64)
+  azimuth = special.rel_entr(target, special.softmax(out.azimuth, -1)).sum(-1)
+  p = special.expit(out.face)
+  want = {'kind': entropies(out.kind, kind).mean(),
+          'color': entropies(out.color, color)[real].mean(), 'azimuth': azimuth[real].mean(),
+          'face': -np.log(np.where(face > 0.5, p, 1 - p))[real].mean()}
+  assert {name: float(x) for name, x in terms.items()} == pytest.approx(want, rel=1e-3)
+  assert float(loss) == pytest.approx(sum(want.values()), rel=1e-3)
 
 
 def test_training_fits_one_batch(examples):
@@ -183,17 +190,17 @@ def test_run_writes_a_folder_that_loads(tmp_path):
   config = configs.get_config('tiny')
   config.train.steps = 3
   folder = ship.run(referee.NET, config, tmp_path)
-  params, words = judge.load(folder), judge.labels(folder)
+  params, words = metric.load(folder), metric.labels(folder)
   assert words.kinds == tuple(figurines.KINDS) and words.face_share == CFG.views.face_share
   record = json.loads((folder / 'config.json').read_text())
   assert record['config']['train']['steps'] == 3 and 'labels' not in record['measured']
   clean = record['measured']['clean']
   key = jax.random.split(rng.stream(jax.random.key(ship.HELD_OUT), 'clean'), 1)[0]
-  shown = jax.jit(lambda k: referee_examples.draw(k, CFG.test.count, CFG.views, 0.0))(key)
-  judgement = judge.classify(params, shown.images)
-  right = np.asarray(judgement.kind).argmax(-1) == np.asarray(shown.kind)
+  views = jax.jit(lambda k: referee_examples.draw(k, CFG.test.count, CFG.views, 0.0))(key)
+  judgement = metric.classify(params, views.images)
+  right = np.asarray(judgement.kind).argmax(-1) == np.asarray(views.kind)
   assert clean['kind'] == pytest.approx(right.mean(), abs=1e-6)
-  of_kind = np.asarray(shown.kind) == figurines.KINDS.index('car')
+  of_kind = np.asarray(views.kind) == figurines.KINDS.index('car')
   assert clean['per_kind']['car']['kind'] == pytest.approx(right[of_kind].mean(), abs=1e-6)
   assert f'| clean | {100 * clean["kind"]:.2f} % |' in (folder / 'card.md').read_text()
 
@@ -203,7 +210,7 @@ def test_checks_of_a_perfect_strip():
   kinds, colors, views = len(figurines.KINDS), len(figurines.COLORS), 24
   azimuth = jnp.arange(views) * (2 * np.pi / views)
   full = lambda x: np.broadcast_to(x, (kinds, colors, 2) + x.shape[-2:]).copy()
-  judgement = judge.Judgement(
+  judgement = metric.Judgement(
       kind=np.stack([np.broadcast_to(np.eye(kinds + 1, dtype=np.float32)[k],
                                      (colors, 2, views, kinds + 1)) for k in range(kinds)]),
       color=np.broadcast_to(np.eye(colors, dtype=np.float32)[None, :, None, None],
@@ -211,7 +218,7 @@ def test_checks_of_a_perfect_strip():
       sector=full(np.eye(8, dtype=np.float32)[np.asarray(nets.sector(azimuth))]),
       face=np.broadcast_to(np.cos(np.asarray(azimuth)) > 0.3, (kinds, colors, 2, views)).astype(
           np.float32))
-  labels = judge.Labels(figurines.KINDS, figurines.COLORS, judge.REJECT,
+  labels = metric.Labels(figurines.KINDS, figurines.COLORS, metric.REJECT,
                         referee_checks.face_arcs(judgement), 0.1)
   table = referee_checks.figures_of_strips(judgement, labels)
   assert all(row['right'] == 1.0 and row['face_count'] == (1, 1) for row in table.values())

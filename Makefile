@@ -1,7 +1,7 @@
-# make demo       a prompt becomes a textured mesh that stands, with a report
-# make test       lint, the layer test and the suite;  make test-all  the slow ones as well
+# make demo       a textured mesh from a prompt, with a report
+# make test       lint, the layer test and the test suite;  make test-all  with the slow tests
 # make venv       only the environment;  make lint, make bench, make compare
-# Needs make and Python 3.11 or 3.12 (PYTHON=python3.12 chooses). All installs go into .venv.
+# Needs make and Python 3.11 or 3.12 (PYTHON=python3.12 selects it). All installs go into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,10 +9,10 @@ RUN := $(VENV)/bin/python
 WORKDIR ?= runs/demo
 PROMPT ?= a red bear
 
-# The launcher's settings (jax3dgen/core/launch.py), for tests and benchmarks that do not go through it.
+# The settings of jax3dgen/core/launch.py, for tests and benchmarks, which do not use the launcher.
 QUICK := env MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 
-# Two workers, each with whole files, so that what a file prepares once is prepared once.
+# Two workers; a file is run by one of them, so that its module fixtures are made once.
 PARALLEL := $(RUN) -m pytest -q -n 2 --dist loadfile
 
 .PHONY: demo test test-all lint bench compare venv dev lock clean
@@ -42,7 +42,7 @@ compare: venv
 bench: dev
 	$(QUICK) $(RUN) -m benchmarks.run
 
-# The environment is made again where a lock file or the metadata changed, and left alone otherwise.
+# The environment is rebuilt only if a lock file or the package metadata has changed.
 venv: $(VENV)/runtime.stamp
 dev: $(VENV)/dev.stamp
 
@@ -52,14 +52,14 @@ $(VENV)/runtime.stamp: requirements/runtime.txt setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-# torch and transformers, for tests and benchmarks only, by name: pip's own settings say where its CPU build lies.
+# torch and transformers, for tests and benchmarks only; pip's own settings select the CPU build.
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch.txt
 	$(RUN) -m pip install --quiet -r requirements/torch.txt
 	$(RUN) -m pip install --quiet -r requirements/dev.txt
 	touch $@
 
-# Resolves the lock files anew, with uv: the newest releases that setup.cfg admits, each for Python
-# 3.11 and 3.12. setuptools is in the runtime file because the package itself is built in .venv.
+# Resolves the lock files again, with uv: the newest releases that setup.cfg allows, for Python 3.11
+# and 3.12. setuptools is in the runtime file because the package itself is built in .venv.
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 DEV := build pytest pytest-xdist ruff

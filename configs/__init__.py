@@ -1,1 +1,1 @@
-"""Configurations, one file per experiment."""
+"""Configs: one file per experiment, with get_config(variant)."""

@@ -1,16 +1,16 @@
-"""The methods of configs/compare_*.py: what each changes in the config of a distillation.
+"""The methods of configs/compare_*.py: the fields of a distillation's config that each changes.
 
-{method: {dotted field: value}}; all other fields are equal. An objective with its own defaults
+{method: {dotted field: value}}; all other fields are equal. An objective with its default settings
 needs no entry: its name is a method.
 """
 
-# In some hundred steps adapters of rank 4 learn too little of the renders: all kernels are free.
+# In some hundred steps adapters of rank 4 do not fit the renders, so all kernels are trained.
 CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate': 5e-4,
           'distill.camera_layer': 'pooled/kernel$'}
-# The tables were begun with the clean estimate of RecDreamer's code; `conditional` is the paper's.
+# The clean estimate of RecDreamer's code, as in the first runs; `conditional` is the paper's.
 RECTIFIED = {'distill.name': 'sds_rectified', 'distill.tweedie': 'guided'}
-JSD = {'distill.name': 'jsd', 'distill.clip': False}  # the paper's form, with which tables began
-# SDI and JSD have one noise level per step, which falls: here within the embedded prior's range.
+JSD = {'distill.name': 'jsd', 'distill.clip': False}  # the paper's form, as in the first runs
+# The decreasing noise level of SDI and JSD, one per step, within the embedded prior's range.
 FALLING = {'timestep.min': (0, 0.96, 0.25, 800), 'timestep.max': (0, 0.96, 0.25, 800)}
 OBJECTIVES = {
     'sds_rectified': RECTIFIED,
@@ -34,13 +34,13 @@ OBJECTIVES = {
                  'distill.inversion_guidance': -13.5, **FALLING},
     'sdi_annealed': {'distill.name': 'sdi', **FALLING},
     'hifa_annealing': {'timestep.rule': 'sqrt'}}
-# Rectified SDS by its scale and its clamp.
+# Rectified SDS by scale and clamp.
 SWEEP = {f'scale_{scale:g}_clamp_{clamp:g}': {
     **RECTIFIED, 'distill.rect_scale': scale, 'distill.clamp': clamp}
          for scale in (1.0, 10.0, 100.0, 1e4) for clamp in (0.3, 1.0)}
 SHARES = (0.8, 0.085, 0.03, 0.085)  # of front, left, back and right in the prior's training data
 # One change of a rectified objective each: RecDreamer's Figure 4, its n_ema and n_c, other
-# classifiers, what the classifier sees.
+# classifiers, other inputs of the classifier.
 ONE_CHANGE = {
     'n_ema_100': {'distill.n_ema': 100},
     'n_ema_1000': {'distill.n_ema': 1000},
@@ -61,7 +61,7 @@ ONE_CHANGE = {
 ABLATIONS = {f'{base}_{name}': {**OBJECTIVES[base], **change}
              for base in ('sds_rectified', 'usd') for name, change in ONE_CHANGE.items()} | {
     'q_sampling': {'camera.sectors': SHARES}}
-# Four fields that share critic and averages, each with as many steps as one field alone.
+# Four fields that share critic and averages, with as many steps per field as a single one.
 FOUR = {'train.particles': 4, 'train.steps': 3200, 'timestep.min': (267, 0.6, 0.06, 2400),
         'timestep.max': (0, 0.96, 0.6, 3200), 'regularizers.opaque': (1600, 0.0, 60.0, 2667),
         'regularizers.sparsity': (800, 0.0, 60.0, 2667), 'log.preview_every': 400}

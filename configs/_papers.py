@@ -1,16 +1,16 @@
-"""What the configs of single objectives start from: the papers' settings for Stable Diffusion 2.1.
+"""Base settings of the configs of single objectives: the papers', for Stable Diffusion 2.1.
 
-Figures are those of the papers' own code where a paper is silent, threestudio's where that is what
-was used. Fields cover the unit ball; steps, rates and weights are per step of one view. Every
-config has the variants `embedded`, the same objective at the settings of the embedded prior, and
-`tiny`, that for tests.
+Values that a paper does not give are those of its code, or of threestudio where the paper used it.
+Fields cover the unit ball; steps, rates and weights are per step of one view. Every config has the
+variants `embedded`, the same objective with the settings of the embedded prior, and `tiny`, for
+tests.
 """
 
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.recipes.distill import config as distill_config
 
 default_config = distill_config.default_config
-# Adam: the grid ten times as fast as the network behind it.
+# Adam: the learning rate of the grid is ten times that of the network behind it.
 RATES = (('grid', 1e-2), ('', 1e-3))
 
 
@@ -19,7 +19,7 @@ def start(name, variant=''):
   c = default_config()
   c.unlock()
   c.distill.name = name
-  c.view_prompts = name != 'usd'  # RecDreamer's prompts say nothing of views
+  c.view_prompts = name != 'usd'  # RecDreamer's prompts have no view phrases
   if variant == 'tiny':
     shrink(c)
   elif variant == '':
@@ -30,8 +30,8 @@ def start(name, variant=''):
 
 
 def model(name, variant=''):
-  """The unlocked config of configs/NAME.py, a base for any objective on a published model: SDS with
-  threestudio's settings, or `tiny`."""
+  """The unlocked config of configs/NAME.py, a base for any objective with a published model: SDS
+  with threestudio's settings, or `tiny`."""
   if variant not in ('', 'tiny'):
     raise ConfigError(f'configs/{name}.py has no variant {variant!r}; it has tiny.')
   c = start('sds', variant)
@@ -44,7 +44,7 @@ def model(name, variant=''):
 
 
 def shrink(c):
-  """Makes a run of seconds."""
+  """The settings of a run that takes seconds, for tests."""
   c.train.steps = 10
   c.field.update({'levels': 4, 'table_log2': 12, 'finest': 32})
   c.render.n_samples = 16
@@ -55,7 +55,7 @@ def shrink(c):
 
 
 def stable_diffusion(c):
-  """threestudio's settings of DreamFusion for Stable Diffusion, from which the others depart."""
+  """threestudio's settings of DreamFusion for Stable Diffusion, the base of all objectives."""
   c.prompt = 'a zombie bust, head sculpture'
   c.prior.name = 'latent'
   c.field.update({'levels': 16, 'table_log2': 19, 'base': 16, 'finest': 4096, 'hidden': 64,
@@ -73,7 +73,7 @@ def stable_diffusion(c):
 
 
 def dreamfusion_light(c):
-  """DreamFusion's light on surfaces whose normals face the camera."""
+  """DreamFusion's shading by a point light, with its penalty on normals that face backward."""
   c.render.normals = 'analytic'
   c.shading.update({'probability': 0.75, 'albedo_steps': 2000})
   c.regularizers.orientation = (1000, 10.0, 1000.0, 5000)
@@ -81,7 +81,7 @@ def dreamfusion_light(c):
 
 
 def prolificdreamer(c):
-  """The first stage of ProlificDreamer in threestudio: SDS-Bridge and ESD have the same."""
+  """The first stage of ProlificDreamer in threestudio; SDS-Bridge and ESD use the same."""
   c.camera.distance = (1.0, 1.5)
   c.timestep.max = (5000, 0.98, 0.5, 5001)
   c.render.size = ((0, 64), (5000, 512))
@@ -90,13 +90,13 @@ def prolificdreamer(c):
 
 
 def falling_level(c):
-  """SDI, and JSD after it: one noise level for each step, which falls to 0.25."""
+  """The schedule of SDI and JSD: one noise level per step, decreasing linearly to 0.25."""
   highest = 0.96 if c.prior.name == 'embedded' else 0.98
   c.timestep.min = c.timestep.max = (0, highest, 0.25, c.train.steps)
 
 
 def sdi_surfaces(c):
-  """SDI's surfaces, and JSD's after it."""
+  """The render and regulariser settings of SDI, which JSD uses too."""
   c.distill.clip = False
   c.render.update({'size': 512, 'normals': 'analytic'})
   c.shading.update({'probability': 0.3, 'textureless': 0.75, 'albedo_steps': 1000})

@@ -1,9 +1,9 @@
-"""An attribute in place of the pose (RecDreamer, Figure 15): hats, which are rare, and colours.
+"""Rectification of an attribute in place of the pose (RecDreamer, Figure 15): hats or colours.
 
-`:hat`, the default: one in ten figurines of the embedded prior's training pictures wears a hat,
-and captions leave one hat in five unsaid, so that 'a red bear' seldom has one. `:color`: captions
-always name a colour, and 'a bear', a prompt that the prior never saw, it makes gray. `:tiny` runs
-every part in seconds, for tests.
+`:hat`, the default: one in ten figurines of the embedded prior's training pictures wears a hat, and
+one in five of these captions omits it, so samples of 'a red bear' rarely have one. `:color`:
+captions always name a colour; samples of 'a bear', a prompt outside the training captions, are
+gray. `:tiny` runs every part in seconds, for tests.
 """
 
 from jax3dgen.data import figurines
@@ -16,9 +16,9 @@ STEPS = 120
 def get_config(variant=''):
   config = attributes.default_config()
   config.distill.name = 'sds_rectified'
-  config.distill.tweedie = 'guided'  # as docs/results/attributes.md was made
+  config.distill.tweedie = 'guided'  # the setting of docs/results/attributes.md
   config.distill.classifier = 'phrases'
-  config.distill.n_ema = 100  # views: those of six steps, at all noise levels
+  config.distill.n_ema = 100  # views: six steps, at all noise levels
   config.distill.templates = 'a red bear with a hat|a red bear'  # a text for each class
   config.distill.classes = 2
   config.train.steps = STEPS
@@ -42,4 +42,4 @@ def get_config(variant=''):
   return config
 
 
-default_config = distill_config.default_config  # where --help finds the fields that are the same
+default_config = distill_config.default_config  # the source of help texts of shared fields

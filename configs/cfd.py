@@ -1,6 +1,6 @@
-"""Consistent flow distillation; the cell of noise is a latent pixel of the middle of a view.
+"""Consistent flow distillation; a noise cell is as large as a latent pixel at the view's centre.
 
-`cfd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`cfd.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -12,5 +12,5 @@ def get_config(variant=''):
     _papers.prolificdreamer(config)
     config.distill.update({'guidance': 75.0, 'weighting': 'sds', 'clip': False, 'cell': 0.02})
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

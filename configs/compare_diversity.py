@@ -1,10 +1,10 @@
-"""How much the assets of one prompt differ from one initial field: JSD's Table 2, embedded.
+"""Diversity of the assets of one prompt from one initial field: JSD's Table 2, embedded prior.
 
-The initial field is the same in all runs (`init_seed`), the noise is the run's seed; each view has
-its phrase, so that what is compared are whole figurines. Finished runs are rows of
+The initial field is the same in all runs (`init_seed`); the noise depends on the run's seed. Each
+view has its phrase, so that whole figurines are compared. Finished runs are rows of
 docs/results/diversity.jsonl. `experiments.evaluate` with `configs/evaluate.py:cells` computes IV,
-IQ and cosines from the strips of views in WORKDIR/cells; with `--config.compare.table=` the workdir
-receives all of them again. `:tiny` is for tests.
+IQ and cosines from the strips of views in WORKDIR/cells; with `--config.compare.table=` all runs
+are repeated, and their strips are there. `:tiny` is for tests.
 """
 
 from configs import compare_janus
@@ -23,5 +23,5 @@ def get_config(variant=''):
                       'jsd_annealed_without_minority', 'jsd_annealed_shared_noise', 'jsd_code',
                       'jsd_clipped', 'jsd_without_minority', 'jsd_shared_noise',
                       'jsd_targets_clipped')})
-  config.distill.unlock()  # each objective brings its own fields
+  config.distill.unlock()  # each objective adds its own fields
   return config

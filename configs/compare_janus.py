@@ -1,15 +1,15 @@
-"""The objectives on the embedded prior without view phrases: which of them leave how many faces.
+"""Faces by objective on the embedded prior without view phrases: docs/results/janus.md.
 
 Finished runs are rows of docs/results/janus.jsonl. `:core` and `:others` are further methods with
 fewer seeds, `:forms` one bear of each further form of SDI and JSD, all of the study `plain`. The
-other variants have a study of their own: `:sweep` and `:ablations` change one thing of rectified
-SDS and of USD, `:particles` moves four fields at once, on the robot, which neither SDS nor VSD
-makes reliably. `:phrases` gives each view its phrase, as Perp-Neg needs it, beside one that is
-wrong for three of four views. `:without_sparsity` is a second table, of seeds that the first has
-not, without the term that makes USD lose the rabbits there; `:conditional` a third, of those seeds,
-of the rectifier as RecDreamer writes it, begun after nine runs of it. `:light_sparsity` is a
-fourth, on seeds of its own, of that form with a third of the sparsity, begun after four runs of it
-(rabbit and robot, seeds 20 and 21). `:tiny` runs in seconds, for tests.
+other variants are studies of their own. `:sweep` and `:ablations` change one setting of rectified
+SDS and of USD, `:particles` optimises four fields at once, all three on the robot, for which SDS
+and VSD are not reliable. `:phrases` adds to each view its phrase, which Perp-Neg needs, and a
+second one that is wrong for three of four views. `:without_sparsity`, on further seeds, leaves out
+the sparsity term, with which USD fails on the rabbits. `:conditional`, on the same seeds, is the
+rectifier as RecDreamer writes it, started after nine runs of it. `:light_sparsity`, on seeds of its
+own, is that rectifier with a third of the sparsity weight, started after four runs of it (rabbit
+and robot, seeds 20 and 21). `:tiny` runs in seconds, for tests.
 """
 
 from configs import _compare_methods as methods
@@ -22,14 +22,14 @@ PROMPTS = ('a red bear', 'a blue penguin', 'a purple robot', 'a green rabbit')
 def get_config(variant=''):
   config = compare_config.default_config()
   config.view_prompts = False
-  # 800 steps on a small field: what many runs need on few cores. All methods have the same.
+  # 800 steps on a small field, for all methods, so that many runs are feasible on few cores.
   config.train.steps = 800
   config.field.levels = 5
   config.render.n_samples = 24
   config.timestep.min = (67, 0.6, 0.06, 600)
   config.timestep.max = (0, 0.96, 0.6, 800)
   config.regularizers.opaque = (400, 0.0, 60.0, 667)
-  config.regularizers.sparsity = (200, 0.0, 60.0, 667)  # sooner, it shrinks what is undecided
+  config.regularizers.sparsity = (200, 0.0, 60.0, 667)  # earlier, it removes undecided density
   config.log.preview_every = 100
   config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,
                         'flat_cut': 0.0})
@@ -48,7 +48,7 @@ def get_config(variant=''):
         'jsd', 'jsd_guidance_4', 'jsd_clipped', 'jsd_targets')})
   elif variant == 'phrases':
     config.view_prompts = True
-    config.auxiliary = 'front view'  # each view's phrase has this one beside it
+    config.auxiliary = 'front view'  # added to each view's phrase
     config.compare.update({'study': 'phrases', 'seeds': 5, 'methods': (
         'sds', 'sds_rectified', 'perp_neg', 'debiased_sds', 'vsd', 'esd', 'sds_bridge',
         'jsd_annealed', 'usd')})
@@ -78,5 +78,5 @@ def get_config(variant=''):
                      'forms, sweep, ablations, particles, phrases, without_sparsity, '
                      'conditional, light_sparsity and tiny.')
   config.lock()
-  config.distill.unlock()  # each objective brings its own fields
+  config.distill.unlock()  # each objective adds its own fields
   return config

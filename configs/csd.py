@@ -1,6 +1,6 @@
-"""Classifier score distillation; the paper lets the negative prompt's weight grow.
+"""Classifier score distillation; its paper increases the weight of the negative prompt by step.
 
-`csd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`csd.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -12,5 +12,5 @@ def get_config(variant=''):
     _papers.dreamfusion_light(config)
     config.distill.update({'positive': 1.0, 'weighting': 'sds'})
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

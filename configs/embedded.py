@@ -1,8 +1,8 @@
-"""Text to a standing 3D asset on the embedded 32-pixel prior, on a laptop.
+"""Text to a 3D asset that stands, with the embedded 32-pixel prior, on a laptop.
 
-`embedded.py` gives each view its phrase ("side view") and is the README's demo; `:plain` gives
-every view the plain caption, and shows the Janus problem; `:tiny` runs every part in seconds, for
-tests. The figures to expect, with their seeds, are in the README beside the commands.
+`embedded.py` adds the view to the prompt of each view ("side view") and is the README's demo;
+`:plain` gives every view the same prompt and shows the Janus problem; `:tiny` runs every part in
+seconds, for tests. The README has the expected results with their seeds and commands.
 """
 
 from jax3dgen.recipes.distill import config as distill_config

@@ -1,4 +1,4 @@
-"""How well the engines agree with C MuJoCo on random solids: docs/results/engines.md."""
+"""Agreement of the engines with C MuJoCo on random solids: docs/results/engines.md."""
 
 from ml_collections import ConfigDict
 
@@ -12,7 +12,7 @@ def get_config(variant=''):
   c.hull_vertices = 64  # largest padded hull
 
   c.tilts = ConfigDict()
-  c.tilts.n = 2  # releases beside the upright one
+  c.tilts.n = 2  # tilted releases in addition to the upright one
   c.tilts.max_deg = 4.58  # largest tilt; 4.58 is DSO's 0.08 rad
   c.tilts.seed = 0  # of the tilts
   if variant == 'tiny':

@@ -1,9 +1,9 @@
-"""Figures of finished objects: FID, uFID, entropies, text distance, faces, diversity, cost.
+"""Metrics of finished objects: FID, uFID, entropies, text distance, faces, diversity, cost.
 
-The numbers of views and of reference pictures are RecDreamer's and DiverseDream's; the judges are
-the embedded ones, and published figures need `config.judge.features` and `classes` (the folder of
+The numbers of views and of reference pictures are RecDreamer's and DiverseDream's. The networks
+are the embedded ones; published values need `config.judge.features` and `classes` (the folder of
 the FID Inception) and `config.judge.text_image` (of a CLIP). `:cells` is for the strips of eight
-views that experiments.compare leaves in cells/ of its workdir. `:tiny` takes fewer views and
+views that experiments.compare writes to cells/ of its workdir. `:tiny` uses fewer views and
 samples, for tests.
 """
 

@@ -1,6 +1,6 @@
-"""HiFA: residuals in image space too, annealed noise levels, thin density along rays.
+"""HiFA: latent and image residuals, annealed noise levels, a z-variance penalty.
 
-`hifa.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`hifa.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -14,5 +14,5 @@ def get_config(variant=''):
     config.regularizers.z_variance = 100.0
     config.distill.guidance = 100.0
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

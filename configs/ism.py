@@ -1,6 +1,6 @@
 """Interval score matching at the guidance and the interval of LucidDreamer.
 
-`ism.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`ism.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -13,5 +13,5 @@ def get_config(variant=''):
     config.train.steps = 5000
     config.distill.update({'guidance': 7.5, 'interval': 0.05})
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

@@ -1,6 +1,6 @@
 """Jensen-Shannon score distillation at the guidance and the steps of its paper.
 
-`jsd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`jsd.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -15,5 +15,5 @@ def get_config(variant=''):
     config.render.size = ((0, 256), (2000, 512))
     config.guide.name = 'perp_neg'
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

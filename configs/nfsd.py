@@ -1,6 +1,6 @@
 """Noise-free score distillation at the guidance of its paper.
 
-`nfsd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`nfsd.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -12,5 +12,5 @@ def get_config(variant=''):
     _papers.prolificdreamer(config)
     config.distill.guidance = 7.5
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

@@ -1,8 +1,8 @@
-"""Images as particles on the embedded prior: which poses an objective leaves (RecDreamer App. E).
+"""Images as particles on the embedded prior: the poses under an objective (RecDreamer App. E).
 
-The prompt has no view phrases, so that the poses are the prior's own and what the objective makes
-of them. `:control` asks each particle for the pose of its camera (Appendix C.5; an objective with a
-rectifier); `:tiny` runs every part in seconds, for tests.
+The prompt has no view phrases, so the poses depend on the prior and the objective alone. `:control`
+targets the camera's pose for each particle (Appendix C.5; needs an objective with a rectifier);
+`:tiny` runs every part in seconds, for tests.
 """
 
 from jax3dgen.recipes.particles import run as particles
@@ -10,11 +10,11 @@ from jax3dgen.recipes.particles import run as particles
 
 def get_config(variant=''):
   config = particles.default_config()
-  config.prompt = 'a red bear'  # what to make, in the words that the prior knows
+  config.prompt = 'a red bear'  # the object, in the vocabulary of the prior
   if variant == 'control':
     config.distill.name = 'usd'
     config.distill.control = True
-    config.distill.tweedie = 'guided'  # as docs/results/particles.md was made
+    config.distill.tweedie = 'guided'  # the setting of docs/results/particles.md
   elif variant == 'tiny':
     config.particles.count = 4
     config.train.steps = 6

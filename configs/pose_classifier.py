@@ -1,7 +1,7 @@
-"""How well the pose classifier tells the sides of figurines, against ground truth.
+"""Accuracy of the pose classifier on figurines, against ground truth.
 
-RecDreamer's Table 6 has, with pretrained features on its own prompts, accuracies of .785 for the
-whole classifier, .633 for orientation and .770 for texture alone. What is measured here is in
+RecDreamer's Table 6 reports, with pretrained features on its own prompts, accuracies of .785 for
+the whole classifier, .633 for orientation and .770 for texture alone. The results are in
 docs/results/pose_classifier.md. `:tiny` runs every part in seconds, for tests.
 """
 

@@ -1,7 +1,7 @@
-"""Pictures of prompts: the embedded prior, or Stable Diffusion at the published settings.
+"""Images sampled from a prior: the embedded one, or Stable Diffusion with the published settings.
 
 `:sd15`, `:sd21` and `:sdxl` need `--config.prior.weights`, a folder in the layout of diffusers or a
-hub id; `:tiny` draws one picture in few steps, for tests.
+hub id; `:tiny` samples one image in few steps, for tests.
 """
 
 from jax3dgen.core.errors import ConfigError

@@ -1,8 +1,8 @@
-"""Text to 3D with Stable Diffusion 1.5: a base for any objective, at threestudio's settings.
+"""Text to 3D with Stable Diffusion 1.5: a base for any objective, with threestudio's settings.
 
 `--config.prior.weights` names a folder in the layout of diffusers, or a hub id. Another objective
 is `--config.distill.name=NAME`; configs/NAME.py has the settings of its paper. Images are encoded
-at 512 pixels. `:tiny` makes a run of seconds with the weights that it is given, for tests.
+at 512 pixels. `:tiny` is a run of seconds with any weights, for tests.
 """
 
 from configs import _papers
@@ -11,5 +11,5 @@ from configs import _papers
 def get_config(variant=''):
   config = _papers.model('sd15', variant)
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

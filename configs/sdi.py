@@ -1,6 +1,6 @@
 """Score distillation via inversion with the settings of its code.
 
-`sdi.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`sdi.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -12,5 +12,5 @@ def get_config(variant=''):
   if not variant:
     _papers.sdi_surfaces(config)
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

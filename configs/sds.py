@@ -1,6 +1,6 @@
 """Score distillation sampling with threestudio's settings of DreamFusion.
 
-`sds.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`sds.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -12,5 +12,5 @@ def get_config(variant=''):
     _papers.dreamfusion_light(config)
     config.distill.update({'guidance': 100.0, 'weighting': 'sds', 'clip': False})
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

@@ -1,7 +1,6 @@
-"""SDS-Bridge with the settings of its code: the second stage for the last fifth.
+"""SDS-Bridge with the settings of its code: the second stage is the last fifth of the steps.
 
-`sds_bridge.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for
-tests.
+`sds_bridge.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -14,5 +13,5 @@ def get_config(variant=''):
     config.distill.update({'guidance': 100.0, 'weighting': 'sds', 'switch': 20_000,
                            'bridge_weight': 1.0})
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

@@ -1,9 +1,9 @@
-"""Text to 3D with Stable Diffusion XL: a base for any objective, at threestudio's settings.
+"""Text to 3D with Stable Diffusion XL: a base for any objective, with threestudio's settings.
 
 `--config.prior.weights` names a folder in the layout of diffusers, or a hub id. Another objective
 is `--config.distill.name=NAME`; configs/NAME.py has the settings of its paper. Images are encoded
-at 1024 pixels, four times the work of 512; `--config.prior.size=512` asks the net for what it was
-trained on less. `:tiny` makes a run of seconds with the weights that it is given, for tests.
+at 1024 pixels, four times the work of 512; `--config.prior.size=512` is a size that the network was
+trained less on. `:tiny` is a run of seconds with any weights, for tests.
 """
 
 from configs import _papers
@@ -13,5 +13,5 @@ def get_config(variant=''):
   config = _papers.model('sdxl', variant)
   config.prior.remat = True
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

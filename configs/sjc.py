@@ -1,6 +1,6 @@
 """Score Jacobian chaining with threestudio's settings.
 
-`sjc.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`sjc.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -11,5 +11,5 @@ def get_config(variant=''):
   if not variant:
     config.distill.guidance = 100.0
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

@@ -1,7 +1,7 @@
-"""Deforming a mesh until it stands.
+"""Deformation of a mesh until it stands.
 
-`:study` does it to random solids that fall, beside the smallest flat cut that does the same:
-docs/results/stabilize.md is its page.
+`:study` compares it on random solids that fall with the smallest flat cut that makes them stand:
+docs/results/stabilize.md. `:tiny` takes seconds, for tests.
 """
 
 from ml_collections import ConfigDict
@@ -9,12 +9,12 @@ from ml_collections import ConfigDict
 
 def get_config(variant=''):
   c = ConfigDict()
-  c.mesh = ''  # the file to stabilise; empty: the study of random solids
-  c.up = 'auto'  # the axis that is up in the file: y, z, or auto (y for GLB and GLTF, else z)
-  c.seconds = 10.0  # simulated to judge whether it stands
+  c.mesh = ''  # the file to stabilise; '': the study of random solids
+  c.up = 'auto'  # up axis of the file: y, z, or auto (y for GLB and GLTF, else z)
+  c.seconds = 10.0  # simulated, for the label whether it stands
   c.study = ConfigDict()
-  c.study.solids = 0  # random concave solids that fall; 0: none, the mesh is what is stabilised
-  c.study.first_seed = 0  # of the solids
+  c.study.solids = 0  # number of random concave solids that fall; 0: stabilise the mesh
+  c.study.first_seed = 0  # first seed of the solids
   if variant == 'study':
     c.study.solids = 50
   elif variant == 'tiny':

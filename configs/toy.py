@@ -1,4 +1,4 @@
-"""Objectives on priors whose score is exact: docs/results/toy.md.
+"""Studies of objectives on priors with an exact score: docs/results/toy.md.
 
 `:tiny` runs every study in seconds, for tests.
 """

@@ -1,7 +1,6 @@
-"""Any small net with the defaults of its module: `--config.name=NAME` chooses it.
+"""Any small net with the default config of its module, selected by `--config.name=NAME`.
 
-The nets that the package ships have configs of their own in configs/nets, each with a `:tiny`
-variant.
+The shipped nets have their own configs in configs/nets, each with a variant `:tiny`.
 """
 
 from ml_collections import ConfigDict

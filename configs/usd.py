@@ -1,6 +1,6 @@
 """Uniform score distillation, the first stage of RecDreamer.
 
-`usd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`usd.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -19,5 +19,5 @@ def get_config(variant=''):
     config.distill.update({'guidance': 7.5, 'weighting': 'sds', 'clip': False, 'rect_scale': 1.0,
                            'n_ema': 100, 'decode': 0.5})
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

@@ -1,6 +1,6 @@
 """Variational score distillation, the first stage of ProlificDreamer, in threestudio.
 
-`vsd.py` is for Stable Diffusion 2.1; `:embedded` has the embedded prior, `:tiny` is for tests.
+`vsd.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests.
 """
 
 from configs import _papers
@@ -12,5 +12,5 @@ def get_config(variant=''):
     _papers.prolificdreamer(config)
     config.distill.update({'guidance': 7.5, 'weighting': 'sds', 'clip': False})
   config.lock()
-  config.distill.unlock()  # the objective brings further fields
+  config.distill.unlock()  # the objective adds its own fields
   return config

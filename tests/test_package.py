@@ -147,7 +147,7 @@ def examples():
 # What an example meets instead of the full run: the same code with the fields of the tiny config.
 TINY = '''
 from ml_collections import ConfigDict
-from jax3dgen.train import distill
+from jax3dgen.recipes.distill import run as distill
 distill.default_config = lambda: ConfigDict({tiny!r}).lock()
 '''
 

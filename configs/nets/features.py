@@ -1,7 +1,7 @@
-"""The self-supervised features of the embedded world's pictures, for the pose classifier.
+"""The self-supervised features of the embedded prior's images, for the pose classifier.
 
 `features.py` trains the shipped weights in about 25 minutes of two cores; `:tiny` runs every part
-in seconds, for tests. What to expect is on the card beside the weights, in
+in seconds, for tests. The expected metrics are on the card beside the weights, in
 jax3dgen/assets/features.
 """
 

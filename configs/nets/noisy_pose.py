@@ -1,7 +1,7 @@
-"""The classifier of poses in noisy pictures of the embedded prior, true poses for labels.
+"""The pose classifier of noised images of the embedded prior, trained on the true poses.
 
-`noisy_pose.py` trains the shipped weights; `:tiny` runs every part in seconds, for tests. What to
-expect is on the card beside the weights, in jax3dgen/assets/noisy_pose.
+`noisy_pose.py` trains the shipped weights; `:tiny` runs every part in seconds, for tests. The
+expected metrics are on the card beside the weights, in jax3dgen/assets/noisy_pose.
 """
 
 from jax3dgen.recipes.nets import noisy_pose

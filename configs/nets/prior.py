@@ -1,8 +1,7 @@
-"""Training of the embedded 32-pixel prior that the package ships.
+"""The embedded 32-pixel prior that the package ships.
 
-`prior.py` trained jax3dgen/assets/embedded_prior, with the number of steps that the card
-there names beside its final loss.
-`:tiny` runs every part in seconds, for tests; its samples mean nothing.
+`prior.py` trained jax3dgen/assets/embedded_prior; the card there has the number of steps and the
+final loss. `:tiny` runs every part in seconds, for tests; its samples are meaningless.
 """
 
 from jax3dgen.recipes.nets import prior

@@ -1,7 +1,7 @@
-"""The referee of the embedded world: kind, colour, view sector and face of a 32-pixel picture.
+"""The referee: a classifier of kind, colour, view sector and face of 32-pixel figurine images.
 
 `referee.py` trains the shipped weights in about 10 minutes of one core; `:tiny` runs every part in
-seconds, for tests. The figures to expect are on the card beside the weights, in
+seconds, for tests. The expected metrics are on the card beside the weights, in
 jax3dgen/assets/referee: at least 97 % for kind and colour, 95 % for view sector and face.
 """
 

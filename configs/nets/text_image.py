@@ -1,7 +1,7 @@
-"""Two towers that put pictures of figurines and their captions on one sphere: a tiny CLIP.
+"""The text-image model: an image and a text encoder for figurines and captions, a small CLIP.
 
 `text_image.py` trains the shipped weights in about 4 minutes of one core; `:tiny` runs every part
-in seconds, for tests. The figures to expect are on the card beside the weights, in
+in seconds, for tests. The expected metrics are on the card beside the weights, in
 jax3dgen/assets/text_image: at least 99 % for the object, 98 % for the side.
 """
 

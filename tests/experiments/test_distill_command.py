@@ -216,7 +216,7 @@ def test_an_own_loss_runs_from_a_file_beside(unbroken, tmp_path):
 @pytest.mark.slow
 def test_python_call_and_command_end_alike(unbroken, tmp_path):
   code = ('from configs import embedded\n'
-          'from jax3dgen.train import distill\n'
+          'from jax3dgen.recipes.distill import run as distill\n'
           'config = embedded.get_config("tiny")\n'
           f'print(distill.run(config, {str(tmp_path)!r}).figures["params_digest"])\n')
   done = subprocess.run([commands.sys.executable, '-c', code], cwd=commands.ROOT,

@@ -31,8 +31,8 @@ lint: dev
 	$(RUN) -m ruff check .
 	$(QUICK) $(RUN) -m pytest -q tests/test_layers.py
 
-# The tables of docs/results/janus.md and diversity.md: finished runs are rows of janus.jsonl and
-# diversity.jsonl there, the rest takes hours. With FLAGS=--merge the new runs become rows, too.
+# The tables of docs/results/janus.md and diversity.md: rows of janus.jsonl and diversity.jsonl there
+# are not run again, the rest takes hours. FLAGS=--merge adds the new runs to these files.
 compare: venv
 	for part in janus.py janus.py:core janus.py:others janus.py:forms janus.py:sweep \
 	    janus.py:ablations janus.py:particles janus.py:phrases janus.py:without_sparsity \

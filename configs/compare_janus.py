@@ -7,9 +7,10 @@ SDS and of USD, `:particles` optimises four fields at once, all three on the rob
 and VSD are not reliable. `:phrases` adds to each view its phrase, which Perp-Neg needs, and a
 second one that is wrong for three of four views. `:without_sparsity`, on further seeds, leaves out
 the sparsity term, with which USD fails on the rabbits. `:conditional`, on the same seeds, is the
-rectifier as RecDreamer writes it, started after nine runs of it. `:light_sparsity`, on seeds of its
-own, is that rectifier with a third of the sparsity weight, started after four runs of it (rabbit
-and robot, seeds 20 and 21). `:tiny` runs in seconds, for tests.
+rectifier as RecDreamer writes it, started after nine runs of it had been examined.
+`:light_sparsity`, on seeds of its own, is that rectifier with a third of the sparsity weight,
+started after four runs of it had been examined (rabbit and robot, seeds 20 and 21). `:tiny` runs in
+seconds, for tests.
 """
 
 from configs import _compare_methods as methods

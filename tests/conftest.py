@@ -7,6 +7,8 @@ Tests compile for longer than they compute, so XLA optimises little here. The co
 (`tests/commands.py`) drop XLA_FLAGS: they compile as they do for a user.
 """
 
+import gc
+from importlib import metadata
 import os
 import pathlib
 
@@ -15,12 +17,19 @@ from jax3dgen.core import launch
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEVICES = 4
 
+QUICK_COMPILATION = ['--xla_backend_optimization_level=0',
+                     '--xla_cpu_parallel_codegen_split_count=1']  # most programs are small
+# The generator of fused loops that newer releases have removed: it compiles in a third of the time.
+if metadata.version('jaxlib').startswith('0.10.'):
+  QUICK_COMPILATION.append('--xla_cpu_use_fusion_emitters=false')
+
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.jax_cache'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('MPLBACKEND', 'Agg')
-os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 ' + launch.without_host_count(
-    os.environ.get('XLA_FLAGS', ''))  # where a flag stands twice, the last one, the user's, holds
+# Where a flag stands twice, the last one, the user's, holds.
+os.environ['XLA_FLAGS'] = ' '.join([*QUICK_COMPILATION, launch.without_host_count(
+    os.environ.get('XLA_FLAGS', ''))])
 
 import jax  # noqa: E402  the environment above must be in place first
 import pytest  # noqa: E402
@@ -43,6 +52,13 @@ def pytest_collection_modifyitems(config, items):
   if slow:
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if 'slow' not in item.keywords]
+
+
+def pytest_collection_finish():
+  """Tracing allocates much and frees little: the imported modules need no further collections."""
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Cameras on an orbit, their rays, and the word for where they stand.
+"""Orbit cameras, their rays, and the pose class of an azimuth.
 
 Convention of the whole project: azimuth 0 looks at the front of the object (+x), azimuth 90 degrees
 at its left side (+y), elevation is positive above. Pose classes are centred: front is [-45, 45).
@@ -79,10 +79,10 @@ def view_class(azimuth):
 
 def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy, sectors=(),
                  by_area=0.0):
-  """`batch` cameras of the `count * batch` that all devices draw together.
+  """The `batch` cameras of this device, of `count * batch` on all devices.
 
   Azimuths are stratified over the circle across all devices, with one common random rotation from
-  `key_shared` (equal on all devices) and an own jitter from `key`; `index` is this device's place.
+  `key_shared` (equal on all devices) and a jitter from `key`; `index` is the device's number.
   `elevation`, `distance` and `fovy` are (low, high) ranges, uniform. The share `by_area` of the
   elevations is uniform over the sphere, in their sine, the others in angle. With `sectors`, the
   shares of K equal sectors of which the first is centred on azimuth 0, azimuths are uniform only
@@ -101,8 +101,8 @@ def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy
   if by_area and elevation[0] < elevation[1]:
     low, high = np.sin(elevation[0]), np.sin(elevation[1])
     place = (height - elevation[0]) / (elevation[1] - elevation[0])
-    chosen = jax.random.uniform(jax.random.fold_in(k_el, 1), (batch,)) < by_area
-    height = jnp.where(chosen, jnp.arcsin(low + (high - low) * place), height)
+    area_uniform = jax.random.uniform(jax.random.fold_in(k_el, 1), (batch,)) < by_area
+    height = jnp.where(area_uniform, jnp.arcsin(low + (high - low) * place), height)
   return orbit(wrap(2 * jnp.pi * azimuth), height, uniform(k_d, distance), uniform(k_f, fovy))
 
 

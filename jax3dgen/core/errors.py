@@ -1,4 +1,4 @@
-"""Errors that a user can mend. Commands print the sentence and exit with status 2."""
+"""Errors that a user can correct. Commands print the message and exit with status 2."""
 
 
 class Jax3dgenError(Exception):
@@ -14,7 +14,7 @@ class WeightError(Jax3dgenError):
 
 
 class MeshError(Jax3dgenError):
-  """A mesh that is empty, broken, or no solid."""
+  """A mesh that is empty or damaged, or bounds no solid."""
 
 
 class CheckpointError(Jax3dgenError):

@@ -1,8 +1,8 @@
-"""The least and the greatest entry of an array, with gradients that are always finite.
+"""Minimum and maximum of an array, with gradients that are always finite.
 
-The gradient of jnp.min is shared by the entries that equal the least one. Where XLA computes the
-entries once for the minimum and again for that comparison, and rounds differently, none is equal
-and the gradient is 0 / 0. Here one entry is always among them.
+The gradient of jnp.min is divided equally among the entries that equal the minimum. Where XLA
+computes the entries once for the minimum and again for that comparison, and rounds differently,
+none is equal and the gradient is 0 / 0. Here the entry at argmin always counts.
 """
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 @jax.custom_jvp
 def lowest(x):
-  """The least entry of x, a scalar; its gradient is shared by all that equal it, as jnp.min's."""
+  """The minimum [] of x; equal entries share its gradient, as with jnp.min."""
   return x.min()
 
 
@@ -24,5 +24,5 @@ def _lowest_jvp(primals, tangents):
 
 
 def highest(x):
-  """The greatest entry of x, a scalar, with such a gradient."""
+  """The maximum [] of x, with the same gradient rule as `lowest`."""
   return -lowest(-x)

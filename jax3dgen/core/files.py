@@ -1,4 +1,4 @@
-"""Results appear under their name only when they are whole."""
+"""Atomic writes: a file is written beside its target and renamed when it is complete."""
 
 import contextlib
 import os
@@ -7,10 +7,10 @@ import pathlib
 
 @contextlib.contextmanager
 def replacing(path):
-  """Yields a path beside `path`; what is written there takes the name `path` when the block ends.
+  """Yields a temporary path beside `path`, which replaces `path` when the block ends.
 
-  A block that raises leaves an older `path` as it was, and nothing beside it. Missing folders are
-  made.
+  A block that raises leaves an older `path` unchanged and no temporary file. Missing folders are
+  created.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""The header of a safetensors file, read with suspicion.
+"""The header of a safetensors file, fully validated.
 
 The format: 8 bytes with the little-endian length of the header; the header, a JSON object of
 {name: {dtype, shape, data_offsets: [begin, end]}} and perhaps '__metadata__'; then the bytes of the
 tensors in C order, offsets counted from the end of the header. The tensors tile the rest of the
-file: no byte belongs to two of them or to none. Whatever is otherwise is a WeightError of its own.
+file: no byte belongs to two of them or to none. Every violation raises a WeightError.
 """
 
 import json
@@ -38,8 +38,8 @@ class Entry(NamedTuple):
 
 def read(path):
   """{name: Entry} of the safetensors file `path`, in the order of their bytes."""
-  described, start, size = _open(path)
-  entries = {name: _entry(path, name, value, start) for name, value in described.items()
+  descriptions, start, size = _open(path)
+  entries = {name: _entry(path, name, value, start) for name, value in descriptions.items()
              if name != METADATA}
   entries = dict(sorted(entries.items(), key=lambda item: (item[1].offset, item[1].nbytes)))
   _check_tiling(path, entries, start, size)
@@ -47,9 +47,9 @@ def read(path):
 
 
 def metadata(path):
-  """{key: text} that whoever wrote the file left in its header."""
-  described = dict(_open(path)[0].get(METADATA, ()))
-  return {key: text for key, text in described.items() if isinstance(text, str)}
+  """{key: text} of the header's __metadata__."""
+  entries = dict(_open(path)[0].get(METADATA, ()))
+  return {key: text for key, text in entries.items() if isinstance(text, str)}
 
 
 def _open(path):
@@ -71,7 +71,7 @@ def _open(path):
 
 
 def _parse(path, text):
-  """{name: description}, by the header's JSON."""
+  """{name: description} of the header's JSON."""
   try:
     pairs = json.loads(text.decode('utf-8'), object_pairs_hook=_Pairs)
   except (ValueError, RecursionError) as error:
@@ -92,9 +92,9 @@ class _Pairs(list):
 
 def _entry(path, name, value, start):
   whole = lambda x: type(x) is int and x >= 0
-  described = dict(value) if isinstance(value, _Pairs) else {}
-  dtype, shape, offsets = (described.get(k) for k in ('dtype', 'shape', 'data_offsets'))
-  if set(described) != {'dtype', 'shape', 'data_offsets'} or len(value) != 3:
+  description = dict(value) if isinstance(value, _Pairs) else {}
+  dtype, shape, offsets = (description.get(k) for k in ('dtype', 'shape', 'data_offsets'))
+  if set(description) != {'dtype', 'shape', 'data_offsets'} or len(value) != 3:
     raise WeightError(f'{path}: {name!r} is not described by dtype, shape and data_offsets.')
   if not isinstance(dtype, str) or dtype not in DTYPES:
     raise WeightError(f'{path}: {name!r} has the dtype {dtype!r}; known are {", ".join(DTYPES)}.')

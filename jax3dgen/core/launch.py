@@ -1,6 +1,6 @@
-"""The environment of a run on CPUs, and how a command gets it: it starts itself again, once.
+"""The environment variables of a run on CPUs; a command re-executes itself once to set them.
 
-glibc reads its malloc settings before Python runs, so they can only be had by a new process. They
+glibc reads its malloc settings before Python runs, so they need a new process. They
 keep large temporaries mapped between steps instead of returning and faulting them in again, which
 is worth up to 2.3x on a CPU. Imports nothing beyond the standard library, so that a command can
 decide before jax is loaded.
@@ -20,7 +20,7 @@ MALLOC = {
 
 
 def cache_folder(env):
-  """Where compiled programs are kept, created if need be; None where it cannot be written."""
+  """The folder of the compilation cache, created where missing; None if it is not writable."""
   home = env.get('XDG_CACHE_HOME') or os.path.join(
       env.get('HOME') or os.path.expanduser('~'), '.cache')
   folder = pathlib.Path(home) / 'jax3dgen' / 'xla'
@@ -38,31 +38,31 @@ def without_host_count(flags):
 
 
 def environment(env=os.environ):
-  """The settings that a run needs on top of `env`; what the user chose for speed or place stays."""
-  wanted = {name: env.get(name, value) for name, value in MALLOC.items()}
-  wanted['JAX_NUM_CPU_DEVICES'] = str(HOST_DEVICES)
+  """The variables that a run sets in `env`; malloc, cache and warning settings of the user stay."""
+  settings = {name: env.get(name, value) for name, value in MALLOC.items()}
+  settings['JAX_NUM_CPU_DEVICES'] = str(HOST_DEVICES)
   if 'XLA_FLAGS' in env:
-    wanted['XLA_FLAGS'] = without_host_count(env['XLA_FLAGS'])
-  # transformers says at import that it misses PyTorch, which nothing here needs.
-  wanted['TRANSFORMERS_NO_ADVISORY_WARNINGS'] = env.get('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')
+    settings['XLA_FLAGS'] = without_host_count(env['XLA_FLAGS'])
+  # transformers warns at import that PyTorch is missing, which is not needed here.
+  settings['TRANSFORMERS_NO_ADVISORY_WARNINGS'] = env.get('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')
   folder = env.get('JAX_COMPILATION_CACHE_DIR') or cache_folder(env)
   if folder:
-    wanted['JAX_COMPILATION_CACHE_DIR'] = folder
-    wanted['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = env.get(
+    settings['JAX_COMPILATION_CACHE_DIR'] = folder
+    settings['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = env.get(
         'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
-  return wanted
+  return settings
 
 
 def missing(env=os.environ):
-  """The settings of `environment` that `env` lacks or has otherwise."""
+  """The settings of `environment` that are absent from `env` or differ there."""
   return {name: value for name, value in environment(env).items() if env.get(name) != value}
 
 
 def reexecute():
-  """Starts the same command again with `environment` in place; returns where it already is.
+  """Replaces the process by the same command under `environment`; returns if nothing is missing.
 
-  The same interpreter, options, arguments and process id. The guard variable lists what was set and
-  makes sure that it happens once, whatever a wrapper does to the environment in between.
+  Interpreter, options, arguments and process id stay. The guard variable lists the settings and
+  prevents a second time, even if a wrapper changes the environment in between.
   """
   settings = missing()
   if not settings or GUARD in os.environ or not sys.executable or os.name != 'posix':

@@ -1,4 +1,4 @@
-"""Modules and functions that a config names: the project's, and a user's own on the path."""
+"""Modules and functions by the names in a config: of a package, or of a module on the path."""
 
 import importlib
 
@@ -8,13 +8,13 @@ from jax3dgen.core.errors import ConfigError
 def find(package, name, field, needs='load'):
   """The module `name` of `package`, or of that name on the path, with the function `needs`.
 
-  ConfigError names the config's `field` where there is none.
+  ConfigError, which names the config's `field`, where there is none.
   """
   for target in (f'{package}.{name}', name):
     try:
       module = importlib.import_module(target)
     except ModuleNotFoundError as e:
-      if not f'{target}.'.startswith(f'{e.name}.'):  # it is there, but what it imports is not
+      if not f'{target}.'.startswith(f'{e.name}.'):  # the module exists, an import of it does not
         raise
       continue
     except ValueError:  # an empty name
@@ -31,11 +31,11 @@ def function(text, field):
   if not (module and name):
     raise ConfigError(f"{field}={text!r}: a function is named as 'module:function'.")
   try:
-    found = getattr(importlib.import_module(module), name, None)
+    value = getattr(importlib.import_module(module), name, None)
   except ModuleNotFoundError as e:
     if not f'{module}.'.startswith(f'{e.name}.'):
       raise
     raise ConfigError(f'{field}={text!r}: there is no module {module} on the path.') from e
-  if not callable(found):
+  if not callable(value):
     raise ConfigError(f'{field}={text!r}: the module {module} has no function {name}.')
-  return found
+  return value

@@ -1,9 +1,9 @@
-"""Devices and processes: the only file that says pmap.
+"""Devices and processes; the only file that uses pmap.
 
 One training step runs on every device of every process under the axis 'batch', whose index is
-global. Arrays are placed on a mesh over this process's own devices with an axis of the same name:
-placed otherwise, the second call would compile the step again, and weights would be copied to the
-devices on every call.
+global. Arrays are placed on a mesh over the local devices with an axis of the same name: placed
+otherwise, the second call would compile the step again, and weights would be copied to the devices
+on every call.
 """
 
 import contextlib
@@ -23,23 +23,24 @@ from jax3dgen.core import errors, launch, on_demand
 from jax3dgen.core import tree as trees
 
 AXIS = 'batch'
-SMALL = 2**12  # numbers; a smaller leaf costs more to gather than to hold
+SMALL = 2**12  # entries; a smaller leaf costs more to gather than to replicate
 
 
 def initialize(coordinator=None, processes=None, process_id=None):
   """Sets the number of CPU devices and, in a run of several processes, joins them.
 
   Call it before anything touches a device. A process has launch.HOST_DEVICES CPU devices unless
-  JAX's own option jax_num_cpu_devices names another number; XLA_FLAGS has no say. Without arguments
-  the launch is read from JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and
-  JAX_PROCESS_ID; JAX3DGEN_CLUSTER=auto lets JAX ask the cluster instead (TPU pods, Slurm, MPI).
+  JAX's own option jax_num_cpu_devices names another number; XLA_FLAGS has no effect. Without
+  arguments the launch is read from JAX_COORDINATOR_ADDRESS (host:port of process 0),
+  JAX_NUM_PROCESSES and JAX_PROCESS_ID; JAX3DGEN_CLUSTER=auto lets JAX ask the cluster instead (TPU
+  pods, Slurm, MPI).
   """
   env = os.environ
   if jax.config.jax_num_cpu_devices < 0:
     try:
       jax.config.update('jax_num_cpu_devices', launch.HOST_DEVICES)
     except RuntimeError:
-      pass  # the backend is up: whoever started it has chosen the devices
+      pass  # the backend runs already, with the devices that it was started with
   if 'XLA_FLAGS' in env:
     env['XLA_FLAGS'] = launch.without_host_count(env['XLA_FLAGS'])
   coordinator = coordinator or env.get('JAX_COORDINATOR_ADDRESS')
@@ -100,7 +101,7 @@ def broadcast(tree):
 
 
 def on_host():
-  """A context in which arrays are made in the host's memory: what is too large for one device."""
+  """A context that creates arrays in host memory, for those that are too large for one device."""
   try:
     return jax.default_device(jax.local_devices(backend='cpu')[0])
   except RuntimeError:  # JAX_PLATFORMS leaves the host out
@@ -108,22 +109,23 @@ def on_host():
 
 
 def split_axes(tree):
-  """The axis of each leaf along which `scatter` shares it out to the devices; -1: not at all.
+  """The axis of each leaf along which `scatter` splits it over the devices; -1: it is replicated.
 
-  The largest axis that the number of devices divides, of floating leaves that are worth it.
+  The largest axis that the number of devices divides, of floating leaves of SMALL entries or more.
   """
   count = jax.device_count()
 
   def axis(leaf):
-    fits = [(size, -i) for i, size in enumerate(leaf.shape) if size % count == 0]
-    worth = leaf.size >= SMALL and jnp.issubdtype(leaf.dtype, np.floating)
-    return -max(fits)[1] if fits and worth else -1
+    candidates = [(size, -i) for i, size in enumerate(leaf.shape) if size % count == 0]
+    splits = leaf.size >= SMALL and jnp.issubdtype(leaf.dtype, np.floating)
+    return -max(candidates)[1] if candidates and splits else -1
   return jax.tree.map(axis, tree)
 
 
 def scatter(tree, axes):
-  """A tree for the first fixed argument of `map`: each device of all processes holds one part of
-  every leaf that `axes` (see `split_axes`) divides. Without `axes`, `broadcast`."""
+  """A tree for the first fixed argument of `map`: each device holds one shard of every leaf that
+  `axes` (see `split_axes`) divides, over the devices of all processes. Without `axes`, `broadcast`.
+  """
   if axes is None:
     return broadcast(tree)
   count, local = jax.device_count(), jax.local_device_count()
@@ -138,10 +140,10 @@ def scatter(tree, axes):
 
 
 def _gather(axis):
-  """Inside a mapped step: a part of a leaf -> the whole leaf; None for one that is whole."""
+  """(shard) -> whole leaf, within a mapped step; None for a leaf that is not split."""
   if axis < 0:
     return None
-  return lambda part: jax.lax.all_gather(part, AXIS, axis=axis, tiled=True)
+  return lambda shard: jax.lax.all_gather(shard, AXIS, axis=axis, tiled=True)
 
 
 def unreplicate(tree):
@@ -152,17 +154,16 @@ def unreplicate(tree):
 def map(step, n_fixed, axes=None):
   """`step(state, *fixed)` over all devices: state replicated and donated, `n_fixed` broadcast.
 
-  With `axes`, the first fixed argument is what `scatter` made with them; the step sees it whole,
-  leaf by leaf (see `on_demand`).
-  It compiles once. A later call whose arguments would make it compile again is refused, with the
-  argument's name.
+  With `axes`, the first fixed argument is the result of `scatter` with them, gathered leaf by leaf
+  within the step (see `on_demand`). Compiles once: a later call whose arguments would compile again
+  raises ValueError with the argument's name.
   """
   in_axes, whole = [0] + [None] * n_fixed, step
   if axes is not None:
     in_axes[1] = jax.tree.map(lambda axis: None if axis < 0 else 0, axes)
     gather = jax.tree.map(_gather, axes)
-    whole = lambda state, parts, *rest: on_demand.run(
-        lambda held, state, *rest: step(state, held, *rest), parts, gather, state, *rest)
+    whole = lambda state, shards, *rest: on_demand.run(
+        lambda params, state, *rest: step(state, params, *rest), shards, gather, state, *rest)
   mapped = jax.pmap(whole, axis_name=AXIS, in_axes=tuple(in_axes), donate_argnums=(0,))
   first = []
 
@@ -178,10 +179,10 @@ def map(step, n_fixed, axes=None):
 
 
 def split(function, n_fixed):
-  """`function(batch, *fixed)` with the rows of `batch` (leaves [N, ...]) shared out to the devices.
+  """`function(batch, *fixed)` with the rows of `batch` (leaves [N, ...]) split over the devices.
 
-  Returns numpy leaves [N, ...]. N need not divide: the last row fills up what is missing. It
-  compiles once for every ceil(N / devices).
+  Returns numpy leaves [N, ...]. N need not divide evenly: the last row is repeated as padding.
+  Compiles once for every ceil(N / devices).
   """
   mapped = jax.pmap(function, in_axes=(0,) + (None,) * n_fixed)
   count = jax.local_device_count()
@@ -212,10 +213,11 @@ def _change(old, new, arguments):
 
 
 class Cost(NamedTuple):
-  """What a call of `map`'s result takes on each device.
+  """What a call of a mapped step costs on each device.
 
-  state {part of the state: bytes} and fixed are its arguments, beside the bytes that it needs
-  beside them; flop, the floating-point operations, is 0 where the backend does not count them.
+  state {part of the state: bytes} and fixed [bytes] are its arguments, beside the further bytes of
+  outputs and temporaries; flop, the floating-point operations, is 0 where the backend does not
+  count them.
   """
   state: dict
   fixed: int
@@ -243,24 +245,24 @@ def cost(mapped, state, *fixed):
 
 
 def _send(data):
-  """The bytes that process 0 holds, in every process."""
+  """The bytes `data` of process 0, in every process."""
   size = int(multihost_utils.broadcast_one_to_all(np.array(len(data), np.int32)))
-  mine = np.frombuffer(data, np.uint8) if is_main() else np.zeros(size, np.uint8)
-  return np.asarray(multihost_utils.broadcast_one_to_all(mine)).tobytes()
+  local = np.frombuffer(data, np.uint8) if is_main() else np.zeros(size, np.uint8)
+  return np.asarray(multihost_utils.broadcast_one_to_all(local)).tobytes()
 
 
 def least(number):
-  """The smallest of the numbers that the processes bring."""
+  """The minimum of `number` over the processes."""
   if jax.process_count() == 1:
     return number
   return type(number)(multihost_utils.process_allgather(np.float64(number)).min())
 
 
 def leave(status):
-  """Ends this process; the way out for an error that the other processes may know nothing of.
+  """Exits this process with `status`, also after an error that other processes do not have.
 
-  JAX's own end of a run of several processes waits for all of them, and they wait for this one's
-  next step. Process 0 leaves a moment later: with it goes the service that keeps the others alive.
+  JAX's own shutdown of several processes waits for all of them, and they wait for the next step of
+  this one. Process 0 exits 2 s later, because it hosts the coordination service of the others.
   """
   if not jax.distributed.is_initialized() or status == 0:
     sys.exit(status)
@@ -271,7 +273,7 @@ def leave(status):
 
 
 def from_main(function, *args):
-  """What `function(*args)` returns (plain JSON) in process 0, in every process; its error too."""
+  """The result (plain JSON) or the error of `function(*args)` in process 0, in every process."""
   if jax.process_count() == 1:
     return function(*args)
   answer = {}

@@ -1,4 +1,4 @@
-"""Random keys by name. A step's key is a function of (seed, step), so nothing is stored.
+"""Random keys by name. A step's key is a function of (seed, step), so no key is stored.
 
 `shared` is drawn before the device index is folded in and is equal on all devices; `local` differs
 on each device.

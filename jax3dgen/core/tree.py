@@ -1,6 +1,6 @@
 """Pytrees by name: the path of a leaf is its keys joined by '/', as in 'field/table' or 'opt/0/mu'.
 
-Functions here take and return plain pytrees; none of them knows what the leaves mean.
+Functions here take and return plain pytrees, whatever their leaves mean.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def name(path):
-  """The name of a key path, as `jax.tree_util` hands it out."""
+  """The name of a key path of `jax.tree_util`."""
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
@@ -21,15 +21,15 @@ def named(tree):
   pairs = [(name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
   flat = dict(pairs)
   if len(flat) != len(pairs):
-    seen = [n for n, _ in pairs]
-    raise ValueError(f'two leaves share a name: {sorted({n for n in seen if seen.count(n) > 1})}')
+    names = [n for n, _ in pairs]
+    raise ValueError(f'two leaves share a name: {sorted({n for n in names if names.count(n) > 1})}')
   return flat
 
 
 def mask(tree, pattern):
   """The same tree with True where the regular expression is found in the leaf's name."""
-  found = re.compile(pattern).search
-  return jax.tree_util.tree_map_with_path(lambda path, _: found(name(path)) is not None, tree)
+  search = re.compile(pattern).search
+  return jax.tree_util.tree_map_with_path(lambda path, _: search(name(path)) is not None, tree)
 
 
 def ema(average, new, decay):
@@ -38,7 +38,7 @@ def ema(average, new, decay):
 
 
 def count(tree):
-  """How many numbers the tree holds."""
+  """The number of entries of all leaves."""
   return sum(int(np.prod(jnp.shape(leaf), dtype=np.int64)) for leaf in jax.tree.leaves(tree))
 
 

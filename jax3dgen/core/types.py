@@ -1,4 +1,4 @@
-"""The pytrees that the layers exchange.
+"""The pytrees that modules exchange: cameras, rays, renderings, meshes, conditions, views.
 
 Axes: B cameras or samples, H and W image rows and columns, S samples along a ray,
 L text tokens, V vertices, F faces. Frames: +z is up, cameras look along their own -z, objects fit
@@ -67,7 +67,7 @@ class Mesh:
 
 @struct.dataclass
 class Cond:
-  """What a network prior is conditioned on: tokens [B, L, D], extra [B, E] or None."""
+  """The condition of a network prior: tokens [B, L, D], extra [B, E] or None."""
   tokens: Array
   extra: Array | None = None
 
@@ -76,7 +76,7 @@ class Cond:
 class Prompt:
   """A prompt embedded once per run: a condition row (no batch axis) for each use.
 
-  `source` is the prompt with the flaws of renders added, `negative` those flaws alone.
+  `source` is the prompt with typical faults of renders added, `negative` those faults alone.
   """
   main: Any
   front: Any
@@ -90,7 +90,7 @@ class Prompt:
 
 @struct.dataclass
 class View:
-  """All that a distillation objective may know about a render; gradients are stopped.
+  """The inputs of a distillation objective for one render; gradients are stopped.
 
   x0 [B, h, w, c] is the render in prior space, image [B, H, W, 3] the render with background,
   points [B, h, w, 3] the expected ray ends in the world frame at x0's resolution, t [B] the noise

@@ -1,8 +1,8 @@
-"""Weights on disk: safetensors files <-> nested dicts of arrays, read with suspicion.
+"""Weight files: safetensors <-> nested dicts of arrays, with full validation.
 
-In our own files a tensor's name is its path in the tree, joined by '/'; `formats/convert` reads
-those of others. Only safetensors are read; a pickle is refused before a byte of it is interpreted.
-Everything wrong with a file is a WeightError.
+In this project's files a tensor's name is its path in the tree, joined by '/'; `formats/convert`
+reads published files. Only safetensors are read; a pickle is refused before a byte of it is
+interpreted. Every fault of a file raises a WeightError.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ PICKLE_SUFFIXES = ('.bin', '.ckpt', '.pickle', '.pkl', '.pt', '.pth')
 ZIP_MAGIC = b'PK\x03\x04'  # what torch.save writes today is a zip archive of pickles
 PICKLE_MAGIC = b'\x80'  # pickle protocol 2 and later
 CONVERT = 'python -m experiments.convert_weights'  # the command that turns pickles to safetensors
-# What publishers call the weights of a folder, the first that there is being taken: the plain name
-# before the half-precision variant, one file before several.
+# Published names of the weights of a folder, in the order of preference: the plain name before the
+# half-precision variant, one file before several.
 PUBLISHED = [f'{name}.{end}' for ends in (('safetensors', 'safetensors.index.json'),
                                           ('fp16.safetensors', 'safetensors.index.fp16.json'))
              for end in ends for name in ('diffusion_pytorch_model', 'model')]
@@ -46,25 +46,25 @@ def seal(folder, names):
 
 
 def check_seal(folder, names):
-  """WeightError unless `folder`/sha256 names each of the files `names` and all are as it says."""
+  """WeightError unless `folder`/sha256 lists all files `names` and their digests agree with it."""
   try:
     lines = [line.split() for line in (folder / 'sha256').read_text().splitlines() if line]
-    wanted = {name: known for known, name in lines}
+    digests = {name: hexadecimal for hexadecimal, name in lines}
   except (OSError, ValueError) as error:
-    raise WeightError(f'{folder / "sha256"} is missing or damaged; it belongs to the weights.'
+    raise WeightError(f'{folder / "sha256"} is missing or damaged; weights need it.'
                       ) from error
   for name in names:
     path = folder / name
     if not path.is_file():
       raise WeightError(f'{path} is missing; these weights are a folder of {", ".join(names)} and '
                         'sha256.')
-    if wanted.get(name) != digest(path):
+    if digests.get(name) != digest(path):
       raise WeightError(f'{path} is damaged or was replaced: its sha256 is not that of '
                         f'{folder / "sha256"}; fetch it again.')
 
 
 def is_whole(folder):
-  """Whether all files that `folder`/sha256 names are as it says."""
+  """Whether the digests of all files in `folder`/sha256 agree with it."""
   try:
     lines = (folder / 'sha256').read_text().splitlines()
     check_seal(folder, [line.split()[1] for line in lines])
@@ -76,12 +76,12 @@ def is_whole(folder):
 def save(path, tree, metadata=None, dtype=None):
   """Writes a nested dict of arrays; floating ones as `dtype` (for example np.float16) when given.
 
-  `metadata` is a dict of strings. The file appears under its name only when it is whole.
+  `metadata` is a dict of strings. The write is atomic. WeightError for values that are not finite.
   """
   path = pathlib.Path(path)
   flat = {name: np.asarray(leaf) for name, leaf in trees.named(tree).items()}
   if dtype is not None:
-    with np.errstate(over='ignore'):  # what overflows is refused by name below
+    with np.errstate(over='ignore'):  # overflow is refused by name below
       flat = {name: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
               for name, leaf in flat.items()}
   refuse_nonfinite(path, flat)
@@ -114,38 +114,38 @@ def load(path, target=None):
 class Tensors(Mapping):
   """{name: array} of one or several safetensors files, memory-mapped, in the order of their bytes.
 
-  Each look-up maps the tensor's bytes anew and reads none of them; an array that is let go unmaps
-  them, so that reading a file takes no more of the host's memory than the tensors that are kept.
+  Each look-up maps the tensor's bytes without reading them; they are unmapped with the array, so
+  that reading a file takes no more host memory than the tensors that stay referenced.
   """
 
   def __init__(self, *paths):
-    self._found = {}
+    self._entries = {}
     for path in paths:
       refuse_foreign(path)
       for name, entry in header.read(path).items():
-        if name in self._found:
-          raise WeightError(f'{path} and {self._found[name][0]} both hold the tensor {name!r}.')
-        self._found[name] = path, entry
+        if name in self._entries:
+          raise WeightError(f'{path} and {self._entries[name][0]} both hold the tensor {name!r}.')
+        self._entries[name] = path, entry
 
   def __getitem__(self, name):
-    path, entry = self._found[name]
+    path, entry = self._entries[name]
     if entry.nbytes == 0:
       return np.zeros(entry.shape, entry.dtype)
     data = np.memmap(path, np.uint8, 'r', entry.offset, (entry.nbytes,))
     return np.asarray(data).view(entry.dtype).reshape(entry.shape)
 
   def __iter__(self):
-    return iter(self._found)
+    return iter(self._entries)
 
   def __len__(self):
-    return len(self._found)
+    return len(self._entries)
 
 
 def find(path):
-  """(index or None, weight files) of a safetensors file, of an index of several, or of a folder in
-  which one of PUBLISHED lies, or one safetensors file of any name.
+  """(index or None, weight files) of a safetensors file, of an index of several, or of a folder
+  with one of PUBLISHED, or with one safetensors file of any name.
 
-  The files of a folder with a file sha256 are compared with it.
+  Where the folder has a file sha256, the digests are checked.
   """
   path = pathlib.Path(path)
   if path.is_dir():
@@ -161,36 +161,36 @@ def find(path):
       raise WeightError(f'{path} holds several weights ({", ".join(names)}); name one of them.')
     path = path / names[0]
   index = path if path.suffix == '.json' else None
-  found = _shards(path) if index else [path]
+  paths = _shards(path) if index else [path]
   if (path.parent / 'sha256').exists():
-    check_seal(path.parent, [file.name for file in found] + ([path.name] if index else []))
-  return index, found
+    check_seal(path.parent, [file.name for file in paths] + ([path.name] if index else []))
+  return index, paths
 
 
 def open_all(path):
-  """Tensors of what `find` finds; where there is an index, exactly those that it names."""
-  index, found = find(path)
-  tensors = Tensors(*found)
+  """`Tensors` of the files of `find`; where there is an index, exactly those that it lists."""
+  index, paths = find(path)
+  tensors = Tensors(*paths)
   if index:
-    named = {name: index.parent / file for name, file in _weight_map(index).items()}
-    for name in sorted(named.keys() | tensors.keys()):
-      if name not in tensors or tensors._found[name][0] != named.get(name):
-        where = tensors._found[name][0].name if name in tensors else 'none of its files'
-        said = named[name].name if name in named else 'nowhere'
-        raise WeightError(f'{index} names {name!r} in {said}, and it lies in {where}.')
+    expected = {name: index.parent / file for name, file in _weight_map(index).items()}
+    for name in sorted(expected.keys() | tensors.keys()):
+      if name not in tensors or tensors._entries[name][0] != expected.get(name):
+        where = tensors._entries[name][0].name if name in tensors else 'none of its files'
+        listed = expected[name].name if name in expected else 'nowhere'
+        raise WeightError(f'{index} lists {name!r} in {listed}, but it is in {where}.')
   return tensors
 
 
 def _weight_map(index):
   try:
-    said = json.loads(index.read_text(encoding='utf-8'))['weight_map']
+    shards = json.loads(index.read_text(encoding='utf-8'))['weight_map']
   except OSError as error:
     raise WeightError(f'Cannot read the weights {index}: {error.strerror}.') from error
   except (ValueError, KeyError, TypeError, RecursionError) as error:
     raise WeightError(f'{index} is no index of weight files: it has no weight_map.') from error
-  if not (isinstance(said, dict) and said and all(isinstance(x, str) for x in said.values())):
+  if not (isinstance(shards, dict) and shards and all(isinstance(x, str) for x in shards.values())):
     raise WeightError(f'{index} is no index of weight files: its weight_map names none.')
-  return said
+  return shards
 
 
 def _shards(index):
@@ -221,19 +221,19 @@ def refuse_foreign(path):
     raise WeightError(sentence.format('first bytes'))
 
 
-def match(path, found, wanted):
-  """WeightError with one table of what is missing, unused, misshaped or no number of the same kind
-  in `found` for `wanted`, both {name: what has a shape and a dtype}."""
+def match(path, actual, expected):
+  """WeightError with one table of the tensors of `actual` that are missing, unused, misshaped or of
+  another kind of number than in `expected`, both {name: value with a shape and a dtype}."""
   shape = lambda leaf: 'x'.join(map(str, leaf.shape)) or 'scalar'
-  ours, theirs = set(wanted), set(found)
-  rows = [(name, 'missing', '-', shape(wanted[name])) for name in sorted(ours - theirs)]
-  rows += [(name, 'unused', shape(found[name]), '-') for name in sorted(theirs - ours)]
+  ours, theirs = set(expected), set(actual)
+  rows = [(name, 'missing', '-', shape(expected[name])) for name in sorted(ours - theirs)]
+  rows += [(name, 'unused', shape(actual[name]), '-') for name in sorted(theirs - ours)]
   for name in sorted(ours & theirs):
-    want, have = wanted[name], found[name]
-    if have.shape != want.shape:
-      rows.append((name, 'misshaped', shape(have), shape(want)))
-    elif is_float(have) != is_float(want):
-      rows.append((name, 'mistyped', str(have.dtype), str(want.dtype)))
+    target, tensor = expected[name], actual[name]
+    if tensor.shape != target.shape:
+      rows.append((name, 'misshaped', shape(tensor), shape(target)))
+    elif is_float(tensor) != is_float(target):
+      rows.append((name, 'mistyped', str(tensor.dtype), str(target.dtype)))
   if not rows:
     return
   rows = [('tensor', 'fault', 'in the file', 'in the network')] + rows
@@ -245,7 +245,7 @@ def match(path, found, wanted):
 
 
 def is_float(leaf):
-  """Whether an array's numbers are floating ones."""
+  """Whether an array has a floating dtype."""
   return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 

@@ -1,1 +1,1 @@
-"""Layer 6: steps, loops, checkpoints, whole runs."""
+"""Layer 1: the training loop, logs, checkpoints, optimisers and the working directory."""

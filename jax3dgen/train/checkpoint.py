@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or absent.
+"""Atomic checkpoints with checksums, written by Orbax in the background.
 
-Orbax writes them in the background, beside, and renames them when they are complete. It restores a
-flipped byte silently, so every step also holds the sha256, shape and dtype of every leaf, and a
-step that does not match is passed over for the one before.
+Orbax writes beside and renames when complete. It restores a flipped byte silently, so every step
+also holds the sha256, shape and dtype of every leaf, and a step that does not match is skipped in
+favour of the one before.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from orbax import checkpoint as ocp
 from jax3dgen.core import errors, parallel
 from jax3dgen.core import tree as trees
 
-DAMAGED = 'damaged'  # steps that failed their check are moved here, out of the way of new ones
+DAMAGED = 'damaged'  # folder of the steps that failed their check
 TEMPORARY = '*.orbax-checkpoint-tmp*'
 
-# Orbax logs the traceback of each failure several times over; it raises it as well, and that is
-# what becomes a sentence here.
+# Orbax logs the traceback of each failure several times; the exception that it raises as well is
+# reported here as one sentence.
 logging.getLogger('absl').addFilter(lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname)
 
 
@@ -42,7 +42,7 @@ def _seal(record):
 class Checkpoints:
   """The checkpoints of one run: `folder` keeps the newest `keep` steps, with the run's config.
 
-  In a run of several processes all call every method; process 0 alone touches the folder.
+  In a run of several processes all call every method; only process 0 accesses the folder.
   """
 
   def __init__(self, folder, keep, config_json='{}'):
@@ -88,7 +88,7 @@ class Checkpoints:
   def _write(self, action):
     try:
       action()
-    except Exception as error:  # orbax passes on what its writers raise, in many classes
+    except Exception as error:  # orbax re-raises its writers' errors, of many classes
       whole = self._steps()
       rest = f'the one of step {whole[0]} is kept' if whole else 'there is no earlier one'
       raise errors.CheckpointError(
@@ -99,24 +99,24 @@ class Checkpoints:
     """(step, state as numpy arrays) of the newest whole checkpoint, or None where there is none.
 
     `target` is a tree of the same structure, shapes and dtypes (arrays or ShapeDtypeStructs).
-    Newer steps that are damaged are set aside with a sentence.
+    Newer steps that are damaged are moved to DAMAGED, with a message.
     """
-    found = []
+    result = []
 
     def search():
-      found.extend(self._newest_whole(target) or ())
-      return found[0] if found else None
+      result.extend(self._newest_whole(target) or ())
+      return result[0] if result else None
     step = parallel.from_main(search)
     if step is None:
       return None
-    return step, parallel.tree_from_main(found[1] if found else None, target)
+    return step, parallel.tree_from_main(result[1] if result else None, target)
 
   def _newest_whole(self, target):
     faults = {}
     for step in self._steps():
       try:
         state = self._read(step, target)
-      except Exception as error:  # a damaged file makes its reader raise anything
+      except Exception as error:  # readers of a damaged file raise many classes
         faults[step] = _reason(error)
         continue
       for bad, why in faults.items():
@@ -130,20 +130,20 @@ class Checkpoints:
     return None
 
   def _read(self, step, target):
-    sealed = self._manager.restore(
+    item = self._manager.restore(
         step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))['record']
-    record = sealed['record']
-    if _seal(record) != sealed['seal']:
+    record = item['record']
+    if _seal(record) != item['seal']:
       raise ValueError('its record does not match its checksum')
-    wanted = {name: [np.dtype(x.dtype).name, list(x.shape)]
-              for name, x in trees.named(target).items()}
+    expected = {name: [np.dtype(x.dtype).name, list(x.shape)]
+                for name, x in trees.named(target).items()}
     stored = {name: fingerprint[:2] for name, fingerprint in record['leaves'].items()}
-    if wanted != stored:
-      raise ValueError(_difference(stored, wanted))
+    if expected != stored:
+      raise ValueError(_difference(stored, expected))
     flat = self._manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))['state']
     leaves = []
-    for name, (dtype, shape) in wanted.items():
+    for name, (dtype, shape) in expected.items():
       leaf = np.asarray(flat[name]) if 0 not in shape else np.zeros(shape, dtype)
       if _fingerprint(leaf) != record['leaves'][name]:
         raise ValueError(f'{name} does not match its checksum')
@@ -162,27 +162,27 @@ class Checkpoints:
     parallel.from_main(lambda: self._write(self._manager.wait_until_finished))
 
   def close(self):
-    """Waits for the last save and lets the folder go.
+    """Waits for the last save and closes the manager.
 
-    Talks to no other process, so that it may follow an error which the others know nothing of.
+    Communicates with no other process, so that it may follow an error of this process alone.
     """
     if self._manager is not None:
       self._write(self._manager.close)
 
 
-def _difference(stored, wanted):
-  names = [n for n in sorted(stored.keys() | wanted.keys()) if stored.get(n) != wanted.get(n)]
-  lines = [f'{n} is {_shown(stored.get(n))}, wanted {_shown(wanted.get(n))}' for n in names]
+def _difference(stored, expected):
+  names = [n for n in sorted(stored.keys() | expected.keys()) if stored.get(n) != expected.get(n)]
+  lines = [f'{n} is {_text(stored.get(n))}, expected {_text(expected.get(n))}' for n in names]
   more = f' and {len(lines) - 3} more' if len(lines) > 3 else ''
   return ', '.join(lines[:3]) + more
 
 
-def _shown(leaf):
+def _text(leaf):
   return 'absent' if leaf is None else f'{leaf[0]}{leaf[1]}'
 
 
 def _reason(error):
-  """What went wrong, in a few words: the system's own where it is a system error."""
+  """The error as one line: the message of the operating system where it is a system error."""
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
   text = str(error).strip() or type(error).__name__

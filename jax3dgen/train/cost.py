@@ -1,7 +1,7 @@
-"""What a compiled step holds and computes, in words, before the first one runs.
+"""Memory and floating-point work of a compiled step, as sentences.
 
-The bytes are those of the step's arguments, the operations those that the compiler counted: 2 for a
-multiply-add, and the body of a loop only once, so that they are a floor.
+The bytes are those of the step's arguments; the operations are the compiler's count, 2 for a
+multiply-add and the body of a loop only once, so that they are a lower bound.
 """
 
 import re
@@ -9,34 +9,34 @@ import re
 import jax
 
 GIB = 2**30
-OPTIMISER = re.compile(r'(^|_)opt(_|$)')  # the parts of a state that are an optimiser's
+OPTIMISER = re.compile(r'(^|_)opt(_|$)')  # names of optimiser states in a training state
 # Published dense bfloat16 TFLOP/s of one device; the first that the device's name contains.
 PEAKS = {'H100 PCIE': 756, 'H100': 989, 'H200': 989, 'A100': 312, 'L40S': 362, 'RTX 4090': 165,
          'RTX 3090': 71, 'TPU V4': 275, 'TPU V5 LITE': 197, 'TPU V5': 459, 'TPU V6 LITE': 918}
 
 
 def peak(kind):
-  """The bfloat16 FLOP/s of a device of the kind `kind` at best, None where it is not known."""
+  """The peak bfloat16 FLOP/s of a device of the kind `kind`; None if it is unknown."""
   return next((1e12 * value for name, value in PEAKS.items() if name in kind.upper()), None)
 
 
 def sentences(cost, kind=None):
-  """What there is to say of a `parallel.Cost` on devices of `kind` (this process's by default)."""
+  """Sentences about a `parallel.Cost` on devices of `kind` (None: the kind of the local ones)."""
   kind = kind or jax.local_devices()[0].device_kind
   optimiser = sum(size for part, size in cost.state.items() if OPTIMISER.search(part))
-  said = [f'Its arguments are {cost.fixed / GIB:.2f} GiB of fixed parameters, '
-          f'{(sum(cost.state.values()) - optimiser) / GIB:.2f} GiB of what is trained and '
-          f'{optimiser / GIB:.2f} GiB of the optimiser.']
+  lines = [f'Its arguments are {cost.fixed / GIB:.2f} GiB of fixed parameters, '
+           f'{(sum(cost.state.values()) - optimiser) / GIB:.2f} GiB of trained state and '
+           f'{optimiser / GIB:.2f} GiB of the optimiser.']
   if cost.flop:
     best = peak(kind)
-    said.append(f'It computes at least {cost.flop / 1e12:.3g} TFLOP on each device' + (
+    lines.append(f'It computes at least {cost.flop / 1e12:.3g} TFLOP on each device' + (
         f', which takes {1e3 * cost.flop / best:.1f} ms at the bfloat16 peak of {kind}.' if best
         else '.'))
-  return said
+  return lines
 
 
 def speed(flop, seconds, kind=None):
-  """What a device of `kind` computed when `flop` operations took it `seconds`, beside its peak."""
+  """A sentence about the rate of `flop` operations in `seconds`, and its share of the peak."""
   kind = kind or jax.local_devices()[0].device_kind
   best = peak(kind)
   return f'Each device computed at least {flop / seconds / 1e12:.3g} TFLOP/s' + (

@@ -1,7 +1,7 @@
-"""TensorBoard events. A module of its own because tensorboardX imports torch where it is installed.
+"""TensorBoard event files.
 
-That takes seconds, for which a command that refuses its config need not wait: `train.log` imports
-this when it starts to write.
+A separate module because tensorboardX imports torch where that is installed, which takes seconds:
+`train.log` imports it only when a run starts to write.
 """
 
 import time
@@ -13,12 +13,12 @@ from tensorboardX.proto import event_pb2
 class Events:
   """Scalars and images in the event files of `folder`; events after step `start` are void.
 
-  SummaryWriter would write in a thread, which a full disk kills, and then wait for it.
+  SummaryWriter writes in a thread; where a full disk ends the thread, it waits for ever.
   """
 
   def __init__(self, folder, start=0):
     self._file = event_file_writer.EventsWriter(str(folder))
-    if start:  # what a broken run wrote after its last checkpoint
+    if start:  # voids the events of an interrupted run after its last checkpoint
       self._write(start + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
   def scalars(self, step, metrics):

@@ -1,7 +1,7 @@
-"""Figures of a run: metrics.csv, TensorBoard events and a progress bar. Process 0 alone writes.
+"""Metrics of a run: metrics.csv, TensorBoard events and a progress bar. Only process 0 writes.
 
-metrics.csv holds nothing that depends on the clock, so a resumed run's file equals an unbroken
-one's; rates and seconds go to the progress line.
+metrics.csv holds nothing that depends on the clock, so the file of a resumed run equals that of an
+uninterrupted one; rates and seconds go to the progress line.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Writer:
         self._events.image(step, name, pixels)
 
   def close(self):
-    """Ends the file of events, unless the disk is too full even for that."""
+    """Closes the event file; errors of a full disk are ignored."""
     if self._main:
       with contextlib.suppress(OSError):
         self._events.close()
@@ -68,7 +68,7 @@ class Writer:
 
 
 def _read(path, last):
-  """(columns, rows up to step `last`) of a metrics file; a torn last line is dropped."""
+  """(columns, rows up to step `last`) of a metrics file; a truncated last line is dropped."""
   if not path.exists():
     return ['step'], []
   with open(path, newline='', encoding='utf-8', errors='replace') as file:
@@ -115,13 +115,13 @@ class Progress:
       print(text, flush=True)
 
   def show(self, step, metrics):
-    """The figures at `step`."""
+    """Reports the metrics at `step`."""
     figures = {k: f'{v:.4g}' for k, v in metrics.items()}
     if self._bar is not None:
       self._bar.set_postfix(figures)
     elif self._main:
       rate = (step - self._start) / max(time.monotonic() - self._since, 1e-9)
       left = tqdm.format_interval((self._total - step) / rate)
-      shown = ' '.join(f'{k} {v}' for k, v in figures.items())
-      print(f'{self._describe} {step}/{self._total}, {rate:.2f} steps/s, {left} left: {shown}'
+      text = ' '.join(f'{k} {v}' for k, v in figures.items())
+      print(f'{self._describe} {step}/{self._total}, {rate:.2f} steps/s, {left} left: {text}'
             .strip(), flush=True)

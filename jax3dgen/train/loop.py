@@ -1,4 +1,4 @@
-"""The training loop: steps, figures, checkpoints, hooks, and the ways a run ends early.
+"""The training loop: steps, metrics, checkpoints, hooks, and early ends of a run.
 
 Steps are dispatched ahead of the devices; metrics are fetched only where they are needed.
 """
@@ -20,15 +20,15 @@ IN_FLIGHT = 2  # steps queued on the devices: enough to hide dispatch, few enoug
 
 def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint_every,
         describe='', hooks=(), guard=stops.DEFAULT, flop=0.0):
-  """Runs `step` from `start` done steps to `steps`; returns the replicated state.
+  """Runs `step` until `steps` steps are done, `start` of them before; returns the replicated state.
 
   step: (state) -> (state, metrics {name: replicated scalar}), compiled, state donated.
   hooks: pairs (every, function(step, state)), also called after the last step (with 0, only then),
   by process 0 alone.
-  flop: what the steps from `start` to `steps` compute on each device, where it is known.
+  flop: floating-point operations of the remaining steps on each device; 0 if unknown.
   Figures are written every `log_every` steps and after the first and the last one. SIGTERM saves
-  and raises SystemExit(143). A run that diverges raises DivergenceError; no checkpoint ever holds a
-  non-finite number, nor figures that the watchdog refuses.
+  and raises SystemExit(143). A run that diverges raises DivergenceError; no checkpoint holds a
+  non-finite number or a state that the watchdog refuses.
   """
   progress = log.Progress(start, steps, describe)
   pending = collections.deque()
@@ -48,7 +48,7 @@ def run(step, state, *, start, steps, writer, checkpoints, log_every, checkpoint
       save = last or stop or due(i, checkpoint_every)
       if write or save:
         figures = {name: float(x) for name, x in parallel.unreplicate(metrics).items()}
-        _judge(i, figures, state, checkpoints, guard)
+        _check(i, figures, state, checkpoints, guard)
       if write:
         parallel.from_main(writer.write, i, figures)
         progress.show(i, figures)
@@ -96,12 +96,12 @@ def optimise(cfg, workdir, programs, start, state, checkpoints, describe, fixed=
 
 
 def due(step, every):
-  """Whether something that happens every so many steps does now; with 0 it never does."""
+  """Whether `step` is a multiple of `every`; never with 0."""
   return every > 0 and step % every == 0
 
 
-def _judge(step, figures, state, checkpoints, guard):
-  """Raises DivergenceError where the figures say that going on is no use."""
+def _check(step, figures, state, checkpoints, guard):
+  """Raises DivergenceError where too many steps were skipped or the watchdog reports a collapse."""
   if figures.get('skipped', 0) >= guard.max_skipped:
     _save(step, state, checkpoints)
     checkpoints.wait()

@@ -1,4 +1,4 @@
-"""The memory of the devices: what is free, whether a step fits, and errors where it does not."""
+"""Device memory: free bytes, whether a step fits, and errors where memory is exhausted."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 def free_memory():
-  """Bytes that this process may still take on each of its devices."""
+  """Bytes that this process may still allocate on each of its devices."""
   device = jax.local_devices()[0]
   stats = device.memory_stats()
   if device.platform != 'cpu' and stats and 'bytes_limit' in stats:
@@ -32,10 +32,10 @@ def free_memory():
 
 
 def check_memory(cost, free=None):
-  """Says what one step holds, needs and computes; refuses a step that cannot fit.
+  """Prints the cost of one step; ConfigError where its memory exceeds the free memory.
 
   `cost` is `parallel.cost(...)`; `free`, bytes on each device, is measured by default. Of several
-  processes the one with the least memory decides for all.
+  processes the least free memory counts.
   """
   free = parallel.least(free_memory() if free is None else free)
   sentence = (f'One step needs {cost.beside / GIB:.2f} GiB on each device beside its arguments; '

@@ -11,7 +11,7 @@ from jax3dgen.core.errors import ConfigError
 
 
 def scalar(value, step):
-  """A schedule of the field: a number, or (start, from, to, end), linear between two steps.
+  """The value [] at `step` of a schedule: a number, or (start, from, to, end), linear between.
 
   Before `start` it is `from`, after `end` it is `to` (threestudio's C(step), with integer steps).
   """
@@ -49,9 +49,9 @@ def noise_range(rule, low, high, step, steps, phases):
 def adam(rates, params, b1=0.9, b2=0.99, eps=1e-15, clip=0.0, accumulate=1):
   """Adam whose learning rate depends on the path of a parameter.
 
-  `rates` is a list of (regular expression, learning rate); the first that is found in the
-  '/'-joined path rules. A `clip` > 0 bounds the global gradient norm. With `accumulate` > 1 the
-  mean gradient of that many steps makes one update.
+  `rates` is a list of (regular expression, learning rate); the first that matches the '/'-joined
+  path applies, ConfigError where none does. A `clip` > 0 bounds the global gradient norm. With
+  `accumulate` > 1 the mean gradient of that many steps makes one update.
   """
   def label(path, _):
     name = tree.name(path)
@@ -67,7 +67,7 @@ def adam(rates, params, b1=0.9, b2=0.99, eps=1e-15, clip=0.0, accumulate=1):
 
 
 def update(tx, grads, opt_state, params):
-  """(params, opt_state, finite []): one update, or none at all where a gradient is not finite."""
+  """(params, opt_state, finite []): one update, or none where a gradient is not finite."""
   finite = jnp.isfinite(optax.tree.norm(grads))
   step, new_opt = tx.update(grads, opt_state, params)
   keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)

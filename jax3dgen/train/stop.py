@@ -1,4 +1,4 @@
-"""When a training loop ends early: signals, a watchdog, a run of skipped steps."""
+"""Early ends of a training loop: signals, a watchdog, consecutive skipped steps."""
 
 from collections.abc import Callable
 import signal
@@ -10,11 +10,11 @@ from jax.experimental import multihost_utils
 
 
 class Guard(NamedTuple):
-  """When `loop.run` stops by itself.
+  """The conditions under which `loop.run` stops a run.
 
   `watchdog(step, metrics)` returns a sentence when the run has collapsed, else None;
-  `max_skipped` is the length of a run of skipped (non-finite) steps that ends it, as counted in
-  metrics['skipped'].
+  `max_skipped` is the number of consecutive skipped (non-finite) steps that ends the run, as
+  counted in metrics['skipped'].
   """
   watchdog: Callable = lambda step, metrics: None
   max_skipped: int = 20
@@ -24,10 +24,10 @@ DEFAULT = Guard()
 
 
 class Preemption:
-  """Within it, SIGTERM and SIGINT ask the run to stop; a second SIGINT interrupts at once.
+  """A context in which SIGTERM and SIGINT request a stop; a second SIGINT interrupts at once.
 
-  In a run of several processes SIGTERM to any one of them is passed on by JAX's coordination
-  service, so that all stop after the same step.
+  In a run of several processes JAX's coordination service forwards a SIGTERM to any of them, so
+  that all stop after the same step.
   """
 
   def __enter__(self):

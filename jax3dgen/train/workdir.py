@@ -1,4 +1,4 @@
-"""The folder of a run: one process and one config at a time."""
+"""The working directory of a run: locked by one process, and tied to one config."""
 
 import contextlib
 import fcntl
@@ -8,7 +8,7 @@ import re
 
 from jax3dgen.core import errors, files, parallel
 
-FREE = r'^(log|checkpoint)\.'  # fields that may change between the parts of a run
+FREE = r'^(log|checkpoint)\.'  # fields that may change when a run is resumed
 
 
 @contextlib.contextmanager
@@ -22,13 +22,13 @@ def writing(path):
 
 @contextlib.contextmanager
 def lock(workdir):
-  """Makes `workdir` and holds it while the block runs; any second process is refused."""
-  held = []
-  parallel.from_main(lambda: held.append(_take(pathlib.Path(workdir))))
+  """Creates `workdir` and locks it during the block; CheckpointError in a second process."""
+  locks = []
+  parallel.from_main(lambda: locks.append(_take(pathlib.Path(workdir))))
   try:
     yield
   finally:
-    for file in held:
+    for file in locks:
       file.close()
 
 
@@ -58,7 +58,7 @@ def _flatten(value, prefix=''):
 
 
 def check_config(workdir, config, allow_change=False):
-  """Writes config.json, or compares it with the one that the workdir was started with.
+  """Writes config.json, or compares the config with that of the workdir.
 
   `train.steps` may grow and log.* and checkpoint.* may change; anything else, and another number of
   devices, is refused with a table unless `allow_change`.
@@ -90,12 +90,12 @@ def _read(path, allow_change):
 
 
 def _compare(workdir, old, new, allow_change):
-  barred = [k for k in sorted(old.keys() | new.keys())
-            if old.get(k) != new.get(k) and not _allowed(k, old.get(k), new.get(k))]
-  if not barred:
+  changes = [k for k in sorted(old.keys() | new.keys())
+             if old.get(k) != new.get(k) and not _allowed(k, old.get(k), new.get(k))]
+  if not changes:
     return
   rows = [('field', 'was', 'is now')] + [
-      (k, *(repr(c[k]) if k in c else 'absent' for c in (old, new))) for k in barred]
+      (k, *(repr(c[k]) if k in c else 'absent' for c in (old, new))) for k in changes]
   widths = [max(len(row[i]) for row in rows) for i in range(3)]
   table = '\n'.join('  ' + '  '.join(c.ljust(w) for c, w in zip(r, widths)).rstrip() for r in rows)
   if not allow_change:
@@ -103,7 +103,7 @@ def _compare(workdir, old, new, allow_change):
         f'{workdir} belongs to another config; give --allow_change to go on with the new one, or '
         f'choose another --workdir.\n{table}')
   print(f'Going on in {workdir} with a changed config:\n{table}', flush=True)
-  if 'devices' in barred:
+  if 'devices' in changes:
     print('On another number of devices the restored state is equal, but later noise differs.',
           flush=True)
 

@@ -65,7 +65,7 @@ def stateless(direction, guided=True, denoiser_rows=one_prediction):
 
 def noise_to(prior, x0, t, eps):
   """x_t [B, ...] of clean samples x0 [B, ...] at noise levels t [B]."""
-  return priors.noise_to(prior.schedule, x0, t, eps)
+  return priors.add_noise(prior.schedule, x0, t, eps)
 
 
 def rows(view):

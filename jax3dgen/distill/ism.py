@@ -27,7 +27,7 @@ def direction(key, view, prior, params, state, cfg):
   s = jnp.maximum(view.t - cfg.interval, low)
   x_s = sampler.invert(key, schedule, predict, view.x0, s, cfg.inversion_steps)
   eps_s = predict(x_s, s)
-  x_t = priors.noise_to(schedule, priors.x0_from_eps(schedule, x_s, s, eps_s), view.t, eps_s)
+  x_t = priors.add_noise(schedule, priors.x0_from_eps(schedule, x_s, s, eps_s), view.t, eps_s)
   eps_hat = base.guided(prior, params, x_t, view.t, view, cfg.guidance)
   g = sds.weight(cfg.weighting, prior, view.t, x_t) * (eps_hat - eps_s)
   return g, state, base.residual(g)

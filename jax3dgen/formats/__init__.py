@@ -1,1 +1,1 @@
-"""Layer 2: published weights, read into parameters."""
+"""Layer 2: converters of published weights to parameters."""

@@ -1,11 +1,11 @@
 """Published weights -> parameters of our networks: names by ordered rules, layouts by target.
 
-A module of ours is named like the published one, a numeric component joined to its predecessor:
-'down_blocks.0.resnets.1.conv1.weight' is 'down_blocks_0/resnets_1/conv1/kernel'. What does not
-follow from that alone stands in a table RULES = ((regular expression, replacement), ...) of a file
-`rules_*`, applied one after the other to the published name. A rule may write 'kernel', 'scale' or
-'embedding' itself, and one that leaves nothing of a name says that no parameter of ours holds the
-tensor. There is no lenient mode: every tensor has one place and every place one tensor.
+A module here is named like the published one, a numeric component joined to its predecessor:
+'down_blocks.0.resnets.1.conv1.weight' is 'down_blocks_0/resnets_1/conv1/kernel'. Exceptions are in
+a table RULES = ((regular expression, replacement), ...) of a file `rules_*`, applied one after the
+other to the published name. A rule may write 'kernel', 'scale' or 'embedding' itself; one that
+leaves an empty name drops the tensor. There is no lenient mode: tensors and parameters correspond
+one to one.
 """
 
 import re
@@ -17,20 +17,20 @@ from jax3dgen.core import tree as trees
 from jax3dgen.core import weights
 from jax3dgen.core.errors import WeightError
 
-NORM = re.compile(r'norm|^(ln|bn)(_|\d|$)')  # a module's own name, not those of its parents
+NORM = re.compile(r'norm|^(ln|bn)(_|\d|$)')  # matched against a module's name without its parents
 TABLE = re.compile(r'(?<!patch_)embeddings?$')
 
 
 def names(rules, published):
-  """{published name: parameter path}, without the names of which the rules leave nothing."""
-  compiled = [(re.compile(pattern), to) for pattern, to in rules]
+  """{published name: parameter path}, without the names that the rules make empty."""
+  patterns = [(re.compile(pattern), to) for pattern, to in rules]
   paths = {}
   for name in published:
-    renamed = name
-    for pattern, to in compiled:
-      renamed = pattern.sub(to, renamed)
-    if renamed:
-      paths[name] = _path(renamed)
+    target = name
+    for pattern, to in patterns:
+      target = pattern.sub(to, target)
+    if target:
+      paths[name] = _path(target)
   return paths
 
 
@@ -51,8 +51,8 @@ def _path(name):
 def arrange(array, path, rank):
   """A published array as a view in the layout of the parameter `path`, which has `rank` axes.
 
-  Kernels go from [out, in, ...] to [..., in, out]; one over a single pixel is a linear layer where
-  the rank says so, and the other way round. Everything else stays as it is.
+  Kernels go from [out, in, ...] to [..., in, out]; a 1x1 convolution becomes a linear layer where
+  the rank asks for one, and vice versa. Other arrays stay unchanged.
   """
   if path.rpartition('/')[2] != 'kernel' or array.ndim < 2:
     return array
@@ -65,40 +65,40 @@ def arrange(array, path, rank):
 def to_tree(tensors, rules, target, dtype=None, where='this file'):
   """The parameters of `target` (a tree of ShapeDtypeStructs) from {published name: array}.
 
-  Floating ones have the target's dtype, or `dtype`. WeightError, with `where` in front, and one
-  table of all that is missing, unused, misshaped or mistyped; or the names of tensors that are not
-  finite, or not in that dtype.
+  Floating ones have the target's dtype, or `dtype`. WeightError, which begins with `where`: with
+  one table of all tensors that are missing, unused, misshaped or mistyped, or with the names of
+  those that are not finite, in the file or in that dtype.
   """
-  wanted = trees.named(target)
+  expected = trees.named(target)
   published = {}
   for name, path in names(rules, tensors).items():
     if path in published:
       raise WeightError(f'{where}: {published[path]!r} and {name!r} are both the parameter {path}.')
     published[path] = name
-  found = {}
+  arrays = {}
   for path, name in published.items():
-    if path in wanted:
-      found[path] = arrange(tensors[name], path, len(wanted[path].shape))
-    else:  # to be said in the file's own words
-      found[name] = tensors[name]
-  weights.match(where, found, wanted)
+    if path in expected:
+      arrays[path] = arrange(tensors[name], path, len(expected[path].shape))
+    else:  # an unused tensor keeps its published name in the table
+      arrays[name] = tensors[name]
+  weights.match(where, arrays, expected)
   leaves = {}
-  # The largest first, one at a time: what a cast needs beside its result is then small where much
-  # has been read, and the host never holds much more than the parameters.
-  for path in sorted(found, key=lambda path: -found[path].size):
-    kept = dtype if dtype and weights.is_float(wanted[path]) else wanted[path].dtype
-    leaves[path] = _cast(found.pop(path), kept, published[path], where)
-  return jax.tree.unflatten(jax.tree.structure(target), [leaves[path] for path in wanted])
+  # The largest first, one at a time: the temporary of a cast is then small once much has been read,
+  # and the host never holds much more than the parameters.
+  for path in sorted(arrays, key=lambda path: -arrays[path].size):
+    leaf_dtype = dtype if dtype and weights.is_float(expected[path]) else expected[path].dtype
+    leaves[path] = _cast(arrays.pop(path), leaf_dtype, published[path], where)
+  return jax.tree.unflatten(jax.tree.structure(target), [leaves[path] for path in expected])
 
 
 def _cast(array, dtype, name, where):
-  with np.errstate(over='ignore'):  # what overflows is refused by name
+  with np.errstate(over='ignore'):  # overflow is refused by name
     array = array.astype(dtype, order='C')
   if weights.is_float(array) and not np.isfinite(array).all():
     raise WeightError(f'{where}: {name!r} is not finite as {np.dtype(dtype).name}.')
-  return jax.device_put(array).block_until_ready()  # else the casts of many tensors live at once
+  return jax.device_put(array).block_until_ready()  # otherwise the casts of many tensors coexist
 
 
-def load(path, rules, target, dtype=None):
+def load_tree(path, rules, target, dtype=None):
   """`to_tree` of a safetensors file, of an index of several, or of a folder (`weights.find`)."""
   return to_tree(weights.open_all(path), rules, target, dtype, path)

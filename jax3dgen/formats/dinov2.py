@@ -1,6 +1,6 @@
-"""DINOv2 (Oquab et al. 2023), with registers (Darcet et al. 2023) or without, from published files.
+"""Published weights of DINOv2 (Oquab et al. 2023), with registers (Darcet et al. 2023) or without.
 
-Sizes are read off the tensors, so that all of ViT-S, B, L and g are one function.
+Sizes are those of the tensors, so that one function reads ViT-S, B, L and g.
 """
 
 import json
@@ -17,7 +17,7 @@ from jax3dgen.core.errors import WeightError
 from jax3dgen.formats import convert, rules_dinov2
 from jax3dgen.nn import vit
 
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; what it sees is unit
+MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 KINDS = ('dinov2', 'dinov2_with_registers')
 HEAD = 64  # channels of a head, in all published sizes
 APART = re.compile(r'(.*\.attention\.attention)\.query\.(weight|bias)')
@@ -26,12 +26,12 @@ APART = re.compile(r'(.*\.attention\.attention)\.query\.(weight|bias)')
 def read(path, dtype=jnp.float32):
   """(ViT, its parameters in `dtype`) of a folder or safetensors file.
 
-  It is transformers' layout, where a config.json lies beside it, or the authors' own. Positions are
-  interpolated as by the code that the layout belongs to. WeightError where it is neither.
+  The layout is that of transformers, where a config.json lies beside it, else that of the authors;
+  positions are interpolated as in the respective code. WeightError for other files.
   """
   path = Path(path)
   config = _config(path if path.is_dir() else path.parent)
-  tensors = joined(weights.open_all(path))
+  tensors = join_qkv(weights.open_all(path))
   try:
     net = _net(tensors, config, dtype)
     image = jnp.zeros((1, net.patch, net.patch, 3))
@@ -41,16 +41,16 @@ def read(path, dtype=jnp.float32):
   return net, convert.to_tree(tensors, rules_dinov2.RULES, target, where=path)
 
 
-def joined(tensors):
-  """{name: array} with queries, keys and values that lie apart as one tensor, in that order."""
-  found = dict(tensors)
+def join_qkv(tensors):
+  """{name: array} with separate query, key and value tensors joined to one, in that order."""
+  result = dict(tensors)
   for name in tensors:
     if match := APART.fullmatch(name):
       layer, part = match.groups()
       parts = [f'{layer}.{which}.{part}' for which in ('query', 'key', 'value')]
-      if all(one in found for one in parts):
-        found[f'{layer}.qkv.{part}'] = np.concatenate([found.pop(one) for one in parts])
-  return found
+      if all(x in result for x in parts):
+        result[f'{layer}.qkv.{part}'] = np.concatenate([result.pop(x) for x in parts])
+  return result
 
 
 def _config(folder):
@@ -62,7 +62,7 @@ def _config(folder):
     config = json.loads(path.read_text(encoding='utf-8'))
     kind = config['model_type']
   except (ValueError, KeyError, TypeError) as error:
-    raise WeightError(f'{path} does not say of which kind the model is (model_type).') from error
+    raise WeightError(f'{path} has no model_type.') from error
   if kind not in KINDS:
     raise WeightError(f'{path} describes a model of the kind {kind!r}; features are of '
                       f'{" or ".join(KINDS)}.')
@@ -70,7 +70,7 @@ def _config(folder):
 
 
 def _net(tensors, config, dtype):
-  """The ViT that tensors belong to."""
+  """The ViT whose parameters the tensors are."""
   paths = convert.names(rules_dinov2.RULES, tensors)
   shapes = {path: tensors[name].shape for name, path in paths.items()}
   width = shapes['cls_token'][-1]

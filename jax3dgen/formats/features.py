@@ -1,9 +1,9 @@
-"""Features of pictures, by vision transformers that were never told what they see.
+"""Self-supervised image features: weights of vision transformers and the functions to apply them.
 
-`load` gives the small network that is shipped, of 32-pixel pictures of the embedded world
+`load` reads the shipped network, trained on 32-pixel pictures of the embedded world
 (`recipes/nets/features`), or a DINOv2 from a folder of its published weights (`dinov2`). The pose
-classifier (`perception/pose`) compares class tokens and maps of patches with those of templates.
-Axes: B images, h and w rows and columns of patches, C channels.
+classifier (`perception/pose`) compares class tokens and patch maps with those of templates. Axes: B
+images, h and w rows and columns of patches, C channels.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from jax3dgen.core.types import Array
 from jax3dgen.formats import dinov2
 from jax3dgen.nn import vit
 
-SIZE = 32  # pixels per side of what the shipped network sees
+SIZE = 32  # pixels per side of the input of the shipped network
 MIDDLE, SPREAD = 0.5, 0.25  # its input is (image - MIDDLE) / SPREAD
 SIZES = ('width', 'depth', 'heads', 'patch', 'grid')
 
@@ -33,10 +33,10 @@ class Features(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Apply:
-  """A network's (params, images [B, H, W, 3] in [0, 1]) -> Features; it can be differentiated.
+  """(params, images [B, H, W, 3] in [0, 1]) -> Features of a network; differentiable.
 
-  Images become (image - middle) / spread, before that `size` x `size` pixels where that is not 0.
-  Two with equal fields are equal, so that a jitted function may take one as a static argument.
+  Images are resized to `size` x `size` pixels unless that is 0, then (image - middle) / spread.
+  Hashable, so that a jitted function may take one as a static argument.
   """
   net: Any
   middle: tuple
@@ -52,26 +52,27 @@ class Apply:
 
 
 def small(net):
-  """The Apply of a network of the shipped kind, which may still be in training."""
+  """The Apply of a network with the input size and normalisation of the shipped one."""
   return Apply(net, 3 * (MIDDLE,), 3 * (SPREAD,), SIZE)
 
 
 def folder():
-  """Where the shipped network lies."""
+  """The folder of the shipped network."""
   return Path(str(resources.files('jax3dgen') / 'assets' / 'features'))
 
 
 def load(path=None, dtype=jnp.float32):
   """(apply, params) of the weights in the folder `path`; None: the shipped ones.
 
-  A folder of the shipped kind has its sha256 checked. Others hold a DINOv2, with registers or
-  without, as `dinov2.read` says; what of their images exceeds a multiple of 14 pixels is not seen.
+  A folder in the format of the shipped one has its sha256 checked. Others hold a DINOv2 (see
+  `dinov2.read`), which ignores rows and columns of an image beyond a multiple of 14. WeightError
+  for what cannot be read.
   """
   path = Path(path or folder())
-  own = path / 'weights.safetensors'
-  if own.is_file():
-    weights.check_seal(path, (own.name, 'config.json'))
-    return small(_net(path / 'config.json')), weights.load(own)
+  file = path / 'weights.safetensors'
+  if file.is_file():
+    weights.check_seal(path, (file.name, 'config.json'))
+    return small(_net(path / 'config.json')), weights.load(file)
   net, params = dinov2.read(path, dtype)
   return Apply(net, dinov2.MEAN, dinov2.SPREAD), params
 
@@ -81,5 +82,5 @@ def _net(config):
     return vit.ViT(**{name: int(size) for name, size in
                       json.loads(config.read_text())['net'].items() if name in SIZES})
   except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise WeightError(f'{config} does not say the sizes of the network '
+    raise WeightError(f'{config} has no sizes of the network '
                       f'({", ".join(SIZES)}).') from error

@@ -1,9 +1,9 @@
-"""Files of low-rank adapters (LoRA), as diffusers and kohya write them, as adapters of `nn/lora`.
+"""LoRA files of diffusers and kohya, converted to the adapters of `nn/lora`.
 
-A layer of a file changes a kernel by strength * alpha / rank * up down; alpha / rank, 1 where the
-file says nothing of it, is multiplied into `b`, so that `lora.merge(tree, adapters, strength)` is
-the adapted network. Other kinds of adapters (LoCon's middle kernels, LoHa, DoRA) are refused, by
-the names of their tensors.
+A layer of a file changes a kernel by strength * alpha / rank * up down; alpha / rank (1 where the
+file has no alpha) is multiplied into `b`, so that `lora.merge(tree, adapters, strength)` is the
+adapted network. Other kinds of adapters (LoCon's middle kernels, LoHa, DoRA) are refused, by the
+names of their tensors.
 """
 
 import json
@@ -19,15 +19,15 @@ from jax3dgen.core.errors import WeightError
 from jax3dgen.formats import convert, rules_lora
 
 MEMBERS = ('down', 'up', 'alpha')
-SETTINGS = 'lora_adapter_metadata'  # what diffusers leaves in the header: {'unet.lora_alpha': 8}
+SETTINGS = 'lora_adapter_metadata'  # of diffusers, in the header: {'unet.lora_alpha': 8}
 
 
 def load(path, params):
   """{part: adapters} of a safetensors file; `params` has the trees of the parts that it may adapt,
   by their names in diffusers: {'unet': ..., 'text_encoder': ..., 'text_encoder_2': ...}.
 
-  WeightError, with one table, for each tensor that is no member of an adapter of these trees, is
-  missing, or has another shape; an adapter is never left out.
+  WeightError, with one table, for tensors that are no member of an adapter of these trees, are
+  missing, or have another shape; an adapter is never left out.
   """
   tensors = weights.open_all(path)
   try:
@@ -39,11 +39,11 @@ def load(path, params):
 
 
 def to_adapters(tensors, params, settings=None, where='this file'):
-  """`load` of {name: array}; `settings` are those that diffusers leaves in a header."""
+  """`load` of {name: array}; `settings` are those of diffusers in a header."""
   kernels = {(part, name.removesuffix('/kernel').replace('/', '_')): (name, leaf.shape)
              for part, tree in params.items() for name, leaf in trees.named(tree).items()
              if name.endswith('/kernel')}
-  layers, wanted = {}, {}
+  layers, expected = {}, {}
   for name, place in convert.names(rules_lora.RULES, tensors).items():
     part, _, rest = place.partition('/')
     layer, _, member = rest.partition('/')
@@ -53,31 +53,32 @@ def to_adapters(tensors, params, settings=None, where='this file'):
         raise WeightError(f'{where}: {members[member]!r} and {name!r} are the same adapter.')
       members[member] = name
   for place, members in layers.items():
-    wanted |= _shapes(tensors, members, kernels[place][1])
-  weights.match(where, {name: _flat(tensors[name]) for name in tensors}, wanted)
+    expected |= _shapes(tensors, members, kernels[place][1])
+  weights.match(where, {name: _flat(tensors[name]) for name in tensors}, expected)
   adapters = {}
   for (part, layer), members in layers.items():
-    held = {member: np.asarray(_flat(tensors[name]), np.float32)
-            for member, name in members.items()}
-    weights.refuse_nonfinite(where, {members[member]: x for member, x in held.items()})
-    rank = len(held['down'])
-    scale = float(held['alpha']) / rank if 'alpha' in held else _scale(settings, part, rank, where)
-    down = np.moveaxis(held['down'], 1, -1).reshape(rank, -1)
+    arrays = {member: np.asarray(_flat(tensors[name]), np.float32)
+              for member, name in members.items()}
+    weights.refuse_nonfinite(where, {members[member]: x for member, x in arrays.items()})
+    rank = len(arrays['down'])
+    scale = (float(arrays['alpha']) / rank if 'alpha' in arrays else
+             _scale(settings, part, rank, where))
+    down = np.moveaxis(arrays['down'], 1, -1).reshape(rank, -1)
     adapters.setdefault(part, {})[kernels[part, layer][0]] = {
-        'a': jnp.array(down), 'b': jnp.array(scale * held['up'], jnp.float32)}
+        'a': jnp.array(down), 'b': jnp.array(scale * arrays['up'], jnp.float32)}
   return adapters
 
 
 def _flat(array):
-  """An array without axes of a single pixel, and a number without axes."""
+  """An array without kernel axes of size 1, a single number without axes."""
   if array.size == 1 and array.ndim < 2:
     return array.reshape(())
   return array.reshape(array.shape[:2]) if set(array.shape[2:]) == {1} else array
 
 
 def _shapes(tensors, members, kernel):
-  """{name: what shape it must have} of the members of a layer whose kernel has the shape `kernel`;
-  one that is missing is named after its other half."""
+  """{name: expected shape and dtype} of the members of a layer whose kernel has the shape `kernel`;
+  a missing one is named after its other half."""
   *pixels, inward, outward = kernel
   pixels = [] if set(pixels) <= {1} else pixels
   halves = {'down': members.get('down'), 'up': members.get('up')}
@@ -92,12 +93,13 @@ def _shapes(tensors, members, kernel):
 
 
 def _scale(settings, part, rank, where):
-  """alpha / rank of a part by what diffusers says of it."""
-  said = {key.removeprefix(f'{part}.'): value for key, value in (settings or {}).items()
-          if key.startswith(f'{part}.')}
-  if said.get('alpha_pattern'):
-    raise WeightError(f'{where}: its layers have an alpha each (alpha_pattern), which is not read.')
-  alpha = said.get('lora_alpha', rank)
+  """alpha / rank of a part by the settings of diffusers."""
+  values = {key.removeprefix(f'{part}.'): value for key, value in (settings or {}).items()
+            if key.startswith(f'{part}.')}
+  if values.get('alpha_pattern'):
+    raise WeightError(f'{where}: its layers have an alpha each (alpha_pattern), which is not '
+                      'supported.')
+  alpha = values.get('lora_alpha', rank)
   if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
     raise WeightError(f'{where}: its lora_alpha is {alpha!r}, no number.')
-  return alpha / (math.sqrt(rank) if said.get('use_rslora') else rank)
+  return alpha / (math.sqrt(rank) if values.get('use_rslora') else rank)

@@ -1,4 +1,4 @@
-"""Names of CLIP's text encoder: files keep it in a module of its own, older ones with a counter."""
+"""Names of CLIP's text encoder: files have a prefix, older ones also the indices of positions."""
 
 RULES = (
     (r'^text_model\.', ''),

@@ -1,10 +1,10 @@
-"""Names of DINOv2's weights: the authors' own, and those of transformers' files.
+"""Names of DINOv2's weights: the authors' and those of transformers.
 
 transformers keeps query, key and value apart; `formats/dinov2` joins them to one `qkv` first.
 """
 
 RULES = (
-    (r'^(embeddings\.)?mask_token$', ''),  # for training alone
+    (r'^(embeddings\.)?mask_token$', ''),  # used in training only
     (r'^embeddings\.(cls_token|register_tokens)$', r'\1'),
     (r'^embeddings\.position_embeddings$', 'pos_embed'),
     (r'^(embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.', 'patch_embed.'),

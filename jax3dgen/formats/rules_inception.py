@@ -1,4 +1,4 @@
-"""Names of the FID Inception's weights: pytorch-fid's, torchvision's classes without the aux."""
+"""Names of the FID Inception's weights: pytorch-fid's, torchvision's without the auxiliary head."""
 
 RULES = (
     (r'^.*\.num_batches_tracked$', ''),

@@ -2,8 +2,8 @@
 the state of the package lpips, which has both."""
 
 RULES = (
-    (r'^(scaling_layer|classifier)\..*$', ''),  # constants, and what LPIPS has no use for
-    (r'^lins\..*$', ''),  # the heads once more
+    (r'^(scaling_layer|classifier)\..*$', ''),  # constants, and layers that LPIPS does not use
+    (r'^lins\..*$', ''),  # a copy of the heads
     (r'^net\.slice\d\.', 'features.'),  # the numbers in slices are those of features
     (r'^(lin\d)\.model\.1\.', r'\1.'),
 )

@@ -1,4 +1,4 @@
-"""Names of the KL autoencoder that older files give its attention."""
+"""Older names of the attention of the KL autoencoder."""
 
 RULES = (
     (r'(mid_block\.attentions\.0)\.query\.', r'\1.to_q.'),

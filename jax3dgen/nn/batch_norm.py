@@ -1,4 +1,4 @@
-"""Batch normalisation at rest: what a trained network's batch norm does when it is only used."""
+"""Batch normalisation in inference mode."""
 
 from typing import Any
 
@@ -10,8 +10,7 @@ import jax.numpy as jnp
 class BatchNorm(nn.Module):
   """x [..., C] -> scale (x - mean) / sqrt(variance + epsilon) + bias, in float32.
 
-  The running mean and variance are parameters with PyTorch's names, so that they travel with the
-  others.
+  The running mean and variance are parameters with PyTorch's names, so that weight files hold them.
   """
   epsilon: float = 1e-5
   param_dtype: Any = jnp.float32

@@ -12,8 +12,8 @@ from jax3dgen.nn import layers
 class CaptionEncoder(nn.Module):
   """Token ids [B, L] -> (tokens [B, L, D], pooled [B, D]); pre-norm transformer.
 
-  Padding is neither attended to nor returned: its rows are zero, so the empty caption, which stands
-  for 'no condition', is exactly the zero condition. `pooled` is the mean over the words.
+  Padding is not attended to and its rows are zero, so the empty caption, the null condition, is
+  exactly the zero condition. `pooled` is the mean over the words.
   """
   words: int
   length: int

@@ -17,7 +17,7 @@ ACTIVATIONS = {
 
 
 class Attention(nn.Module):
-  """x [B, L, C] -> [B, L, C]: each token sees all, or with `causal` itself and those before it."""
+  """x [B, L, C] -> [B, L, C]: self-attention; `causal` masks the tokens after each."""
   heads: int
   causal: bool
   dtype: jnp.dtype
@@ -29,8 +29,8 @@ class Attention(nn.Module):
                                   name=name)
     split = lambda y: y.reshape(y.shape[:2] + (self.heads, x.shape[-1] // self.heads))
     q, k, v = (split(dense(name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
-    mixed = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
-    return dense('out_proj')(mixed.reshape(x.shape))
+    output = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
+    return dense('out_proj')(output.reshape(x.shape))
 
 
 class Mlp(nn.Module):
@@ -48,7 +48,7 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-  """x [B, L, C] -> [B, L, C]: attention and an MLP, each behind a norm and beside a shortcut."""
+  """x [B, L, C] -> [B, L, C]: attention and an MLP, each after a norm and with a skip."""
   heads: int
   hidden: int
   activation: str
@@ -82,7 +82,7 @@ class Embeddings(nn.Module):
 
 
 class Encoder(nn.Module):
-  """x [B, L, C] -> (the state before the last layer, the state after it), each [B, L, C]."""
+  """x [B, L, C] -> (input of the last layer, its output), each [B, L, C]."""
   depth: int
   heads: int
   hidden: int
@@ -104,10 +104,10 @@ class Encoder(nn.Module):
 class ClipText(nn.Module):
   """ids [B, L] int32 -> (tokens [B, L, width], pooled [B, projection or width]).
 
-  `tokens` is what comes out of the last layer, normed, as SD 1 and 2 read it (SD 2's published
-  encoder is OpenCLIP-H less its last layer), or with `penultimate` what goes into it, plain, as
-  SDXL does. `pooled` is the normed output at the end of text, the largest id; with `projection` > 0
-  through a matrix without bias. The fields' defaults are those of CLIP-L.
+  `tokens` is the normed output of the last layer, as SD 1 and 2 read it (SD 2's published encoder
+  is OpenCLIP-H without its last layer), or with `penultimate` the input of the last layer, without
+  a norm, as in SDXL. `pooled` is the normed output at the end of text, the largest id; with
+  `projection` > 0 through a matrix without bias. The fields' defaults are those of CLIP-L.
   """
   vocabulary: int = 49_408
   width: int = 768
@@ -158,5 +158,5 @@ def sizes(config):
         'length': int(config['max_position_embeddings']),
         'projection': int(config['projection_dim']) if name == PROJECTED else 0}
   except (KeyError, IndexError, TypeError, ValueError) as error:
-    raise WeightError(f'The config of the text encoder lacks or garbles its sizes ({error!r}).'
+    raise WeightError(f'The config of the text encoder has missing or invalid sizes ({error!r}).'
                       ) from error

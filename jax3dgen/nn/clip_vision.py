@@ -1,7 +1,6 @@
 """The image encoder of CLIP (Radford et al. 2021); names are those of published files.
 
-The layers are those of `clip_text`, each patch seeing all others. Axes: B images, N patches, C
-channels.
+The layers are those of `clip_text`, without the causal mask. Axes: B images, N patches, C channels.
 """
 
 from flax import linen as nn
@@ -11,7 +10,7 @@ from jax3dgen.nn import clip_text, vit
 
 
 class Embeddings(nn.Module):
-  """image [B, H, W, 3] -> [B, 1 + N, width]: a class token and the patches, each with its place."""
+  """image [B, H, W, 3] -> [B, 1 + N, width]: a class token and the patches, with positions."""
   width: int
   patch: int
   grid: int
@@ -26,11 +25,11 @@ class Embeddings(nn.Module):
     token = self.param('class_embedding', nn.initializers.normal(0.02), (self.width,),
                        self.param_dtype)
     places = nn.Embed(1 + self.grid**2, self.width, name='position_embedding', **types)
-    learned = places(jnp.arange(1 + self.grid**2)).astype(jnp.float32)
-    where = vit.positions(learned[1:].reshape(self.grid, self.grid, -1), x.shape[1:3],
+    table = places(jnp.arange(1 + self.grid**2)).astype(jnp.float32)
+    where = vit.positions(table[1:].reshape(self.grid, self.grid, -1), x.shape[1:3],
                           antialias=False)
     x = x + where[None].astype(self.dtype)
-    first = (token + learned[0]).astype(self.dtype)
+    first = (token + table[0]).astype(self.dtype)
     first = jnp.broadcast_to(first[None, None], (len(x), 1, self.width))
     return jnp.concatenate([first, x.reshape(len(x), -1, self.width)], 1)
 

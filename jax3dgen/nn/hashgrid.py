@@ -1,16 +1,16 @@
 """Multiresolution hash grid (instant-ngp): trainable features at the corners of nested lattices.
 
 Axes: N points, L levels, F features, C = 8 corners of a cell. Points lie in [-1, 1]^3 and clamp to
-it. Everything is kept component first and points last ([3, N], [L F, N]), so that on a CPU each
-line of code is one pass over contiguous memory.
+it. Arrays are component first and points last ([3, N], [L F, N]), so that on a CPU each line of
+code is one pass over contiguous memory.
 
 The whole encoding is the trilinear form
 
   form(table, weights, cotangent) = sum_{l c n f} table[row_lcn, f] weights_lcn cotangent_lfn
 
 whose three partial derivatives are `_interpolate`, `_correlate` and `_scatter` below: each is the
-derivative of the others, so derivatives of every order (normals are gradients of the density) stay
-among the three, and each holds one scatter-add per level where autodiff would make eight.
+derivative of the others, so derivatives of every order (normals are gradients of the density) need
+these three alone, with one scatter-add per level where autodiff would make eight.
 """
 
 import functools
@@ -68,7 +68,7 @@ def hash_grid(levels=16, features=2, table_log2=19, base=16, finest=2048, interp
 
 
 def _ceil(x):
-  """Ceiling that forgives rounding errors of the growth factor."""
+  """Ceiling with a tolerance for rounding errors of the growth factor."""
   return int(-(-(x - 1e-6) // 1))
 
 
@@ -80,9 +80,9 @@ def init(key, grid):
 def encode(table, xyz, grid, frac=1.0, method=None):
   """Features [L F, N] at the points xyz [3, N] of a table [rows, F].
 
-  `frac` in [0, 1] opens the levels from coarse (0: the first alone) to fine (1: all), each fading
-  in linearly. `method` is 'fused' (CPU) or 'plain' (the reference, and accelerators); None chooses
-  by the default backend.
+  `frac` in [0, 1] enables the levels from coarse (0: the first alone) to fine (1: all), each with a
+  weight that grows linearly. `method` is 'fused' (CPU) or 'plain' (the reference, and
+  accelerators); None chooses by the default backend.
   """
   if method not in (None, 'fused', 'plain'):
     raise ValueError(f"method is 'fused' or 'plain', not {method!r}")
@@ -92,8 +92,8 @@ def encode(table, xyz, grid, frac=1.0, method=None):
     method = 'fused' if jax.default_backend() == 'cpu' and grid.features == 2 else 'plain'
   box = jnp.clip(xyz, -1.0, 1.0)
   if method == 'fused':
-    # XLA would repeat whatever makes the points (rays, random numbers) in the loop of every level
-    # and corner. It fuses nothing into a product of matrices, so the scaling is written as one.
+    # XLA would recompute the points (rays, random numbers) in the loop of every level and corner.
+    # It fuses nothing into a matrix product, so the scaling is written as one.
     scaled = jnp.matmul(0.5 * jnp.eye(3, dtype=box.dtype), box, precision=jax.lax.Precision.HIGHEST)
   else:
     scaled = 0.5 * box
@@ -118,7 +118,7 @@ def _locate(unit, level, interpolation, strength):
   The weights are scaled by `strength` [], where it is not None.
   """
   scaled = [u * level.resolution for u in unit]
-  # Clipped at 0 for the sake of NaN alone, which must not become a place outside the table.
+  # The lower clip matters for NaN alone, which must not become an index outside the table.
   cell = [jnp.clip(s.astype(jnp.int32), 0, level.resolution - 1) for s in scaled]
   part = [s - c.astype(s.dtype) for s, c in zip(scaled, cell)]
   if interpolation == 'smoothstep':
@@ -135,17 +135,17 @@ def _corner_rows(level, cell):
     side = level.resolution + 1
     first = level.offset + cell[0] + side * (cell[1] + side * cell[2])
     return [first + (i + side * (j + side * k)) for i, j, k in CORNERS]
-  hashed = []
+  products = []
   for axis, prime in zip(cell, PRIMES):
     low = axis.astype(jnp.uint32) * jnp.uint32(prime)
-    hashed.append((low, low + jnp.uint32(prime)))
-  x, y, z = hashed
+    products.append((low, low + jnp.uint32(prime)))
+  x, y, z = products
   mask = jnp.uint32(level.rows - 1)
   return [level.offset + ((x[i] ^ y[j] ^ z[k]) & mask).astype(jnp.int32) for i, j, k in CORNERS]
 
 
 def _plain(levels, table, cells, weights):
-  """The reference: rows gathered by corner, [8, N, F], and everything else left to autodiff."""
+  """The reference: rows gathered by corner, [8, N, F], differentiated by JAX."""
   out = []
   for level, cell, weight in zip(levels, cells, weights):
     corner = table[jnp.stack(_corner_rows(level, cell))]
@@ -155,7 +155,8 @@ def _plain(levels, table, cells, weights):
 
 # The fast form for CPUs. The corners are unrolled into scalar gathers from the flat table, which
 # XLA fuses with index and weight arithmetic into one vectorised loop per feature: no [8, N] array
-# exists in the forward pass. Scatters cannot fuse; there a feature pair travels as one complex64.
+# exists in the forward pass. Scatters cannot fuse; there a feature pair is packed into one
+# complex64.
 
 
 def _fetch(table, row):
@@ -200,20 +201,20 @@ def _scatter(levels, rows, cells, weights, cotangent):
   return jnp.stack([out.real, out.imag], -1)
 
 
-def _interpolate_bwd(levels, saved, cotangent):
-  table, cells, weights = saved
+def _interpolate_bwd(levels, residuals, cotangent):
+  table, cells, weights = residuals
   return (_scatter(levels, table.shape[0], cells, weights, cotangent), None,
           _correlate(levels, table, cells, cotangent))
 
 
-def _correlate_bwd(levels, saved, weights):
-  table, cells, cotangent = saved
+def _correlate_bwd(levels, residuals, weights):
+  table, cells, cotangent = residuals
   return (_scatter(levels, table.shape[0], cells, weights, cotangent), None,
           _interpolate(levels, table, cells, weights))
 
 
-def _scatter_bwd(levels, rows, saved, table):
-  cells, weights, cotangent = saved
+def _scatter_bwd(levels, rows, residuals, table):
+  cells, weights, cotangent = residuals
   return (None, _correlate(levels, table, cells, cotangent),
           _interpolate(levels, table, cells, weights))
 

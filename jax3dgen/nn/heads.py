@@ -1,8 +1,8 @@
-"""Small dense networks behind an encoding, points last: x [C, N] -> [D, N].
+"""Small dense networks after an encoding, points last: x [C, N] -> [D, N].
 
 Points last keeps every activation one contiguous row per channel, which is how the hash grid
-delivers its features and how the renderer consumes densities and colours. No biases, as in
-threestudio: a code of zeros means the field's own bias and grey.
+returns its features and how the renderer reads densities and colours. No biases, as in
+threestudio: for a code of zeros, density is the field's bias and colour is grey.
 """
 
 import jax
@@ -29,7 +29,7 @@ def apply(params, x):
 
 @jax.custom_vjp
 def dense(weight, x):
-  """weight [D, C] @ x [C, N], with a backward pass in the products that a CPU does fast.
+  """weight [D, C] @ x [C, N], with a backward pass in the matrix products that are fast on CPUs.
 
   Those are plain a @ b with the weight on the left, and a @ b.T with the larger on the left; the
   products of autodiff, with a transposed left side, take up to twice as long.
@@ -37,8 +37,8 @@ def dense(weight, x):
   return weight @ x
 
 
-def _dense_bwd(saved, cotangent):
-  weight, x = saved
+def _dense_bwd(residuals, cotangent):
+  weight, x = residuals
   if cotangent.shape[0] >= x.shape[0]:
     weight_bar = cotangent @ x.T
   else:

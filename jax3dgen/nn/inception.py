@@ -1,8 +1,8 @@
-"""Inception-v3 as the Frechet Inception distance has it (Szegedy et al. 2015, Heusel et al. 2017).
+"""The Inception-v3 of the Frechet Inception distance (Szegedy et al. 2015, Heusel et al. 2017).
 
-The network of 2015-12-05 whose features every published FID rests on. It differs from later ones:
-average pools do not count what lies outside of the image, the last block pools by the maximum, and
-there are 1008 classes. Names are those of torchvision's and pytorch-fid's files. Axes: B images.
+The network of 2015-12-05, by which FID is defined. It differs from later ones: average pools do not
+count padding, the last block uses a max pool, and there are 1008 classes. Names are those of
+torchvision's and pytorch-fid's files. Axes: B images.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jax3dgen.nn import batch_norm
 
-SIZE = 299  # pixels per side of what it was trained on
+SIZE = 299  # pixels per side of its training images
 FEATURES, CLASSES = 2048, 1008
 
 
@@ -37,7 +37,7 @@ class Mixed(nn.Module):
   """Branches side by side: [B, H, W, C] -> [B, h, w, D].
 
   Each branch is a chain of (name, width, kernel) of convolutions; one that ends in a tuple of them
-  forks. What comes out is joined in order, and last the pooled branch: `pool` is 'mean' or 'max',
+  forks. Outputs are concatenated in order, the pooled branch last: `pool` is 'mean' or 'max',
   followed by a convolution to `pooled` channels, or 'shrink', where the last convolution of each
   branch and the maximum halve the image.
   """
@@ -53,20 +53,20 @@ class Mixed(nn.Module):
       stride, padding = (2, 'VALID') if last and self.pool == 'shrink' else (1, 'SAME')
       return Conv(width, kernel, stride, padding, self.dtype, self.param_dtype, name=name)(x)
 
-    joined = []
+    outputs = []
     for *chain, end in self.branches:
       h = x
       for step in chain:
         h = conv(h, *step)
       forks = end if isinstance(end[0], tuple) else (end,)
-      joined += [conv(h, *fork, last=True) for fork in forks]
+      outputs += [conv(h, *fork, last=True) for fork in forks]
     if self.pool == 'shrink':
-      return jnp.concatenate([*joined, nn.max_pool(x, (3, 3), (2, 2))], -1)
+      return jnp.concatenate([*outputs, nn.max_pool(x, (3, 3), (2, 2))], -1)
     if self.pool == 'mean':
       h = nn.avg_pool(x, (3, 3), (1, 1), 'SAME', count_include_pad=False)
     else:
       h = nn.max_pool(x, (3, 3), (1, 1), 'SAME')
-    return jnp.concatenate([*joined, conv(h, 'branch_pool', self.pooled)], -1)
+    return jnp.concatenate([*outputs, conv(h, 'branch_pool', self.pooled)], -1)
 
 
 def _three(pooled):

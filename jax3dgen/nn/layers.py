@@ -1,7 +1,7 @@
-"""Building blocks of the networks.
+"""Layers shared by the networks: time embeddings, attention, norms, pixel shuffles.
 
 Axes: B samples, N query positions, M context positions, C channels, H and W rows and columns.
-Everything broadcasts explicitly; nothing here reads a config or a file.
+Everything broadcasts explicitly.
 """
 
 from flax import linen as nn
@@ -25,7 +25,7 @@ def time_embedding(t, width):
 
 
 def space_to_depth(x, factor):
-  """[B, H, W, C] -> [B, H / factor, W / factor, factor^2 C], each block's pixels in row order."""
+  """[B, H, W, C] -> [B, H / factor, W / factor, factor^2 C], the pixels of a block in row order."""
   b, h, w, c = x.shape
   x = x.reshape(b, h // factor, factor, w // factor, factor, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, factor**2 * c)
@@ -69,8 +69,8 @@ class SampleNorm(nn.Module):
 class Attention(nn.Module):
   """Multi-head attention of x [B, N, C] to context [B, M, D] (or to itself); returns [B, N, C].
 
-  mask [B, M] is True where the context may be seen. Only the output projection has a bias, so a
-  zero context row has a zero value.
+  mask [B, M] is True where the context may be attended to. Only the output projection has a bias,
+  so a zero context row has a zero value.
   """
   heads: int
 
@@ -84,8 +84,8 @@ class Attention(nn.Module):
     logits = jnp.einsum('bnhd,bmhd->bhnm', q, k) * (width // self.heads) ** -0.5
     if mask is not None:
       logits = jnp.where(mask[:, None, None, :], logits, MASKED)
-    mixed = jnp.einsum('bhnm,bmhd->bnhd', jax.nn.softmax(logits, -1), v)
-    return nn.Dense(width, name='out')(mixed.reshape(x.shape))
+    output = jnp.einsum('bhnm,bmhd->bnhd', jax.nn.softmax(logits, -1), v)
+    return nn.Dense(width, name='out')(output.reshape(x.shape))
 
 
 class Mlp(nn.Module):

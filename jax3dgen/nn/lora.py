@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021) as changes of a parameter tree: no module knows of them.
+"""Low-rank adapters (LoRA, Hu et al. 2021) as changes of a parameter tree; no module changes.
 
 A kernel [..., in, out] of the tree gets `a` [rank, ... in] and `b` [out, rank], and becomes
 kernel + scale (b a)^T. With rank 0 it gets `whole`, a change of its own shape. Adapters are a flat
@@ -14,9 +14,11 @@ from jax3dgen.core import tree
 
 
 def init(key, params, rank, pattern=''):
-  """Adapters of the kernels whose path the regular expression `pattern` finds, all that there are
-  without one. `a` is Kaiming-uniform with slope sqrt(5) (in PyTorch's words) and `b` is 0, so that
-  the adapted network starts as the given one."""
+  """Adapters of the kernels whose path contains a match of the regular expression `pattern`.
+
+  `a` is Kaiming-uniform with slope sqrt(5) in PyTorch's terms and `b` is 0, so that the adapters
+  change nothing at first.
+  """
   adapters = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     name = tree.name(path)
@@ -35,12 +37,12 @@ def init(key, params, rank, pattern=''):
 
 def merge(params, adapters, scale=1.0):
   """The tree with its adapters added; kernels keep their dtype."""
-  def adapted(path, leaf):
-    found = adapters.get(tree.name(path))
-    if found is None:
+  def add(path, leaf):
+    adapter = adapters.get(tree.name(path))
+    if adapter is None:
       return leaf
-    if 'whole' in found:
-      return leaf + scale * found['whole'].astype(leaf.dtype)
-    change = scale * jnp.einsum('ri,or->io', found['a'], found['b'])
+    if 'whole' in adapter:
+      return leaf + scale * adapter['whole'].astype(leaf.dtype)
+    change = scale * jnp.einsum('ri,or->io', adapter['a'], adapter['b'])
     return leaf + change.reshape(leaf.shape).astype(leaf.dtype)
-  return jax.tree_util.tree_map_with_path(adapted, params)
+  return jax.tree_util.tree_map_with_path(add, params)

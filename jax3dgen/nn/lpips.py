@@ -1,8 +1,8 @@
 """LPIPS, a perceptual distance of two images (Zhang et al. 2018), version 0.1.
 
-Both pass through the convolutions of AlexNet or of VGG16; at five depths the features, of length 1
-at each pixel, are subtracted, squared, weighed by channel and averaged over the pixels. Layers have
-the numbers of torchvision's `features`. Axes: B images, H and W pixel rows and columns.
+Both pass through the convolutions of AlexNet or of VGG16; at five depths the features, normalised
+at each pixel, are subtracted, squared, weighted by channel and averaged over the pixels. Layers
+have the numbers of torchvision's `features`. Axes: B images, H and W pixel rows and columns.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ STAGES = {
 class Lpips(nn.Module):
   """images a, b [B, H, W, 3] in [0, 1] -> distances [B], float32; 0 where they are equal.
 
-  `net` is alex, which LPIPS figures are mostly of, or vgg, which is more often a loss.
+  `net` is 'alex', the usual metric, or 'vgg', more often used as a loss.
   """
   net: str = 'alex'
   dtype: Any = jnp.float32
@@ -47,13 +47,13 @@ class Lpips(nn.Module):
         x = nn.relu(nn.Conv(width, (kernel, kernel), stride, padding, dtype=self.dtype,
                             param_dtype=self.param_dtype, name=f'features_{number}')(x))
       first, second = jnp.split(unit(x.astype(jnp.float32)), 2)
-      weighed = nn.Dense(1, use_bias=False, dtype=jnp.float32, param_dtype=self.param_dtype,
-                         name=f'lin{i}')(jnp.square(first - second))
-      total = total + weighed.mean((1, 2, 3))
+      distance = nn.Dense(1, use_bias=False, dtype=jnp.float32, param_dtype=self.param_dtype,
+                          name=f'lin{i}')(jnp.square(first - second))
+      total = total + distance.mean((1, 2, 3))
     return total
 
 
 def unit(x):
-  """x [..., C] at length 1; where nothing answers, 0, and without a gradient."""
+  """x [..., C] normalised to length 1; a zero vector stays 0, with zero gradient."""
   square = jnp.sum(jnp.square(x), -1, keepdims=True)
   return x * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)

@@ -1,4 +1,4 @@
-"""A small convolutional judge of what 32 px pictures show, which is told how noisy they are."""
+"""A small convolutional pose classifier of noisy 32 px images, conditioned on the noise level."""
 
 from flax import linen as nn
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ SIZE = 32  # pixels per side
 class NoisyPose(nn.Module):
   """x_t [B, SIZE, SIZE, 3] at noise levels t [B] in [0, 1] -> logits [B, classes].
 
-  One residual block of the embedded denoiser, moved by t, per resolution SIZE / 2, SIZE / 4, ...
+  One residual block of the embedded denoiser (FiLM by t) per resolution SIZE / 2, SIZE / 4, ...
   """
   channels: tuple = (24, 40, 56)
   embedding: int = 64
@@ -35,7 +35,7 @@ def init(key, net):
 
 
 def of(params):
-  """The NoisyPose whose parameters these are: its sizes are read from their shapes."""
+  """The NoisyPose that fits `params`; its sizes are read from their shapes."""
   count = sum(name.startswith('block_') for name in params)
   channels = tuple(params[f'block_{i}']['conv_in']['bias'].shape[0] for i in range(count))
   return NoisyPose(channels, params['time']['bias'].shape[0], params['out']['bias'].shape[0])

@@ -1,4 +1,4 @@
-"""A small convolutional judge of 32 px figurine images.
+"""A small convolutional classifier of 32 px figurine images, used only to evaluate results.
 
 Axes: B images, K kinds plus the reject class (last), C colours, N azimuth bins. The viewing azimuth
 is predicted as a distribution over N = 72 bins of 5 degrees, so that the 8 view sectors (9 bins
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jax3dgen.core.types import Array
 
-SIZE = 32  # pixels: larger images are resized before they are judged
+SIZE = 32  # pixels per side; larger images are resized
 SECTORS = 8
 BINS_PER_SECTOR = 9
 BINS = SECTORS * BINS_PER_SECTOR
@@ -22,7 +22,7 @@ BINS = SECTORS * BINS_PER_SECTOR
 @struct.dataclass
 class Logits:
   """kind [B, K + 1] (the last is the reject class), color [B, C], azimuth [B, BINS], face [B]; and
-  hidden [B, H], what all four are read from."""
+  hidden [B, H], their common features."""
   kind: Array
   color: Array
   azimuth: Array
@@ -37,7 +37,7 @@ def sector(azimuth):
 
 
 def azimuth_target(azimuth, spread_deg):
-  """Soft labels [..., BINS] of azimuths [...] (radians): a wrapped bell of `spread_deg` degrees.
+  """Soft labels [..., BINS] of azimuths [...] (radians): a wrapped normal, std `spread_deg`.
 
   Bin n is centred on -22.5 + 5 (n + 1/2) degrees.
   """
@@ -64,7 +64,7 @@ class Norm(nn.Module):
 
 
 def trunk(images, widths):
-  """images [B, S, S, 3] in [0, 1] -> features [B, N], to be called in a module's compact __call__.
+  """images [B, S, S, 3] in [0, 1] -> features [B, N]; to be called in a compact __call__.
 
   Pixels are folded 2 x 2 into channels; then one residual block per resolution S / 2, S / 4, ...
   """
@@ -100,7 +100,7 @@ class Referee(nn.Module):
 
 
 def of(params):
-  """The Referee whose parameters these are: its sizes are read from their shapes."""
+  """The Referee that fits `params`; its sizes are read from their shapes."""
   widths, i = [], 0
   while f'down_{i}' in params:
     widths.append(params[f'down_{i}']['bias'].shape[0])

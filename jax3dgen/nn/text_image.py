@@ -1,6 +1,6 @@
-"""Two small towers that put 32 px images and captions on one sphere, as CLIP does.
+"""Two small encoders of 32 px images and captions into one embedding space, as in CLIP.
 
-Axes: B images or captions, L tokens, D embedding. Both towers return unit vectors.
+Axes: B images or captions, L tokens, D embedding. Both return unit vectors.
 """
 
 from flax import linen as nn
@@ -13,7 +13,7 @@ SIZE = referee.SIZE
 
 
 def unit(x):
-  """x [..., D] at length 1."""
+  """x [..., D] normalised to length 1."""
   return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-12)
 
 

@@ -1,8 +1,9 @@
 """The U-Net of the Stable Diffusion family (Rombach et al. 2022), as its weights are published.
 
 One module for SD 1.x, SD 2.x and SDXL (Podell et al. 2023), for MVDream (Shi et al. 2023), whose
-self-attention sees all views of an object, and for zero123++ (Shi et al. 2023), whose second pass
-attends to what a first pass over a reference image saw. `sizes` reads the published configs.
+self-attention covers all views of an object, and for zero123++ (Shi et al. 2023), whose second pass
+attends to the self-attention states of a first pass over a reference image. `sizes` reads the
+published configs.
 
 Axes: B images, V views of an object (B holds objects x V), H and W rows and columns, C channels,
 L tokens, E entries of what is added to the time embedding.
@@ -19,8 +20,8 @@ from jax3dgen.nn import unet_blocks as blocks
 
 DIFFUSERS, MULTI_VIEW = 'UNet2DConditionModel', 'MultiViewUNetModel'
 WITH, WITHOUT = 'CrossAttn{}Block2D', '{}Block2D'  # kinds of levels, Down or Up
-# Settings of a published config that this net has no other value for; what is not named here nor
-# read by `sizes` must be off: None or False.
+# The only values of these settings of a published config that this net supports; settings neither
+# here nor read by `sizes` must be off: None or False.
 ONLY = {
     'act_fn': 'silu', 'attention_type': 'default', 'conv_in_kernel': 3, 'conv_out_kernel': 3,
     'downsample_padding': 1, 'dropout': 0, 'flip_sin_to_cos': True, 'freq_shift': 0,
@@ -29,8 +30,8 @@ ONLY = {
     'time_embedding_type': 'positional',
     'conv_resample': True, 'dims': 2, 'ip_dim': 0,
 }
-# Settings that change nothing here: the files and the inputs have these sizes, logits are float32
-# and a linear layer is a convolution over one pixel.
+# Settings without effect here: the files and the inputs have these sizes, logits are float32 and a
+# linear layer is a convolution over one pixel.
 FREE = {
     'in_channels', 'sample_size', 'cross_attention_dim', 'use_linear_projection',
     'upcast_attention', 'addition_embed_type_num_heads', 'addition_time_embed_dim',
@@ -40,10 +41,10 @@ FREE = {
 
 
 class Level(nn.Module):
-  """`layers` residual blocks, each with a transformer of `depth` blocks, and what comes `last`.
+  """`layers` residual blocks, each with a transformer of `depth` blocks, and a layer `last`.
 
-  That is one of downsamplers_0, upsamplers_0, resnets_1 or nothing. On the way up every residual
-  block takes one of the `skips`. Returns (x, what is handed across, what the transformers saw).
+  `last` is downsamplers_0, upsamplers_0, resnets_1 or ''. On the way up every residual block takes
+  one of the `skips`. Returns (x, skips for the way up, states of self-attention).
   """
   channels: int
   layers: int
@@ -54,23 +55,23 @@ class Level(nn.Module):
 
   @nn.compact
   def __call__(self, x, embedding, tokens, read, skips=()):
-    resnet = lambda name: self.kind.held(blocks.Resnet)(self.channels, self.kind, name=name)
-    outputs, seen = [], []
+    resnet = lambda name: self.kind.maybe_remat(blocks.Resnet)(self.channels, self.kind, name=name)
+    outputs, states = [], []
     for i in range(self.layers):
       if skips:
         x = jnp.concatenate([x, skips[i]], -1)
       x = resnet(f'resnets_{i}')(x, embedding)
       if self.depth:
-        x, own = blocks.Transformer(self.depth, self.heads, self.kind, name=f'attentions_{i}')(
+        x, state = blocks.Transformer(self.depth, self.heads, self.kind, name=f'attentions_{i}')(
             x, tokens, None if read is None else read[i])
-        seen.append(own)
+        states.append(state)
       outputs.append(x)
     if self.last == 'resnets_1':
       x = resnet(self.last)(x, embedding)
     elif self.last:
       x = blocks.Resize(self.last == 'upsamplers_0', self.kind, name=self.last)(x)
       outputs.append(x)
-    return x, outputs, tuple(seen)
+    return x, outputs, tuple(states)
 
 
 class UNet(nn.Module):
@@ -81,7 +82,7 @@ class UNet(nn.Module):
   [B, E] is added to the time embedding, through two layers called `adds` where that is not empty.
   With `write`, the states of self-attention are returned as well: (output, states). `read` takes
   those of another pass, whose images may have another size. A mutable collection 'attention' of
-  `apply` receives what the positions [B, N] of each transformer take from each token [L].
+  `apply` receives the cross-attention weights [B, N, L] of each transformer, mean over the heads.
   """
   channels: tuple = (320, 640, 1280, 1280)
   layers: int = 2
@@ -122,17 +123,17 @@ class UNet(nn.Module):
       skips += outputs
     x, _ = level(x, 'mid_block', bottom, 1, self.middle, 'resnets_1')
     for i in range(bottom, -1, -1):
-      own, skips = skips[:-self.layers - 2:-1], skips[:-self.layers - 1]
+      level_skips, skips = skips[:-self.layers - 2:-1], skips[:-self.layers - 1]
       x, _ = level(x, f'up_blocks_{bottom - i}', i, self.layers + 1, self.depths[i],
-                   'upsamplers_0' if i else '', own)
+                   'upsamplers_0' if i else '', level_skips)
     x = nn.GroupNorm(self.groups, epsilon=1e-5, use_fast_variance=False, name='conv_norm_out',
                      **kind.types)(x)
     x = blocks.Conv(self.out, kind, name='conv_out')(nn.silu(x))
     return (x, states) if write else x
 
 
-def added(pooled, sizes, width=256):
-  """SDXL's `extra` [B, P + S width]: pooled text [B, P] and, in waves, the S sizes [B, S].
+def size_embedding(pooled, sizes, width=256):
+  """SDXL's `extra` [B, P + S width]: pooled text [B, P] and sinusoids of the S sizes [B, S].
 
   The sizes are those of the original, of the cropped corner and of the target, rows first.
   """
@@ -143,7 +144,7 @@ def added(pooled, sizes, width=256):
 def sizes(config):
   """The fields of `UNet` for the dict of a published unet/config.json.
 
-  WeightError where the config is of another network, or has a setting that `UNet` lacks.
+  WeightError where the config is of another network, or has a setting that `UNet` does not support.
   """
   config = dict(config)
   name = config.get('_class_name', DIFFUSERS)
@@ -152,18 +153,19 @@ def sizes(config):
   try:
     fields = (_multi_view if name == MULTI_VIEW else _diffusers)(config)
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-    raise WeightError(f'The config of the {name} lacks or garbles its sizes ({error!r}).'
+    raise WeightError(f'The config of the {name} has missing or invalid sizes ({error!r}).'
                       ) from error
-  for key, value in config.items():  # what is left
+  for key, value in config.items():  # the remaining settings
     if key.startswith('_') or key in FREE:
       continue
     if not (value == ONLY[key] if key in ONLY else value is None or value is False):
-      raise WeightError(f'The config of the {name} has {key}={value!r}, which this U-Net lacks.')
+      raise WeightError(f'The config of the {name} has {key}={value!r}, which this U-Net does '
+                        'not support.')
   return fields
 
 
 def _diffusers(config):
-  """Takes out of `config` what it returns as fields."""
+  """The fields, removed from `config`."""
   channels = tuple(config.pop('block_out_channels'))
   count = len(channels)
   depths = _each(config.pop('transformer_layers_per_block', 1), count)
@@ -190,11 +192,11 @@ def _multi_view(config):
   views."""
   narrowest = config.pop('model_channels')
   channels = tuple(narrowest * m for m in config.pop('channel_mult'))
-  seen, depth = config.pop('attention_resolutions'), int(config.pop('transformer_depth', 1))
+  resolutions, depth = config.pop('attention_resolutions'), int(config.pop('transformer_depth', 1))
   heads, width = config.pop('num_heads', -1), config.pop('num_head_channels', -1)
   return {
       'channels': channels, 'layers': int(config.pop('num_res_blocks')),
-      'depths': tuple(depth if 2**i in seen else 0 for i in range(len(channels))),
+      'depths': tuple(depth if 2**i in resolutions else 0 for i in range(len(channels))),
       'middle': depth, 'out': int(config.pop('out_channels')),
       'heads': tuple(heads if width == -1 else c // width for c in channels),
       'views': 4, 'adds': 'camera_embedding' if config['camera_dim'] else ''}

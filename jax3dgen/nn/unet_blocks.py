@@ -1,7 +1,7 @@
-"""What the U-Nets of the Stable Diffusion family are made of (Rombach et al. 2022).
+"""Blocks of the U-Nets of the Stable Diffusion family (Rombach et al. 2022).
 
-Residual blocks told the noise level, and transformers that attend to their own positions and to
-text. Modules are named as in the published files.
+Residual blocks conditioned on the noise level, and transformers with self-attention and attention
+to text. Modules are named as in the published files.
 
 Axes: B images, V views of an object (B holds objects x V), H and W rows and columns, C channels,
 N = H W positions, L tokens, M positions that are attended to, h heads.
@@ -16,12 +16,12 @@ import jax.numpy as jnp
 
 from jax3dgen.nn import layers
 
-LOGITS = 2**28  # attention logits held at once: 1 GiB
-PATCHES = 2**10  # pixels up to which a CPU convolves by one matrix product
+LOGITS = 2**28  # attention logits in memory at a time: 1 GiB
+PATCHES = 2**10  # pixels up to which a convolution on a CPU is one matrix product
 
 
 class Kind(NamedTuple):
-  """What all layers of a net have in common."""
+  """Settings shared by all layers of a net."""
   groups: int
   views: int
   remat: bool
@@ -32,8 +32,8 @@ class Kind(NamedTuple):
   def types(self):
     return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
 
-  def held(self, module):
-    """The module class, recomputed in the backward pass where `remat` asks for that."""
+  def maybe_remat(self, module):
+    """The module class, recomputed in the backward pass where `remat` is set."""
     return nn.remat(module) if self.remat else module
 
 
@@ -53,48 +53,49 @@ def double(x, kernel):
   """`convolve` of x [B, H, W, C], each pixel repeated to 2 x 2, with a kernel [3, 3, C, D]:
   [B, 2 H, 2 W, D].
 
-  Three taps in a row cover two pixels of x only: the four sorts of pixels of the result are
-  convolutions of x with kernels [2, 2, C, D] of summed taps, at 4/9 of the products.
+  Three taps in a row cover two pixels of x only: the four phases of the result are convolutions of
+  x with kernels [2, 2, C, D] of summed taps, at 4/9 of the products.
   """
-  # [3, ...] -> [2, 2, ...]: what even and odd rows weigh the pixel before and the one after with.
+  # [3, ...] -> [2, 2, ...]: weights of the previous and the next pixel, for even and odd rows.
   sums = lambda k: jnp.stack([jnp.stack([k[0], k[1] + k[2]]), jnp.stack([k[0] + k[1], k[2]])])
   kernel = sums(jnp.moveaxis(sums(kernel), 2, 0)).transpose(3, 1, 4, 2, 0, 5)
   batch, height, width, _ = x.shape
-  found = convolve(x, kernel.reshape(*kernel.shape[:3], -1))
-  found = found.reshape(batch, height + 1, width + 1, 2, 2, -1)
-  rows = [jnp.stack([found[:, i:i + height, j:j + width, i, j] for j in (0, 1)], 3) for i in (0, 1)]
+  phases = convolve(x, kernel.reshape(*kernel.shape[:3], -1))
+  phases = phases.reshape(batch, height + 1, width + 1, 2, 2, -1)
+  rows = [jnp.stack([phases[:, i:i + height, j:j + width, i, j] for j in (0, 1)], 3)
+          for i in (0, 1)]
   return jnp.stack(rows, 2).reshape(batch, 2 * height, 2 * width, -1)
 
 
 def attend(q, k, v):
   """Softmax attention of q [B, N, h, d] to k and v [B, M, h, d]: [B, N, h, d].
 
-  Logits and softmax are float32. Where there are more than LOGITS of them, queries go through in
-  chunks, of which the gradient computes the logits anew.
+  Logits and softmax are float32. Where there are more than LOGITS of them, queries are processed in
+  chunks, whose logits the backward pass recomputes.
   """
   q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * q.shape[-1]**-0.5, k, v))
 
   def rows(q):
     logits = jnp.einsum('bhnd,bhmd->bhnm', q, k, preferred_element_type=jnp.float32)
     power = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-    mixed = checkpoint_name(jnp.einsum('bhnm,bhmd->bhnd', power.astype(v.dtype), v,
-                                       preferred_element_type=jnp.float32), 'mixed')
-    return (mixed / power.sum(-1, keepdims=True)).astype(v.dtype)
+    output = checkpoint_name(jnp.einsum('bhnm,bhmd->bhnd', power.astype(v.dtype), v,
+                                        preferred_element_type=jnp.float32), 'output')
+    return (output / power.sum(-1, keepdims=True)).astype(v.dtype)
 
   batch, heads, count, width = q.shape
   least = -(-batch * heads * count * k.shape[2] // LOGITS)
   chunks = next(n for n in range(least, count + 1) if count % n == 0) if least < count else count
   if chunks == 1:
-    mixed = rows(q)
+    output = rows(q)
   else:
     split = jnp.moveaxis(q.reshape(batch, heads, chunks, -1, width), 2, 0)
-    held = jax.checkpoint(rows, policy=jax.checkpoint_policies.save_only_these_names('mixed'))
-    mixed = jnp.moveaxis(jax.lax.map(held, split), 0, 2).reshape(q.shape)
-  return mixed.transpose(0, 2, 1, 3)
+    chunk = jax.checkpoint(rows, policy=jax.checkpoint_policies.save_only_these_names('output'))
+    output = jnp.moveaxis(jax.lax.map(chunk, split), 0, 2).reshape(q.shape)
+  return output.transpose(0, 2, 1, 3)
 
 
 def shares(q, k):
-  """How much of `attend` comes from each position, mean over the heads: [B, N, M]."""
+  """The attention weights [B, N, M] of `attend`, mean over the heads."""
   logits = jnp.einsum('bnhd,bmhd->bhnm', q * q.shape[-1]**-0.5, k,
                       preferred_element_type=jnp.float32)
   return jax.nn.softmax(logits).mean(1)
@@ -115,8 +116,8 @@ class Conv(nn.Module):
                         (3, 3, x.shape[-1], self.channels), self.kind.param_dtype)
     bias = self.param('bias', nn.initializers.zeros, (self.channels,), self.kind.param_dtype)
     x, kernel, bias = (y.astype(self.kind.dtype) for y in (x, kernel, bias))
-    found = double(x, kernel) if self.stride == 0.5 else convolve(x, kernel, self.stride)
-    return found + bias[None, None, None]
+    output = double(x, kernel) if self.stride == 0.5 else convolve(x, kernel, self.stride)
+    return output + bias[None, None, None]
 
 
 class Resize(nn.Module):
@@ -159,11 +160,11 @@ class Resnet(nn.Module):
 class Attention(nn.Module):
   """Multi-head attention of x [B, N, C] to context [B, M, D]: [B, N, C].
 
-  With `tells`, its `shares` are left in the collection 'attention', where that is mutable.
+  With `sows`, its `shares` are sown into the collection 'attention', where that is mutable.
   """
   heads: int
   kind: Kind
-  tells: bool = False
+  sows: bool = False
 
   @nn.compact
   def __call__(self, x, context):
@@ -171,14 +172,14 @@ class Attention(nn.Module):
     project = lambda y, name: nn.Dense(width, use_bias=False, name=name, **self.kind.types)(
         y).reshape(y.shape[:2] + (self.heads, width // self.heads))
     q, k, v = project(x, 'to_q'), project(context, 'to_k'), project(context, 'to_v')
-    if self.tells and self.is_mutable_collection('attention') and not self.is_initializing():
+    if self.sows and self.is_mutable_collection('attention') and not self.is_initializing():
       self.sow('attention', 'shares', shares(q, k))
-    mixed = attend(q, k, v)
-    return nn.Dense(width, name='to_out_0', **self.kind.types)(mixed.reshape(x.shape))
+    output = attend(q, k, v)
+    return nn.Dense(width, name='to_out_0', **self.kind.types)(output.reshape(x.shape))
 
 
-class Gated(nn.Module):
-  """[..., C] -> [..., width], gated by the GELU of as much again (Shazeer 2020)."""
+class GEGLU(nn.Module):
+  """[..., C] -> [..., width]: one projection times the GELU of another (Shazeer 2020)."""
   width: int
   kind: Kind
 
@@ -194,15 +195,15 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    h = Gated(4 * x.shape[-1], self.kind, name='net_0')(x)
+    h = GEGLU(4 * x.shape[-1], self.kind, name='net_0')(x)
     return nn.Dense(x.shape[-1], name='net_2', **self.kind.types)(h)
 
 
 class Block(nn.Module):
-  """x [B, N, C] -> (x, seen): attention to itself and to tokens [B, L, D], and feed-forward.
+  """x [B, N, C] -> (x, state): self-attention, attention to tokens [B, L, D], and feed-forward.
 
-  `seen` [B / V, V N, C] is what the first attention was of; `read`, such a thing of another pass,
-  is attended to as well.
+  `state` [B / V, V N, C] is the input of the self-attention; `read`, the state of another pass, is
+  attended to as well.
   """
   heads: int
   kind: Kind
@@ -211,16 +212,16 @@ class Block(nn.Module):
   def __call__(self, x, tokens, read):
     norm = lambda name: nn.LayerNorm(1e-5, name=name, **self.kind.types)
     attention = lambda name: Attention(self.heads, self.kind, name == 'attn2', name=name)
-    seen = norm('norm1')(x)
-    seen = seen.reshape(-1, self.kind.views * x.shape[1], x.shape[2])
-    context = seen if read is None else jnp.concatenate([seen, read], 1)
-    x = x + attention('attn1')(seen, context).reshape(x.shape)
+    state = norm('norm1')(x)
+    state = state.reshape(-1, self.kind.views * x.shape[1], x.shape[2])
+    context = state if read is None else jnp.concatenate([state, read], 1)
+    x = x + attention('attn1')(state, context).reshape(x.shape)
     x = x + attention('attn2')(norm('norm2')(x), tokens)
-    return x + FeedForward(self.kind, name='ff')(norm('norm3')(x)), seen
+    return x + FeedForward(self.kind, name='ff')(norm('norm3')(x)), state
 
 
 class Transformer(nn.Module):
-  """x [B, H, W, C] -> (x, what its blocks saw); `read` is None or such a tuple."""
+  """x [B, H, W, C] -> (x, states of its blocks); `read` is None or such a tuple."""
   depth: int
   heads: int
   kind: Kind
@@ -231,9 +232,9 @@ class Transformer(nn.Module):
     h = nn.GroupNorm(self.kind.groups, epsilon=1e-6, use_fast_variance=False, name='norm',
                      **self.kind.types)(x)
     h = dense('proj_in')(h.reshape(x.shape[0], -1, x.shape[-1]))
-    seen = []
+    states = []
     for i in range(self.depth):
-      block = self.kind.held(Block)(self.heads, self.kind, name=f'transformer_blocks_{i}')
-      h, own = block(h, tokens, None if read is None else read[i])
-      seen.append(own)
-    return x + dense('proj_out')(h).reshape(x.shape), tuple(seen)
+      block = self.kind.maybe_remat(Block)(self.heads, self.kind, name=f'transformer_blocks_{i}')
+      h, state = block(h, tokens, None if read is None else read[i])
+      states.append(state)
+    return x + dense('proj_out')(h).reshape(x.shape), tuple(states)

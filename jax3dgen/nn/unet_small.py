@@ -1,4 +1,4 @@
-"""The embedded prior's denoiser: a U-Net whose layout was chosen by its speed on a CPU.
+"""The denoiser of the embedded prior: a U-Net whose layout is fast on CPUs.
 
 The image is folded 2x2 into channels first (full-resolution convolutions are the slow ones), levels
 are joined by dense layers with pixel shuffles instead of strided convolutions, and the norm is over
@@ -16,14 +16,14 @@ from jax3dgen.nn import layers
 ZERO = nn.initializers.zeros
 
 
-def convolve(x, kernel, *settings, **named):
-  """What `Conv` calls with its 3x3 kernels; a matrix product on accelerators.
+def convolve(x, kernel, *settings, **options):
+  """The convolution of `Conv` with 3x3 kernels; a matrix product on accelerators.
 
-  A map over nets, such as many runs' critics, makes a batched product of that. Of a convolution it
-  would make a grouped one, which takes minutes to compile and runs slowly.
+  Under `jax.vmap` over nets, such as the critics of many runs, that is a batched product. A
+  convolution would become a grouped one, which takes minutes to compile and runs slowly.
   """
   if jax.default_backend() == 'cpu':
-    return jax.lax.conv_general_dilated(x, kernel, *settings, **named)
+    return jax.lax.conv_general_dilated(x, kernel, *settings, **options)
   return layers.convolution_as_product(x, kernel)
 
 

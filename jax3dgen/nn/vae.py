@@ -16,16 +16,16 @@ from jax3dgen.core.errors import WeightError
 from jax3dgen.nn import unet_blocks
 
 AROUND = ((1, 1), (1, 1))
-BELOW_RIGHT = ((0, 1), (0, 1))  # how the published encoder pads where it halves
-OVERLAP = 0.25  # least share of a tile that its neighbour covers as well
-# Settings of a published config that this net has no other value for, with the published defaults.
+BELOW_RIGHT = ((0, 1), (0, 1))  # padding of the published encoder's strided convolutions
+OVERLAP = 0.25  # smallest share of a tile that its neighbour covers as well
+# The only values of these settings of a published config that this net supports, all defaults.
 ONLY = {'act_fn': 'silu', 'in_channels': 3, 'latents_mean': None, 'latents_std': None,
         'mid_block_add_attention': True, 'out_channels': 3, 'shift_factor': None,
         'use_post_quant_conv': True, 'use_quant_conv': True}
 
 
 class Form(NamedTuple):
-  """What all layers have in common: the groups of a norm, and the dtypes."""
+  """Settings shared by all layers: the groups of a norm, and the dtypes."""
   groups: int
   dtype: jnp.dtype
   param_dtype: jnp.dtype
@@ -42,7 +42,7 @@ def norm(form, name):
 
 
 class Residual(nn.Module):
-  """x [B, H, W, C] -> [B, H, W, width]: two convolutions beside a shortcut."""
+  """x [B, H, W, C] -> [B, H, W, width]: two convolutions with a skip."""
   form: Form
   width: int
 
@@ -191,7 +191,8 @@ class AutoencoderKL(nn.Module):
 def sizes(config):
   """The fields of `AutoencoderKL` for the dict of a published vae/config.json.
 
-  WeightError where the config is of another network, or has a setting that this one lacks.
+  WeightError where the config is of another network, or has a setting that this one does not
+  support.
   """
   name = config.get('_class_name')
   if name != 'AutoencoderKL':
@@ -199,7 +200,7 @@ def sizes(config):
   for key, value in ONLY.items():
     if config.get(key, value) != value:
       raise WeightError(f'The config of the AutoencoderKL has {key}={config[key]!r}, which this '
-                        'autoencoder lacks.')
+                        'autoencoder does not support.')
   try:
     fields = {'widths': tuple(map(int, config['block_out_channels'])),
               'depth': int(config['layers_per_block']), 'latent': int(config['latent_channels']),
@@ -207,22 +208,22 @@ def sizes(config):
               'scaling': float(config.get('scaling_factor', 0.18215))}
     kinds = [tuple(config[f'{way}_block_types']) for way in ('down', 'up')]
   except (KeyError, TypeError, ValueError) as error:
-    raise WeightError(f'The config of the AutoencoderKL lacks or garbles its sizes ({error!r}).'
+    raise WeightError(f'The config of the AutoencoderKL has missing or invalid sizes ({error!r}).'
                       ) from error
   count = len(fields['widths'])
   if kinds != [('DownEncoderBlock2D',) * count, ('UpDecoderBlock2D',) * count]:
     raise WeightError(f'The config of the AutoencoderKL has blocks {kinds}, which this autoencoder '
-                      'lacks.')
+                      'does not support.')
   return fields
 
 
 def tiled(function, x, tile, shrink=1, grow=1):
-  """function(x [B, H, W, C]) computed in overlapping tiles that fade into each other.
+  """function(x [B, H, W, C]) computed in overlapping tiles that are blended linearly.
 
-  `tile` is the side of a tile in cells of shrink x shrink entries of x, each of which becomes
-  grow x grow entries of the result. Peak memory is that of one tile. What the function computes
-  from the whole picture, such as norms and attention, it then computes from a tile: neighbours
-  differ a little, hence the overlap.
+  `tile` is the side of a tile in cells of shrink x shrink entries of x, each of which becomes grow
+  x grow entries of the result. Peak memory is that of one tile. Statistics of the whole image, such
+  as norms and attention, become those of a tile: neighbouring tiles differ a little, hence the
+  overlap.
   """
   cells = [n // shrink for n in x.shape[1:3]]
   sides = [min(tile, n) for n in cells]
@@ -257,6 +258,6 @@ def _starts(cells, side):
 
 
 def _fade(size):
-  """Weights [size] of a tile's entries: they rise from its border over the overlap."""
+  """Blending weights [size] of a tile, which rise linearly from its border over the overlap."""
   near = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
   return np.minimum(near / (OVERLAP * size), 1.0)

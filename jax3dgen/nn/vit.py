@@ -17,7 +17,7 @@ CUBIC = -0.75  # PyTorch's bicubic kernel; jax.image has -0.5
 class Block(nn.Module):
   """x [B, N, C] -> [B, N, C]: attention and an MLP of four times the width.
 
-  `gated` is the form of ViT-g: silu(a) b of two halves of two thirds of that width (SwiGLU).
+  `gated` is the MLP of ViT-g: SwiGLU, silu(a) b, of two thirds of that width.
   """
   heads: int
   branch: float = 1e-5
@@ -55,12 +55,12 @@ def gated_width(width):
 class ViT(nn.Module):
   """image [B, H, W, 3] (normalised by its caller) -> (class token [B, C], patches [B, h, w, C]).
 
-  What of H and W exceeds a multiple of `patch` is not seen. `grid` is the number of patches per
+  Rows and columns beyond a multiple of `patch` are ignored. `grid` is the number of patches per
   side that positions were learned for; other sizes interpolate them. Published: ViT-S/14 is
   ViT(384, 12, 6), with grid 37. `branch` is the first scale of each block's branches: DINOv2's own
-  is made for many wide blocks and many steps; a few small blocks would hardly learn from it in a
+  is meant for many wide blocks and many steps; a few small blocks would hardly learn from it in a
   short training. `offset`: see `positions`. `dtype` is that of the products; norms, softmax and the
-  output are float32. `remat` computes blocks twice rather than hold their insides for a gradient.
+  output are float32. `remat` recomputes blocks in the backward pass.
   """
   width: int
   depth: int
@@ -84,15 +84,15 @@ class ViT(nn.Module):
                 name='patch_embed')(image)
     batch, rows, columns, _ = x.shape
     token = learn('cls_token', (1, 1, self.width))
-    learned = learn('pos_embed', (1, 1 + self.grid**2, self.width))
-    where = positions(learned[0, 1:].reshape(self.grid, self.grid, -1), (rows, columns),
+    table = learn('pos_embed', (1, 1 + self.grid**2, self.width))
+    where = positions(table[0, 1:].reshape(self.grid, self.grid, -1), (rows, columns),
                       antialias=self.registers > 0, offset=0.0 if self.registers else self.offset)
     x = x.reshape(batch, -1, self.width) + where.reshape(1, -1, self.width).astype(self.dtype)
-    first = jnp.broadcast_to(token + learned[:, :1], (batch, 1, self.width))
+    first = jnp.broadcast_to(token + table[:, :1], (batch, 1, self.width))
     if self.registers:
-      held = learn('register_tokens', (1, self.registers, self.width))
+      register_tokens = learn('register_tokens', (1, self.registers, self.width))
       first = jnp.concatenate(
-          [first, jnp.broadcast_to(held, (batch, self.registers, self.width))], 1)
+          [first, jnp.broadcast_to(register_tokens, (batch, self.registers, self.width))], 1)
     x = jnp.concatenate([first.astype(self.dtype), x], 1)
     block = nn.remat(Block) if self.remat else Block
     for i in range(self.depth):
@@ -103,18 +103,18 @@ class ViT(nn.Module):
     return x[:, 0], patches
 
 
-def positions(learned, size, antialias, offset=0.0):
-  """Learned positions [g, g, C] at another grid size (rows, columns), as the published codes do.
+def positions(table, size, antialias, offset=0.0):
+  """Position embeddings `table` [g, g, C] resampled to a grid (rows, columns).
 
-  Bicubic with the scale (n + offset) / g. The authors' code has the offset 0.1 without registers,
-  that is, not quite the corners of the grid; transformers has none. With registers both have
-  none, and smooth where the size is smaller (`antialias`).
+  Bicubic with the scale (n + offset) / g, as in the published codes: the authors' has the offset
+  0.1 without registers, transformers' none. With registers both have none, and antialias where the
+  size is smaller (`antialias`).
   """
-  grid = learned.shape[0]
+  grid = table.shape[0]
   if size == (grid, grid):
-    return learned
+    return table
   rows, columns = (_cubic(grid, n, (n + offset) / grid, antialias) for n in size)
-  return jnp.einsum('ri,cj,ijd->rcd', rows, columns, learned, precision='highest')
+  return jnp.einsum('ri,cj,ijd->rcd', rows, columns, table, precision='highest')
 
 
 def _cubic(count, size, scale, antialias):
@@ -129,7 +129,7 @@ def _cubic(count, size, scale, antialias):
       x < 1, (a + 2) * x**3 - (a + 3) * x**2 + 1,
       np.where(x < 2, a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a, 0.0))
   out = np.zeros((size, count))
-  if antialias:  # outside the image there is nothing
+  if antialias:  # samples outside the grid do not count
     weight = np.where((near >= 0) & (near < count), weight, 0.0)
     weight = weight / weight.sum(1, keepdims=True)
   np.add.at(out, (np.arange(size)[:, None], near.clip(0, count - 1)), weight)

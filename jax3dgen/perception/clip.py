@@ -47,8 +47,8 @@ def load(folder, dtype=jnp.float32):
   except (TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'{folder / "config.json"} has impossible sizes '
                       f'({str(error).splitlines()[0]}).') from error
-  params = convert.load(folder, rules_clip_pair.RULES, target)
-  tokenize = clip_tokens.load([folder])
+  params = convert.load_tree(folder, rules_clip_pair.RULES, target)
+  tokenize = clip_tokens.load_tokenizers([folder])
   unit = lambda x: nets.unit(x.astype(jnp.float32))
   seen = jax.jit(lambda params, x: unit(image.apply({'params': params}, prepared(x, size))))
   said = jax.jit(lambda params, ids: unit(text.apply({'params': params}, ids)[1]))

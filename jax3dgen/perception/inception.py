@@ -34,4 +34,4 @@ def load(path):
     size = (len(images), inception.SIZE, inception.SIZE, 3)
     images = jax.image.resize(images, size, 'linear', antialias=False)
     return Seen(*net.apply({'params': params}, 2 * images - 1))
-  return apply, convert.load(Path(path), rules_inception.RULES, target)
+  return apply, convert.load_tree(Path(path), rules_inception.RULES, target)

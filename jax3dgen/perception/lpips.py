@@ -25,4 +25,4 @@ def load(path, net='alex'):
   image = jnp.zeros((1, SIDE, SIDE, 3))
   target = jax.eval_shape(module.init, jax.random.key(0), image, image)['params']
   apply = lambda params, a, b: module.apply({'params': params}, a, b)
-  return apply, convert.load(Path(path), rules_lpips.RULES, target)
+  return apply, convert.load_tree(Path(path), rules_lpips.RULES, target)

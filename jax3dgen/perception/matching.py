@@ -22,4 +22,4 @@ def load(path, most=1024):
   target = jax.eval_shape(net.init, jax.random.key(0), image, image)['params']
   grey = lambda x: (x * augment.GREY.reshape(1, 1, 1, 3)).sum(-1, keepdims=True)
   apply = lambda params, first, second: net.apply({'params': params}, grey(first), grey(second))
-  return apply, convert.load(Path(path), rules_loftr.RULES, target)
+  return apply, convert.load_tree(Path(path), rules_loftr.RULES, target)

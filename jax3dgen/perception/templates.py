@@ -169,7 +169,7 @@ def chosen(prompt, name):
       raise ConfigError(f'config.distill.templates={name!r} is no folder of pose templates.')
     return Path(name)
   kinds = sorted(p.name for p in folder().iterdir() if p.is_dir() and p.name not in OTHERS)
-  said = words.meant(prompt) & set(kinds)
+  said = words.with_synonyms(prompt) & set(kinds)
   if len(said) != 1:
     raise ConfigError(f'The prompt names {"no" if not said else "more than one"} kind that pose '
                       f'templates are shipped for ({", ".join(kinds)}); name a folder of your own '

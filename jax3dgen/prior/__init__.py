@@ -1,1 +1,1 @@
-"""Layer 2: diffusion priors as records of pure functions."""
+"""Layer 3: diffusion priors as records of pure functions."""

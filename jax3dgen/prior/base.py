@@ -1,4 +1,4 @@
-"""The prior as a record of functions, and the arithmetic between its parameterisations.
+"""The Prior record, and conversions between noise, data and velocity predictions.
 
 x_t = alpha(t) x_0 + sigma(t) eps with t in [0, 1], 0 = clean. Arrays are [B, ..., C], t is [B].
 A network may predict eps, x_0, v = alpha eps - sigma x_0 (Salimans & Ho 2022) or the flow velocity
@@ -24,12 +24,11 @@ class Schedule(NamedTuple):
 class Prior(NamedTuple):
   """A pretrained image prior.
 
-  init (key) -> params; embed (params, ids | image) -> Cond;
-  predict (params, x_t [B,h,w,c], t [B], cond) -> eps [B,h,w,c] in the dtype of x_t;
-  encode (params, image [B,H,W,3] in [0,1]) -> x_0 [B,h,w,c], differentiable; decode its inverse.
-  params['text'], where there is one, is for embed and attention alone.
-  attention (params, key, image, ids) -> how much each place [B,h,w] looks at the words, which says
-  roughly where the thing is that they name; None where a prior cannot tell.
+  init (key) -> params; embed (params, ids | image) -> Cond; predict (params, x_t [B,h,w,c], t [B],
+  cond) -> eps [B,h,w,c] in the dtype of x_t; encode (params, image [B,H,W,3] in [0,1]) -> x_0
+  [B,h,w,c], differentiable; decode its inverse. params['text'], where there is one, is for embed
+  and attention alone. attention (params, key, image, ids) -> cross-attention [B,h,w] of each
+  position to the words, a rough mask of the object that they name; None for a prior without it.
   """
   init: Callable
   embed: Callable
@@ -50,8 +49,8 @@ def coefficients(schedule, t, x):
   return tuple(broadcast(f(t), x).astype(x.dtype) for f in (schedule.alpha, schedule.sigma))
 
 
-def noise_to(schedule, x0, t, eps):
-  """x_t [B, ...] of clean x0 [B, ...] and noise eps at t [B]."""
+def add_noise(schedule, x0, t, eps):
+  """x_t = alpha x0 + sigma eps, [B, ...], of clean x0 [B, ...] and noise eps at t [B]."""
   alpha, sigma = coefficients(schedule, t, x0)
   return alpha * x0 + sigma * eps
 
@@ -124,27 +123,27 @@ def predict_guided(prior, params, x_t, t, cond, null, scale):
 
 
 def rescale(eps, cond, share):
-  """eps [B, ...] with the standard deviation of the conditional prediction, sample by sample.
+  """eps [B, ...] rescaled to the standard deviation of the conditional prediction, per sample.
 
-  `share` 1 does so wholly, 0 not at all (Lin et al. 2024, Eqs. 15 and 16).
+  `share` interpolates between eps (0) and the rescaled one (1); Lin et al. 2024, Eqs. 15 and 16.
   """
   spread = lambda x: x.std(tuple(range(1, x.ndim)), keepdims=True)
   return eps * (1 - share + share * spread(cond) / jnp.maximum(spread(eps), 1e-8))
 
 
 def perpendicular(x, y):
-  """The part of x [B, ...] at right angles to y [B, ...], sample by sample."""
+  """The component of x [B, ...] orthogonal to y [B, ...], per sample."""
   axes = tuple(range(1, x.ndim))
   dot = lambda a, b: jnp.sum(a * b, axes, keepdims=True)
   return x - y * dot(x, y) / jnp.maximum(dot(y, y), 1e-6)
 
 
-def guided(prior, params, cond, null, scale, share=0.0, negative=None):
-  """predict(x_t [B, ...], t [B]) -> eps under the conditions `cond`, as samplers call it.
+def guided_predictor(prior, params, cond, null, scale, share=0.0, negative=None):
+  """predict(x_t [B, ...], t [B]) -> eps under the conditions `cond`, for samplers.
 
-  `null` is the condition of classifier-free guidance with `scale`, or None for none. `share` is
-  that of `rescale`. Of `negative`, conditions to keep away from, the part at right angles to the
-  guided direction is taken off (Perp-Neg, Armandpour et al. 2023). One call of the denoiser.
+  `null` is the null condition of classifier-free guidance with `scale`; None: no guidance. `share`
+  is that of `rescale`. The direction of the `negative` conditions is subtracted in its component
+  orthogonal to the guidance (Perp-Neg, Armandpour et al. 2023). One call of the denoiser.
   """
   def predict(x_t, t):
     if null is None:

@@ -1,4 +1,4 @@
-"""Prompts as token ids: the published tokenizer folders of CLIP, read through transformers."""
+"""The tokenizers of CLIP from their published folders, by transformers."""
 
 import os
 import warnings
@@ -10,12 +10,12 @@ from jax3dgen.core.errors import ConfigError, WeightError
 LENGTH = 77  # tokens of a prompt, its start and end included
 
 
-def load(folders):
+def load_tokenizers(folders):
   """tokenize(list of B texts) -> ids [B, E, LENGTH] int32 by the tokenizers of E folders.
 
-  A folder holds vocab.json, merges.txt and tokenizer_config.json. Of a text that is too long the
-  last tokens before its last comma are left out, with a warning, so that a view phrase at its end
-  stays. WeightError for a folder that is no tokenizer, ConfigError where transformers is missing.
+  A folder holds vocab.json, merges.txt and tokenizer_config.json. A text that is too long is
+  truncated before its last comma, with a warning, so that a view phrase at its end stays.
+  WeightError for a folder that is no tokenizer, ConfigError where transformers is missing.
   """
   tokenizers = [_open(folder) for folder in folders]
 
@@ -26,7 +26,7 @@ def load(folders):
 
 
 def _open(folder):
-  os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')  # it says that torch is missing
+  os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')  # that torch is missing
   try:
     from transformers import CLIPTokenizer
   except ImportError as error:
@@ -39,19 +39,19 @@ def _open(folder):
                       'merges.txt and tokenizer_config.json.')
   try:
     return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
-  except Exception as error:  # the library's own parser raises no narrower one
+  except Exception as error:  # its parser raises many classes
     raise WeightError(f'{folder} holds no tokenizer of CLIP ({str(error).splitlines()[0]}).'
                       ) from error
 
 
 def _ids(tokenizer, text):
-  """[LENGTH] ids of one text: its start, its words, its end, padding."""
-  own = lambda text: tokenizer.encode(text, add_special_tokens=False)
-  found, room = own(text), LENGTH - 2
-  if len(found) > room:
-    warnings.warn(f'The prompt is longer than the {room} tokens that this prior reads; those that '
-                  'are too many are left out.', stacklevel=4)
-    tail = own(',' + text.rpartition(',')[2])[-room:] if ',' in text else []
-    found = found[:room - len(tail)] + tail
-  ids = [tokenizer.bos_token_id, *found, tokenizer.eos_token_id]
+  """[LENGTH] ids of one text: start, words, end, padding."""
+  encode = lambda text: tokenizer.encode(text, add_special_tokens=False)
+  words, room = encode(text), LENGTH - 2
+  if len(words) > room:
+    warnings.warn(f'The prompt is longer than the {room} tokens that this prior reads; it is '
+                  'truncated.', stacklevel=4)
+    tail = encode(',' + text.rpartition(',')[2])[-room:] if ',' in text else []
+    words = words[:room - len(tail)] + tail
+  ids = [tokenizer.bos_token_id, *words, tokenizer.eos_token_id]
   return ids + [tokenizer.pad_token_id] * (LENGTH - len(ids))

@@ -1,4 +1,4 @@
-"""The prior that is shipped with the package: a text-to-image model of 32x32 figurines.
+"""The shipped prior: a text-to-image model of 32x32 figurines.
 
 Images in [0, 1] are x_0 = 2 image - 1 directly (no latent space). The network predicts v.
 `params` is {'denoiser': ..., 'text': ...}. A folder of weights holds weights.safetensors,
@@ -22,11 +22,11 @@ from jax3dgen.prior import base, schedule
 from jax3dgen.prior import words as vocabulary
 
 SCHEDULE = schedule.COSINE
-BESIDE = ('config.json', 'words.json')  # what the weights are nothing without
+BESIDE = ('config.json', 'words.json')  # files that the weights need
 
 
 def network(config):
-  """(init, embed, velocity) of the nets whose sizes `config` (a dict, see config.json) names.
+  """(init, embed, velocity) of the nets with the sizes in `config` (the dict of config.json).
 
   init(key) -> params; embed(params, ids [B, L] int32) -> Cond; velocity(params, x_t [B, h, w, 3],
   t [B], cond) -> v [B, h, w, 3].
@@ -96,6 +96,6 @@ def read(weights=None):
 
 
 def shipped():
-  """The folder of the weights that come with the package."""
+  """The folder of the shipped weights."""
   return pathlib.Path(str(importlib.resources.files('jax3dgen') / 'assets' / 'embedded_prior'))
 

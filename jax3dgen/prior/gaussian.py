@@ -1,9 +1,9 @@
-"""Priors whose score is known exactly: mixtures of isotropic Gaussians, for oracles and toys.
+"""Gaussian mixtures as priors with an exact score, for tests and toy problems.
 
 x_0 is drawn from component k with probability weights[k] and then from N(means[k], stds[k]^2 I), so
-x_t is a mixture, too, and the best noise prediction is -sigma(t) grad log p_t(x_t). Samples are
-shaped [B, 1, 1, D]; the condition is an int32 [B], a component or -1 for the whole mixture, or
-float weights [B, K] of its own, which sum to 1.
+x_t is a mixture, too, and the optimal noise prediction is -sigma(t) grad log p_t(x_t). Samples are
+[B, 1, 1, D]; a condition is int32 [B], a component or -1 for the whole mixture, or weights [B, K],
+which sum to 1.
 """
 
 import jax
@@ -36,7 +36,7 @@ def log_density(prior, params, x_t, t, cond):
 
 
 def posterior(prior, params, x_t, t):
-  """p_t(k | x_t) [B, K]: which component of the whole mixture x_t comes from."""
+  """p_t(k | x_t) [B, K] of the components of the whole mixture."""
   whole = jnp.full(x_t.shape[:1], -1, jnp.int32)
   return jax.nn.softmax(_log_terms(params, prior.schedule, x_t, t, whole), -1)
 
@@ -68,5 +68,5 @@ def _log_weights(params, cond):
   """Log weights [B, K] of the components under conditions [B] or [B, K]."""
   if cond.ndim == 2:
     return jnp.log(cond)
-  own = jnp.arange(len(params['stds']))[None] == cond[:, None]
-  return jnp.where(cond[:, None] < 0, params['log_weights'][None], jnp.where(own, 0.0, -jnp.inf))
+  match = jnp.arange(len(params['stds']))[None] == cond[:, None]
+  return jnp.where(cond[:, None] < 0, params['log_weights'][None], jnp.where(match, 0.0, -jnp.inf))

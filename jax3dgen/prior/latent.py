@@ -25,17 +25,17 @@ CONFIGS = {'index': 'model_index.json', 'scheduler': 'scheduler/scheduler_config
            **{part: f'{part}/config.json' for part in ('unet', 'vae', *TEXT)}}
 OUTPUTS = {'epsilon': 'eps', 'v_prediction': 'v', 'sample': 'x0'}  # prediction_type -> base.TO_EPS
 DTYPES = ('float32', 'bfloat16')
-FETCHED = ['*.json', '*/*.json', '*/*.txt', '*/*.safetensors']  # of a hub repository
-LOOKED_AT = 0.01  # noise level of `attention`, as RecDreamer's code has it
-NOT_FETCHED = ['*.fp16.*', '*non_ema*']
+ALLOW_PATTERNS = ['*.json', '*/*.json', '*/*.txt', '*/*.safetensors']  # files of a hub repository
+ATTENTION_T = 0.01  # noise level of `attention`, as in RecDreamer's code
+IGNORE_PATTERNS = ['*.fp16.*', '*non_ema*']
 
 
 def make(configs, dtype='float32', size=None, tile=None, remat=False):
   """The Prior of the nets that `configs` describes, without weights.
 
-  `configs` has the dicts of CONFIGS by name; text_encoder_2 makes it an SDXL. Weights and
-  computations are of `dtype`. Images are encoded at size x size pixels (None: the size that the net
-  was trained at), in tiles of tile x tile latent cells where that is given. `remat` recomputes
+  `configs` has the dicts of CONFIGS by name; with text_encoder_2 it is an SDXL. Weights and
+  computations are of `dtype`. Images are encoded at size x size pixels (None: the size of the
+  training images), in tiles of tile x tile latent cells where that is given. `remat` recomputes
   blocks in the backward pass. WeightError where the configs are of other nets.
   """
   if dtype not in DTYPES:
@@ -58,11 +58,12 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
     text = {part: net.init(rng.stream(key, part), ids[:, 0])['params']
             for part, net in encoders.items()}
     picture = jnp.zeros((1, 8 * cell, 8 * cell, 3))
-    coded = autoencoder.init(rng.stream(key, 'vae'), picture)['params']
+    vae_params = autoencoder.init(rng.stream(key, 'vae'), picture)['params']
     cond = embed({'text': text}, ids)
     x0 = jnp.zeros((1, 8, 8, autoencoder.latent))
-    drawn = denoiser.init(rng.stream(key, 'denoiser'), x0, jnp.zeros(1), cond.tokens, cond.extra)
-    return {'denoiser': drawn['params'], 'vae': coded, 'text': text}
+    variables = denoiser.init(rng.stream(key, 'denoiser'), x0, jnp.zeros(1), cond.tokens,
+                              cond.extra)
+    return {'denoiser': variables['params'], 'vae': vae_params, 'text': text}
 
   def embed(params, ids):
     out = [net.apply({'params': params['text'][part]}, ids[:, i])
@@ -72,10 +73,11 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
       return Cond(tokens)
     pooled = out[-1][1].astype(jnp.float32)
     if configs['index'].get('force_zeros_for_empty_prompt', True):
-      said = ids[:, 0, 1] != ids[:, 0].max(-1)  # the end does not follow the start at once
-      tokens, pooled = (base.broadcast(said, x) * x for x in (tokens, pooled))
-    seen = jnp.broadcast_to(jnp.array([[size, size, 0, 0, size, size]]), (len(ids), 6))
-    return Cond(tokens, unet.added(pooled, seen, configs['unet']['addition_time_embed_dim']))
+      nonempty = ids[:, 0, 1] != ids[:, 0].max(-1)  # the empty prompt has its end there
+      tokens, pooled = (base.broadcast(nonempty, x) * x for x in (tokens, pooled))
+    sizes = jnp.broadcast_to(jnp.array([[size, size, 0, 0, size, size]]), (len(ids), 6))
+    width = configs['unet']['addition_time_embed_dim']
+    return Cond(tokens, unet.size_embedding(pooled, sizes, width))
 
   def network(params, x_t, t, cond, **options):
     level = schedule.index(t, len(levels)).astype(jnp.float32)
@@ -83,21 +85,21 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
                           **options)
 
   def attention(params, key, image, ids):
-    """Mean over the words, and over all layers but those of the finest level."""
+    """Mean over the words and over all layers except those of the finest level."""
     x0 = encode(params, image)
-    t = jnp.full(len(x0), LOOKED_AT)
-    x_t = base.noise_to(noised, x0, t, jax.random.normal(key, x0.shape))
-    _, found = network(params, x_t, t, embed(params, ids), mutable='attention')
+    t = jnp.full(len(x0), ATTENTION_T)
+    x_t = base.add_noise(noise_schedule, x0, t, jax.random.normal(key, x0.shape))
+    _, collections = network(params, x_t, t, embed(params, ids), mutable='attention')
     place = jnp.arange(ids.shape[-1])[None]
     words = (place > 0) & (place < ids[:, 0].argmax(-1)[:, None])  # between the start and the end
     _, height, width, _ = x0.shape
     maps = []
-    for shares in jax.tree.leaves(found):
+    for shares in jax.tree.leaves(collections):
       shrink = round((height * width / shares.shape[1])**0.5)
       if shrink > 1 or len(denoiser.channels) == 1:
-        told = (shares * words[:, None]).sum(-1) / jnp.maximum(words.sum(-1), 1)[:, None]
-        told = told.reshape(-1, height // shrink, width // shrink)
-        maps.append(jax.image.resize(told, x0.shape[:3], 'linear'))
+        weights = (shares * words[:, None]).sum(-1) / jnp.maximum(words.sum(-1), 1)[:, None]
+        weights = weights.reshape(-1, height // shrink, width // shrink)
+        maps.append(jax.image.resize(weights, x0.shape[:3], 'linear'))
     return jnp.mean(jnp.stack(maps), 0)
 
   def run(params, x, method, **scale):
@@ -107,19 +109,19 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
   def encode(params, image):
     return run(params, images.resize(image, (size, size)), 'encode', shrink=cell)
 
-  noised = schedule.discrete(levels)
+  noise_schedule = schedule.discrete(levels)
   return base.Prior(
       init=init,
       embed=embed,
-      predict=base.as_eps(network, noised, output),
+      predict=base.as_eps(network, noise_schedule, output),
       encode=encode,
       decode=lambda params, x0: run(params, x0, 'decode', grow=cell),
-      schedule=noised,
+      schedule=noise_schedule,
       attention=attention)
 
 
 def noise(config):
-  """(betas [N], what the network predicts) of the dict of a scheduler_config.json."""
+  """(betas [N], prediction type of `base.TO_EPS`) of the dict of a scheduler_config.json."""
   kind = config.get('prediction_type', 'epsilon')
   if kind not in OUTPUTS:
     raise WeightError(f'The network predicts prediction_type={kind!r}; it must be one of '
@@ -142,13 +144,13 @@ def load(weights=None, dtype='float32', size=None, tile=None, remat=False):
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'The configs in {folder} do not describe nets that fit each other '
                       f'({str(error).splitlines()[0]}).') from error
-  of = lambda part, rules, target: convert.load(folder / part, rules.RULES, target)
+  of = lambda part, rules, target: convert.load_tree(folder / part, rules.RULES, target)
   params = {'denoiser': of('unet', rules_unet, target['denoiser']),
             'vae': of('vae', rules_vae, target['vae']),
             'text': {part: of(part, rules_clip, shapes)
                      for part, shapes in target['text'].items()}}
   names = [part.replace('text_encoder', 'tokenizer') for part in target['text']]
-  return prior, params, clip_tokens.load([folder / name for name in names])
+  return prior, params, clip_tokens.load_tokenizers([folder / name for name in names])
 
 
 def read(folder):
@@ -157,25 +159,25 @@ def read(folder):
   name = index.get('_class_name')
   if name not in PIPELINES:
     raise WeightError(f'{folder} is a {name!r}; this prior reads one of {", ".join(PIPELINES)}.')
-  wanted = [part for part in CONFIGS if part != TEXT[1] or name == PIPELINES[1]]
-  return {part: _json(folder / CONFIGS[part]) for part in wanted}
+  parts = [part for part in CONFIGS if part != TEXT[1] or name == PIPELINES[1]]
+  return {part: _json(folder / CONFIGS[part]) for part in parts}
 
 
 def _json(path):
   try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-    if not isinstance(found, dict):
+    value = json.loads(path.read_text(encoding='utf-8'))
+    if not isinstance(value, dict):
       raise ValueError('no object')
   except OSError as error:
     raise WeightError(f'Cannot read {path}: {error.strerror}; a prior is a folder of '
                       f'{", ".join(CONFIGS.values())} and weights.') from error
   except (ValueError, RecursionError) as error:
-    raise WeightError(f'{path} is no whole JSON file ({error}).') from error
-  return found
+    raise WeightError(f'{path} is not a complete JSON file ({error}).') from error
+  return value
 
 
 def locate(weights):
-  """The folder of `weights`: itself, or that into which a hub id is fetched."""
+  """The folder `weights`, or the folder into which a hub id is downloaded."""
   if not weights:
     raise WeightError('This prior is not shipped: name the folder of its weights, or a hub id.')
   folder = pathlib.Path(weights)
@@ -189,12 +191,12 @@ def locate(weights):
   try:
     import huggingface_hub
   except ImportError as error:
-    raise ConfigError(f'There is no folder {folder}; fetching it as a hub id needs the extra '
+    raise ConfigError(f'There is no folder {folder}; downloading it as a hub id needs the extra '
                       "pretrained: pip install 'jax3dgen[pretrained]'.") from error
-  print(f'There is no folder {folder}; it is looked for on the Hugging Face hub.')
+  print(f'There is no folder {folder}; looking for it on the Hugging Face hub.')
   try:
     return pathlib.Path(huggingface_hub.snapshot_download(
-        str(weights), allow_patterns=FETCHED, ignore_patterns=NOT_FETCHED))
+        str(weights), allow_patterns=ALLOW_PATTERNS, ignore_patterns=IGNORE_PATTERNS))
   except Exception as error:  # no network, no such repository, no permission: of many classes
-    raise WeightError(f'There is no folder {folder}, and the hub does not give it '
+    raise WeightError(f'There is no folder {folder}, and it cannot be downloaded '
                       f'({str(error).splitlines()[0]}).') from error

@@ -1,8 +1,8 @@
-"""A linear stand-in for an encoder: latents from the mean colours of their cells.
+"""A linear approximation of an encoder: latents from the mean colours of their cells.
 
-Stable Diffusion's latents are nearly a linear map of the picture's colours (Latent-NeRF, Metzer et
-al. 2023, shows them so), and the encoder with its backward pass costs more than the guided
-denoiser. The map is fitted to the encoder that is there, so it fits any.
+Stable Diffusion's latents are nearly a linear map of the image's colours (Latent-NeRF, Metzer et
+al. 2023), and the encoder with its backward pass costs more than the guided denoiser. The map is
+fitted to the encoder of the prior.
 """
 
 import jax
@@ -23,11 +23,12 @@ def fit(prior, params):
   encode = jax.jit(lambda params, picture: prior.encode(params, picture[None])[0])
   x0 = np.stack([np.asarray(encode(params, picture), np.float64) for picture in pictures])
   cells = np.asarray(images.resize(pictures, x0.shape[1:3]), np.float64).reshape(-1, 3)
-  found = np.linalg.lstsq(np.pad(cells, ((0, 0), (0, 1)), constant_values=1.0),
-                          x0.reshape(-1, x0.shape[-1]), rcond=None)[0]
-  return {'kernel': jnp.asarray(found[:3], jnp.float32), 'bias': jnp.asarray(found[3], jnp.float32)}
+  solution = np.linalg.lstsq(np.pad(cells, ((0, 0), (0, 1)), constant_values=1.0),
+                             x0.reshape(-1, x0.shape[-1]), rcond=None)[0]
+  return {'kernel': jnp.asarray(solution[:3], jnp.float32),
+          'bias': jnp.asarray(solution[3], jnp.float32)}
 
 
-def encode(fitted, picture, size):
-  """x_0 [B, h, w, c] of `picture` [B, H, W, 3] in [0, 1] by what `fit` found; size is (h, w)."""
-  return images.resize(picture, size) @ fitted['kernel'] + fitted['bias'][None, None, None]
+def encode(linear, picture, size):
+  """x_0 [B, h, w, c] of `picture` [B, H, W, 3] in [0, 1] by `linear` of `fit`; size is (h, w)."""
+  return images.resize(picture, size) @ linear['kernel'] + linear['bias'][None, None, None]

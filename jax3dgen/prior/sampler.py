@@ -26,8 +26,8 @@ def ddim_step(schedule, x, t, t_next, eps, noise, eta, clip=None):
   alpha_next, sigma_next = base.coefficients(schedule, t_next, x)
   ratio = (alpha * sigma_next) / (alpha_next * sigma)
   fresh = eta * sigma_next * jnp.sqrt(jnp.maximum(1.0 - ratio**2, 0.0))
-  kept = jnp.sqrt(jnp.maximum(sigma_next**2 - fresh**2, 0.0))
-  return alpha_next * x0 + kept * eps + fresh * noise
+  deterministic = jnp.sqrt(jnp.maximum(sigma_next**2 - fresh**2, 0.0))
+  return alpha_next * x0 + deterministic * eps + fresh * noise
 
 
 def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=None, share=0.0,
@@ -35,13 +35,13 @@ def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=N
   """Samples x_0 of `shape` [B, h, w, c] under `cond` (a Cond of B rows) with DDIM.
 
   `null` is the Cond of no condition (B rows), or None to sample without guidance; `share` and
-  `negative` are those of `base.guided`. The result is the clean estimate at the lowest safe noise
-  level.
+  `negative` are those of `base.guided_predictor`. The result is the clean estimate at the lowest
+  safe noise level.
   """
   schedule = prior.schedule
   k_start, k_noise = jax.random.split(key)
   grid = times(schedule, steps)
-  predict = base.guided(prior, params, cond, null, guidance, share, negative)
+  predict = base.guided_predictor(prior, params, cond, null, guidance, share, negative)
 
   def body(carry, i):
     x, _ = carry
@@ -71,7 +71,7 @@ def dpm_solver(key, prior, params, cond, null, shape, steps, guidance, clip=None
   log(alpha / sigma), from the clean estimates of this step and of the one before."""
   schedule = prior.schedule
   grid = times(schedule, steps)
-  predict = base.guided(prior, params, cond, null, guidance, share, negative)
+  predict = base.guided_predictor(prior, params, cond, null, guidance, share, negative)
   log_snr = jnp.log(schedule.alpha(grid)) - jnp.log(schedule.sigma(grid))
 
   def body(carry, i):
@@ -83,9 +83,9 @@ def dpm_solver(key, prior, params, cond, null, shape, steps, guidance, clip=None
     slope = jnp.where(i > 0, 0.5 * step / last, 0.0).astype(x.dtype)
     _, sigma = base.coefficients(schedule, t, x)
     alpha_next, sigma_next = base.coefficients(schedule, t_next, x)
-    moved = sigma_next / sigma * x - alpha_next * jnp.expm1(-step).astype(x.dtype) * (
+    x_next = sigma_next / sigma * x - alpha_next * jnp.expm1(-step).astype(x.dtype) * (
         x0 + slope * (x0 - before))
-    return (moved, x0), None
+    return (x_next, x0), None
 
   start = jax.random.normal(jax.random.split(key)[0], shape)
   (_, x0), _ = jax.lax.scan(body, (start, start), jnp.arange(steps + 1))
@@ -93,9 +93,9 @@ def dpm_solver(key, prior, params, cond, null, shape, steps, guidance, clip=None
 
 
 def _levels(grid, i, shape):
-  """Noise levels [B] of the steps i and i + 1; the last step, where all ends, stays where it is.
+  """Noise levels [B] of the steps i and i + 1; the last step ends at its own level.
 
-  So all predictions are made inside the scan: the denoiser is compiled once.
+  All predictions are then inside the scan, so that the denoiser is compiled once.
   """
   last = grid.shape[0] - 1
   return tuple(jnp.broadcast_to(grid[jnp.minimum(j, last)], shape[:1]) for j in (i, i + 1))
@@ -108,12 +108,12 @@ def _clean(schedule, x, t, eps, clip):
 
 
 def invert(key, schedule, predict, x0, t, steps, eta=0.0, renoise=0):
-  """x_t [B, ...] from which DDIM would come back to x0 [B, ...], for levels t [B].
+  """DDIM inversion: x_t [B, ...] at levels t [B] from which DDIM returns to x0 [B, ...].
 
   `steps` even steps from the lowest safe level upwards (x0 counts as the sample there), with
-  predict(x [B, ...], t [B]) -> eps. `eta` > 0 adds part of the noise of each step afresh (JSD's
-  code: 0.3). With `renoise` > 0 each step is made consistent with the prediction at its own end by
-  as many fixed-point iterations (ReNoise, Garibi et al. 2024, without its averaging).
+  predict(x [B, ...], t [B]) -> eps. `eta` > 0 replaces part of the noise of each step by fresh
+  noise (JSD's code: 0.3). With `renoise` > 0 each step is made consistent with the prediction at
+  its end by as many fixed-point iterations (ReNoise, Garibi et al. 2024, without its averaging).
   """
   low = schedule.safe_range[0]
 
@@ -129,10 +129,10 @@ def invert(key, schedule, predict, x0, t, steps, eta=0.0, renoise=0):
       clean = base.x0_from_eps(schedule, x, now, eps)
       return (alpha_next * clean + jnp.sqrt(sigma_next**2 - fresh**2) * eps + fresh * noise)
 
-    found = move(predict(x, now))
+    x_next = move(predict(x, now))
     for _ in range(renoise):
-      found = move(predict(found, later))
-    return found, None
+      x_next = move(predict(x_next, later))
+    return x_next, None
 
   return jax.lax.scan(step, x0, jnp.arange(steps, dtype=x0.dtype))[0]
 

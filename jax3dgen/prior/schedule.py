@@ -6,7 +6,7 @@ import numpy as np
 from jax3dgen.core.errors import WeightError
 from jax3dgen.prior.base import Schedule
 
-FAINTEST = 0.01  # least alpha at which a clean estimate, which divides by it, is sound
+MIN_ALPHA = 0.01  # smallest alpha at which a clean estimate, which divides by it, is accurate
 
 
 def _cosine_alpha(t):
@@ -51,13 +51,13 @@ def index(t, count):
 
 
 def discrete(betas):
-  """The schedule of a network that knows the levels of `betas` [N] alone (Ho et al. 2020).
+  """The schedule of a network with the discrete levels of `betas` [N] (Ho et al. 2020).
 
   alpha^2 is the product of 1 - beta; both coefficients are read at the network's own `index`.
   """
   power = np.cumprod(1.0 - np.asarray(betas, np.float64))
   alphas, sigmas = (np.sqrt(x).astype(np.float32) for x in (power, 1.0 - power))
-  last = int(np.flatnonzero(alphas >= FAINTEST).max())
+  last = int(np.flatnonzero(alphas >= MIN_ALPHA).max())
   return Schedule(lambda t: jnp.asarray(alphas)[index(t, len(alphas))],
                   lambda t: jnp.asarray(sigmas)[index(t, len(sigmas))], (0.0, last / len(alphas)))
 
@@ -65,24 +65,23 @@ def discrete(betas):
 def betas(config):
   """The betas [N] that a published scheduler_config.json (a dict) describes.
 
-  WeightError where it names what is not known here.
+  WeightError for a schedule that is not supported.
   """
   kind, count = config.get('beta_schedule', 'linear'), config.get('num_train_timesteps', 1000)
   if config.get('trained_betas') is not None:
     kind = 'trained_betas'
   try:
     low, high = float(config.get('beta_start', 1e-4)), float(config.get('beta_end', 0.02))
-    found = {'linear': lambda: np.linspace(low, high, count),
-             'scaled_linear': lambda: np.linspace(low**0.5, high**0.5, count) ** 2}[kind]()
+    values = {'linear': lambda: np.linspace(low, high, count),
+              'scaled_linear': lambda: np.linspace(low**0.5, high**0.5, count) ** 2}[kind]()
   except (KeyError, TypeError, ValueError) as error:
     raise WeightError(f'The schedule beta_schedule={kind!r} of {count!r} levels is not known; '
                       'linear and scaled_linear are.') from error
-  return zero_terminal(found) if config.get('rescale_betas_zero_snr') else found
+  return zero_terminal(values) if config.get('rescale_betas_zero_snr') else values
 
 
 def zero_terminal(betas):
-  """Betas [N] as shifted and stretched that the last level is all noise (Lin et al. 2024, Alg. 1).
-  """
+  """Betas [N] rescaled to zero terminal signal-to-noise ratio (Lin et al. 2024, Alg. 1)."""
   alpha = np.sqrt(np.cumprod(1.0 - betas))
   alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
   power = alpha**2

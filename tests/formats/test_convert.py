@@ -78,7 +78,7 @@ def test_general_names():
 
 @pytest.mark.parametrize('shards', [1, 3])
 def test_layouts_compute_what_torch_computes(tmp_path, tensors, shards):
-  params = convert.load(publish(tmp_path, tensors, shards), RULES, specs(TARGET))
+  params = convert.load_tree(publish(tmp_path, tensors, shards), RULES, specs(TARGET))
   assert jax.tree.map(jnp.shape, params) == TARGET
   x = np.random.default_rng(1).normal(size=(2, 5, 5, 3)).astype(np.float32)
   conv = params['down_0']['conv']
@@ -110,10 +110,10 @@ def test_a_linear_layer_may_be_stored_for_a_convolution_and_along_more_axes():
 def test_half_precision_files(tmp_path, tensors, stored):
   half = {name: x.astype(stored) for name, x in tensors.items()}
   publish(tmp_path, half, name='diffusion_pytorch_model.fp16')
-  params = convert.load(tmp_path, RULES, specs(TARGET))
+  params = convert.load_tree(tmp_path, RULES, specs(TARGET))
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype('float32')}
   np.testing.assert_array_equal(params['cls_token'], half['model.cls_token'].astype(np.float32))
-  params = convert.load(tmp_path, RULES, specs(TARGET), jnp.bfloat16)
+  params = convert.load_tree(tmp_path, RULES, specs(TARGET), jnp.bfloat16)
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype(jnp.bfloat16)}
 
 
@@ -121,21 +121,21 @@ def test_the_plain_file_goes_before_its_half_precision_variant(tmp_path, tensors
   publish(tmp_path, {'other': np.zeros(1, np.float32)}, name='diffusion_pytorch_model.fp16')
   publish(tmp_path, tensors, name='diffusion_pytorch_model')
   publish(tmp_path, {'other': np.zeros(1, np.float32)}, name='diffusion_pytorch_model.non_ema')
-  convert.load(tmp_path, RULES, specs(TARGET))
-  convert.load(tmp_path / 'diffusion_pytorch_model.safetensors', RULES, specs(TARGET))
+  convert.load_tree(tmp_path, RULES, specs(TARGET))
+  convert.load_tree(tmp_path / 'diffusion_pytorch_model.safetensors', RULES, specs(TARGET))
 
 
 def test_what_a_smaller_dtype_cannot_hold_is_named(tmp_path, tensors):
   # Case 11.
   tensors['model.attn.proj.weight'][2, 1] = 1e5
   publish(tmp_path, tensors)
-  convert.load(tmp_path, RULES, specs(TARGET))
+  convert.load_tree(tmp_path, RULES, specs(TARGET))
   with pytest.raises(WeightError, match=r"'model\.attn\.proj\.weight' is not finite as float16"):
-    convert.load(tmp_path, RULES, specs(TARGET), np.float16)
+    convert.load_tree(tmp_path, RULES, specs(TARGET), np.float16)
   tensors['model.attn.proj.weight'][2, 1] = np.nan
   publish(tmp_path, tensors)
   with pytest.raises(WeightError, match=r"'model\.attn\.proj\.weight' is not finite as float32"):
-    convert.load(tmp_path, RULES, specs(TARGET))
+    convert.load_tree(tmp_path, RULES, specs(TARGET))
 
 
 def test_one_table_of_all_that_differs(tensors):
@@ -202,23 +202,23 @@ FOLDERS = {
 def test_wrong_indices_have_their_own_sentence(tmp_path, tensors, spoil, sentence):
   spoil(publish(tmp_path, tensors, shards=2))
   with pytest.raises(WeightError, match=sentence):
-    convert.load(tmp_path, RULES, specs(TARGET))
+    convert.load_tree(tmp_path, RULES, specs(TARGET))
 
 
 def test_folders_without_one_choice(tmp_path, tensors):
   with pytest.raises(WeightError, match='No such file'):
-    convert.load(tmp_path / 'none', RULES, specs(TARGET))
+    convert.load_tree(tmp_path / 'none', RULES, specs(TARGET))
   with pytest.raises(WeightError, match='holds no weights'):
-    convert.load(tmp_path, RULES, specs(TARGET))
+    convert.load_tree(tmp_path, RULES, specs(TARGET))
   (tmp_path / 'diffusion_pytorch_model.bin').write_bytes(b'PK\x03\x04')
   with pytest.raises(WeightError, match=r'experiments\.convert_weights .*model\.bin'):
-    convert.load(tmp_path, RULES, specs(TARGET))
+    convert.load_tree(tmp_path, RULES, specs(TARGET))
   for name in ('a', 'b'):
     publish(tmp_path, tensors, name=name)
   with pytest.raises(WeightError, match=r'several weights \(a\.safetensors, b\.safetensors\)'):
-    convert.load(tmp_path, RULES, specs(TARGET))
+    convert.load_tree(tmp_path, RULES, specs(TARGET))
   (tmp_path / 'b.safetensors').unlink()
-  convert.load(tmp_path, RULES, specs(TARGET))
+  convert.load_tree(tmp_path, RULES, specs(TARGET))
 
 
 @pytest.mark.parametrize('shards', [1, 2])
@@ -226,13 +226,13 @@ def test_a_manifest_is_checked_where_there_is_one(tmp_path, tensors, shards):
   # Case 9.
   publish(tmp_path, tensors, shards)
   weights.seal(tmp_path, sorted(path.name for path in tmp_path.iterdir()))
-  convert.load(tmp_path, RULES, specs(TARGET))
+  convert.load_tree(tmp_path, RULES, specs(TARGET))
   path = next(tmp_path.glob('*.safetensors'))
   data = bytearray(path.read_bytes())
   data[-1] ^= 1
   path.write_bytes(data)
   with pytest.raises(WeightError, match='its sha256 is not that'):
-    convert.load(tmp_path, RULES, specs(TARGET))
+    convert.load_tree(tmp_path, RULES, specs(TARGET))
 
 
 def test_tensors_of_several_files_have_one_place(tmp_path):
@@ -258,7 +258,7 @@ target = {name: {'kernel': jax.ShapeDtypeStruct(shape(name + '.weight'), jnp.dty
           for name in sorted(n.removesuffix('.weight') for n in tensors)}
 jnp.zeros(3).block_until_ready()
 before = peak()
-params = convert.load(sys.argv[1], (), target)
+params = convert.load_tree(sys.argv[1], (), target)
 print((peak() - before) / sum(x.nbytes for x in jax.tree.leaves(params)))
 '''
 

@@ -126,7 +126,7 @@ def test_full_size_names_and_shapes(folders, name, width, depth, heads, count, r
   # The small file's, its layer repeated: transformers' modules have other names than its files.
   small = safetensors_numpy.load_file(folders[registers > 0, gated][1] / 'model.safetensors')
   names = {re.sub(r'layer\.\d+', f'layer.{i}', x) for x in small for i in range(depth)}
-  paths = convert.names(rules_dinov2.RULES, dinov2.joined(dict.fromkeys(names, np.zeros(1))))
+  paths = convert.names(rules_dinov2.RULES, dinov2.join_qkv(dict.fromkeys(names, np.zeros(1))))
   assert set(paths.values()) == set(trees.named(target))
   ours = sum(x.size for x in trees.named(target).values()) + width  # the mask token is left out
   assert ours == sum(x.numel() for x in model.parameters())

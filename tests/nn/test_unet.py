@@ -140,7 +140,7 @@ def case(name):
   if name == 'sdxl':
     pooled = rng.normal(size=(BATCH, 5)).astype(np.float32)
     ids = rng.integers(0, 1024, (BATCH, 6)).astype(np.float32)
-    return (unet.sizes(dict(net.config)), net, unet.added(jnp.asarray(pooled), ids, 4),
+    return (unet.sizes(dict(net.config)), net, unet.size_embedding(jnp.asarray(pooled), ids, 4),
             {'added_cond_kwargs': {'text_embeds': torch.from_numpy(pooled),
                                    'time_ids': torch.from_numpy(ids)}})
   if name == 'mvdream':

@@ -16,7 +16,7 @@ X0, EPS = (jax.random.normal(jax.random.key(i), (3, 4, 4, 2)) for i in range(2))
 @pytest.mark.parametrize('which', [schedule.COSINE, schedule.FLOW])
 @pytest.mark.parametrize('output', sorted(base.TO_EPS))
 def test_every_parameterisation_gives_back_eps(which, output):
-  x_t = base.noise_to(which, X0, T, EPS)
+  x_t = base.add_noise(which, X0, T, EPS)
   target = {'eps': EPS, 'x0': X0, 'v': base.velocity(which, X0, T, EPS), 'flow': EPS - X0}[output]
   if output == 'v' and which is schedule.FLOW:  # v belongs to the variance-preserving circle
     alpha, sigma = base.coefficients(which, T, X0)
@@ -96,7 +96,7 @@ def test_guided_combines_predictions_in_one_call():
   null, cond, negative = (jnp.tile(row, (3, 1)) for row in np.eye(3, dtype=np.float32)[:, None])
   toward, away = patterns[1] - patterns[0], patterns[2] - patterns[0]
   across = away - toward * (away * toward).sum() / (toward**2).sum()
-  run = lambda *args: np.asarray(base.guided(prior, {}, cond, *args)(X0, T))[0]
+  run = lambda *args: np.asarray(base.guided_predictor(prior, {}, cond, *args)(X0, T))[0]
   np.testing.assert_allclose(run(None, 4.0), patterns[1], atol=1e-5)
   plain = patterns[0] + 4 * toward
   np.testing.assert_allclose(run(null, 4.0), plain, atol=1e-5)

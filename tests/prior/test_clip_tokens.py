@@ -23,7 +23,7 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize('text', ['', 'a red bear, side view', 'A  RED\n bear!',
                                   '\U0001f43b\0../é'])
 def test_ids_are_those_of_transformers(folders, text):
-  ids = clip_tokens.load(folders)([text, 'a'])
+  ids = clip_tokens.load_tokenizers(folders)([text, 'a'])
   assert ids.shape == (2, 2, 77) and ids.dtype == np.int32
   for i, folder in enumerate(folders):
     theirs = transformers.CLIPTokenizer.from_pretrained(str(folder))
@@ -32,7 +32,7 @@ def test_ids_are_those_of_transformers(folders, text):
 
 
 def test_long_prompts_lose_words_before_the_last_comma_and_say_so(folders, capfd):
-  tokenize = clip_tokens.load(folders[:1])
+  tokenize = clip_tokens.load_tokenizers(folders[:1])
   with pytest.warns(UserWarning, match='longer than the 75 tokens'):
     long = tokenize([' '.join(['bear'] * 10_000) + ', side view'])[0, 0]
   bear, *tail = (tokenize([text])[0, 0] for text in ('bear', ', side view'))
@@ -46,7 +46,7 @@ def test_long_prompts_lose_words_before_the_last_comma_and_say_so(folders, capfd
 def test_a_missing_package_is_named(folders, monkeypatch):
   monkeypatch.setitem(sys.modules, 'transformers', None)
   with pytest.raises(ConfigError, match=r"pip install 'jax3dgen\[pretrained\]'"):
-    clip_tokens.load(folders)
+    clip_tokens.load_tokenizers(folders)
 
 
 @pytest.mark.parametrize('name', ['vocab.json', 'merges.txt', 'tokenizer_config.json'])
@@ -55,10 +55,10 @@ def test_damaged_folders_are_refused(tmp_path, name):
   (tmp_path / name).write_text('{"a": ')
   if name != 'merges.txt':
     with pytest.raises(WeightError, match='no tokenizer of CLIP'):
-      clip_tokens.load([tmp_path])
+      clip_tokens.load_tokenizers([tmp_path])
   (tmp_path / name).unlink()
   with pytest.raises(WeightError, match=f'{name} is missing'):
-    clip_tokens.load([tmp_path])
+    clip_tokens.load_tokenizers([tmp_path])
 
 
 def test_nothing_in_a_folder_is_executed(tmp_path):
@@ -70,5 +70,5 @@ def test_nothing_in_a_folder_is_executed(tmp_path):
   (tmp_path / 'tokenizer_config.json').write_text(json.dumps(config))
   (tmp_path / 'evil.py').write_text(
       f'open({str(tmp_path / "ran")!r}, "w")\nclass Tokenizer:\n  pass\n')
-  clip_tokens.load([tmp_path])(['a'])
+  clip_tokens.load_tokenizers([tmp_path])(['a'])
   assert not (tmp_path / 'ran').exists()

@@ -144,7 +144,7 @@ def test_shipped_prior_denoises():
 
   @jax.jit
   def error(tokens):
-    x_t = base.noise_to(prior.schedule, x0, t, eps)
+    x_t = base.add_noise(prior.schedule, x0, t, eps)
     got = base.x0_from_eps(prior.schedule, x_t, t, prior.predict(
         params, x_t, t, prior.embed(params, tokens)))
     return jnp.square(got - x0).mean()

@@ -86,7 +86,7 @@ def test_attention_is_that_to_the_words_below_the_finest_level(models):
       prior.attention(params, key, image, ids), prior.encode(params, image),
       prior.embed(params, ids)))(params)
   t = jnp.full(2, 0.01)
-  x_t = base.noise_to(prior.schedule, x0, t, jax.random.normal(key, x0.shape))
+  x_t = base.add_noise(prior.schedule, x0, t, jax.random.normal(key, x0.shape))
   block = theirs.unet.mid_block.attentions[0].transformer_blocks[0].attn2
   before, telling = block.processor, Telling()
   block.set_processor(telling)
@@ -125,7 +125,7 @@ def edit(path, **changes):
     ('unet/config.json', {'sample_size': None}, 'do not describe nets that fit'),
     ('vae/config.json', {'_class_name': 'VQModel'}, 'autoencoder is a .VQModel'),
     ('vae/config.json', {'shift_factor': 0.1}, 'shift_factor=0.1'),
-    ('vae/config.json', {'latent_channels': 'four'}, 'lacks or garbles'),
+    ('vae/config.json', {'latent_channels': 'four'}, 'missing or invalid sizes'),
     ('vae/config.json', {'down_block_types': ['AttnDownEncoderBlock2D'] * 2}, 'AttnDownEncoder'),
     ('text_encoder/config.json', {'architectures': ['T5EncoderModel']}, 'encoder is a .T5Encoder'),
     ('text_encoder/config.json', {'hidden_act': 'relu'}, 'hidden_act=.relu'),

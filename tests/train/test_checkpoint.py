@@ -128,10 +128,11 @@ def test_none_whole_is_an_error_that_loses_nothing(tmp_path):
 
 
 @pytest.mark.parametrize('change,words', [
-    (lambda s: s | {'step': s['step'].astype(np.int64)}, 'step is int32.., wanted int64'),
-    (lambda s: s | {'half': np.ones((4,), jnp.bfloat16)}, 'half is bfloat16.3., wanted bfloat16.4'),
+    (lambda s: s | {'step': s['step'].astype(np.int64)}, 'step is int32.., expected int64'),
+    (lambda s: s | {'half': np.ones((4,), jnp.bfloat16)},
+     'half is bfloat16.3., expected bfloat16.4'),
     (lambda s: s | {'more': s['half']}, 'more is absent'),
-    (lambda s: {k: v for k, v in s.items() if k != 'flag'}, 'flag is bool.2., wanted absent')])
+    (lambda s: {k: v for k, v in s.items() if k != 'flag'}, 'flag is bool.2., expected absent')])
 def test_another_structure_is_an_error(tmp_path, change, words):
   saved(tmp_path, 1)
   with pytest.raises(errors.CheckpointError, match=words):

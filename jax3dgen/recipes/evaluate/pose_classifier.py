@@ -47,7 +47,7 @@ def default_config():
 def run(config, workdir, command=''):
   """Writes pose_classifier.json, .md and confusion.png into `workdir`; returns the figures."""
   cfg, workdir = FrozenConfigDict(config), pathlib.Path(workdir)
-  kinds = [kind for kind in figurines.KINDS if kind in words.meant(cfg.prompt)]
+  kinds = [kind for kind in figurines.KINDS if kind in words.with_synonyms(cfg.prompt)]
   if cfg.prompt and not kinds:
     raise ConfigError(f'config.prompt={cfg.prompt!r} names none of the kinds '
                       f'{", ".join(figurines.KINDS)}.')

@@ -65,7 +65,7 @@ def train(key, teacher, mixture, cfg):
     x0 = gaussian.sample(k_x, mixture, k)
     t = jax.random.uniform(k_t, (cfg.batch,), minval=low, maxval=high)
     eps = jax.random.normal(k_eps, x0.shape)
-    x_t = base.noise_to(teacher.schedule, x0, t, eps)
+    x_t = base.add_noise(teacher.schedule, x0, t, eps)
     cond = jnp.where(jax.random.bernoulli(k_drop, cfg.dropout, k.shape), -1, k)
     v = base.velocity(teacher.schedule, x0, t, eps)
     return jnp.mean((velocity(params, x_t, t, cond) - v)**2)

@@ -177,7 +177,7 @@ def open_all(path):
       if name not in tensors or tensors._entries[name][0] != expected.get(name):
         where = tensors._entries[name][0].name if name in tensors else 'none of its files'
         listed = expected[name].name if name in expected else 'nowhere'
-        raise WeightError(f'{index} lists {name!r} in {listed}, but it is in {where}.')
+        raise WeightError(f'{index} names {name!r} in {listed}, but it is in {where}.')
   return tensors
 
 

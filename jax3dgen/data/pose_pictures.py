@@ -40,6 +40,6 @@ def draw(kind):
   """{path below the folder of templates: picture [SIZE, SIZE, 3]} of a kind: renders, line drawings
   and turned renders."""
   sets = {'': renders(kind), 'sketches/': sketch(renders(kind, FINE * SIZE, 1)),
-          'turned/': renders(kind, turned_deg=templates.TURNED)}
+          'turned/': renders(kind, turned_deg=templates.TURN_DEG)}
   return {f'{folder}{kind}/{name}.png': picture for folder, pictures in sets.items()
           for name, picture in zip(templates.POSES, pictures, strict=True)}

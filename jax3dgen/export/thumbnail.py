@@ -20,8 +20,8 @@ def surface_points(mesh, count, seed=0):
   """
   rng = np.random.default_rng(seed)
   place = (np.arange(count) + rng.random(count)) / count
-  points, face, cross = meshes.scattered(np.asarray(mesh.vertices, np.float64), mesh.faces, place,
-                                         *rng.random((2, count)))
+  points, face, cross = meshes.sample_surface(
+      np.asarray(mesh.vertices, np.float64), mesh.faces, place, *rng.random((2, count)))
   length = np.linalg.norm(cross, axis=1)
   return points, (cross / np.maximum(length, np.finfo(float).tiny)[:, None])[face], face
 

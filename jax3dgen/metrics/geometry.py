@@ -89,7 +89,7 @@ def with_trees(found, true):
 def sample(key, mesh, count=POINTS):
   """`count` points [count, 3] (host, float64), evenly distributed on the surface of a Mesh."""
   bits = np.asarray(jax.random.bits(key, (3, count), np.uint32))
-  points, _, cross = meshes.scattered(*meshes.checked(mesh), *(bits + 0.5) / 2**32)
+  points, _, cross = meshes.sample_surface(*meshes.checked(mesh), *(bits + 0.5) / 2**32)
   if not 0 < np.linalg.norm(cross, axis=-1).sum() < np.inf:
     raise MeshError('The surface of the mesh has no area.')
   return points

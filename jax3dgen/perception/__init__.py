@@ -1,1 +1,1 @@
-"""Layer 3: what pictures show, by features that were never told the pose."""
+"""Layer 4: pretrained image and text-image networks, and pose classifiers."""

@@ -1,7 +1,7 @@
-"""Changes of a picture that leave its pose: where it lies, and what colours it has.
+"""Image augmentations that preserve the pose: crops, colours, greyscale, outlines.
 
 Axes: B images, H and W pixel rows and columns. Images are float32 in [0, 1] on white; places run
-from -1 (the left or upper edge) to 1. Amounts are arguments: whoever calls draws them.
+from -1 (the left or upper edge) to 1. Random amounts are drawn by the caller.
 """
 
 from flax import struct
@@ -16,7 +16,7 @@ CYCLE = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.sqrt(np.
 
 @struct.dataclass
 class Crop:
-  """Which places of a picture a crop shows: its place p shows y = shift_y + scale_y p_y and
+  """A crop as an affine map: its place p shows the image at y = shift_y + scale_y p_y,
   x = shift_x + scale_x p_x + shear p_y. shift, scale [B, 2] as (x, y), shear [B]."""
   shift: Array
   scale: Array
@@ -29,14 +29,14 @@ def places(size):
 
 
 def source(crop, x, y):
-  """Where in the picture a crop's places x, y [B, N] lie: (x, y)."""
+  """Places (x, y) in the image of places x, y [B, N] in a crop."""
   at = lambda v: v[:, None]
   return (at(crop.shift[:, 0]) + at(crop.scale[:, 0]) * x + at(crop.shear) * y,
           at(crop.shift[:, 1]) + at(crop.scale[:, 1]) * y)
 
 
 def target(crop, x, y):
-  """Where in the crop the picture's places x, y [B, N] lie: the inverse of `source`."""
+  """Places (x, y) in a crop of places x, y [B, N] in the image: the inverse of `source`."""
   at = lambda v: v[:, None]
   y = (y - at(crop.shift[:, 1])) / at(crop.scale[:, 1])
   return (x - at(crop.shift[:, 0]) - at(crop.shear) * y) / at(crop.scale[:, 0]), y
@@ -52,8 +52,8 @@ def hats(place, size, width=1.0):
   return jnp.maximum(1.0 - jnp.abs(gap) / width, 0.0) / width
 
 
-def cropped(images, crop):
-  """images [B, H, W, C] through crops: the same size, white where the crop reaches beyond."""
+def apply_crop(images, crop):
+  """images [B, H, W, C] cropped, at the same size; white outside the image."""
   height, width = images.shape[1:3]
   wide = jnp.maximum(jnp.abs(crop.scale), 1.0)[:, :, None, None]  # smoothed where it shrinks
   row, column = places(height), places(width)
@@ -75,22 +75,22 @@ def colour_matrix(angle, saturation):
   return grey + saturation[:, None, None] * turn
 
 
-def recoloured(images, matrix, brightness, contrast):
-  """images [B, H, W, 3] with colours through matrix [B, 3, 3], contrast about the middle grey and
-  brightness multiplied [B]; in [0, 1]."""
+def recolour(images, matrix, brightness, contrast):
+  """images [B, H, W, 3] in [0, 1] with colours by matrix [B, 3, 3], contrast [B] about middle grey
+  and brightness [B]."""
   at = lambda v: v[:, None, None, None]
   out = jnp.einsum('bij,bhwj->bhwi', matrix, images)
   return jnp.clip(at(brightness) * (0.5 + at(contrast) * (out - 0.5)), 0.0, 1.0)
 
 
-def greyed(images, which):
-  """images [B, H, W, 3] without colour where `which` [B] is true."""
+def to_grey(images, which):
+  """images [B, H, W, 3], greyscale where `which` [B] is true."""
   grey = jnp.sum(images * GREY[None, None, None], -1, keepdims=True)
   return jnp.where(which[:, None, None, None], grey, images)
 
 
-def outlined(images, which, gain=3.0):
-  """images [B, H, W, 3] as dark lines on white, where colours change, where `which` [B] is true."""
+def outline(images, which, gain=3.0):
+  """images [B, H, W, 3] as dark outlines on white where `which` [B] is true."""
   down = images[:, 1:] - images[:, :-1]
   across = images[:, :, 1:] - images[:, :, :-1]
   steep = (jnp.pad(jnp.sum(down**2, -1), ((0, 0), (0, 1), (0, 0)))

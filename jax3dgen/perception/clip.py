@@ -1,5 +1,4 @@
-"""CLIP (Radford et al. 2021) and OpenCLIP, from folders in transformers' layout, as a text-image
-model that measures can ask (`text_image.Model`)."""
+"""CLIP (Radford et al. 2021) and OpenCLIP as a `text_image.Model`, from folders of transformers."""
 
 import json
 from pathlib import Path
@@ -15,9 +14,9 @@ from jax3dgen.nn import text_image as nets
 from jax3dgen.perception import text_image
 from jax3dgen.prior import clip_tokens
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of what it was trained on
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of its training images
 SPREAD = (0.26862954, 0.26130258, 0.27577711)
-# What a config.json that does not say so means: transformers leaves out its own defaults.
+# Defaults of transformers, which a config.json omits.
 DEFAULTS = {'hidden_act': 'quick_gelu', 'num_hidden_layers': 12}
 TEXT = DEFAULTS | {'vocab_size': 49408, 'hidden_size': 512, 'intermediate_size': 2048,
                    'num_attention_heads': 8, 'max_position_embeddings': clip_tokens.LENGTH}
@@ -26,8 +25,8 @@ VISION = DEFAULTS | {'hidden_size': 768, 'intermediate_size': 3072, 'num_attenti
 
 
 def find(folder=''):
-  """The text-image Model of a folder of weights: a CLIP where its config.json says so, else one of
-  the embedded world; '' is the shipped one."""
+  """The text-image Model of a folder of weights: a CLIP where config.json has a model_type, else
+  one of the embedded world; '' is the shipped one. WeightError for other folders."""
   if folder and 'model_type' in _config(Path(folder)):
     return load(folder)
   return text_image.load(folder)
@@ -35,7 +34,8 @@ def find(folder=''):
 
 def load(folder, dtype=jnp.float32):
   """The text_image.Model of a folder: config.json, weights in safetensors, and the tokenizer's
-  vocab.json, merges.txt and tokenizer_config.json. Both of its functions can be differentiated."""
+  vocab.json, merges.txt and tokenizer_config.json. WeightError where they are missing, damaged or
+  of another network."""
   folder = Path(folder)
   image, text, size = networks(_config(folder), folder / 'config.json', dtype)
   key = jax.random.key(0)
@@ -50,18 +50,19 @@ def load(folder, dtype=jnp.float32):
   params = convert.load_tree(folder, rules_clip_pair.RULES, target)
   tokenize = clip_tokens.load_tokenizers([folder])
   unit = lambda x: nets.unit(x.astype(jnp.float32))
-  seen = jax.jit(lambda params, x: unit(image.apply({'params': params}, prepared(x, size))))
-  said = jax.jit(lambda params, ids: unit(text.apply({'params': params}, ids)[1]))
+  embed_images = jax.jit(
+      lambda params, x: unit(image.apply({'params': params}, preprocess(x, size))))
+  embed_texts = jax.jit(lambda params, ids: unit(text.apply({'params': params}, ids)[1]))
   return text_image.Model(
       f'CLIP {folder.resolve().name}',
-      lambda x: seen(params['vision'], jnp.asarray(x, jnp.float32)),
-      lambda lines: said(params['text'], tokenize(lines)[:, 0]),
+      lambda x: embed_images(params['vision'], jnp.asarray(x, jnp.float32)),
+      lambda lines: embed_texts(params['text'], tokenize(lines)[:, 0]),
       float(np.exp(params['logit_scale'])))
 
 
-def prepared(images, size):
-  """Images [B, H, W, 3] in [0, 1] as CLIP sees them, [B, size, size, 3]: the shorter side resized
-  by smoothed bicubics, the middle cut out, mean and spread removed."""
+def preprocess(images, size):
+  """The input [B, size, size, 3] of CLIP for images [B, H, W, 3] in [0, 1]: the shorter side
+  resized (antialiased bicubic), a centre crop, normalised by MEAN and SPREAD."""
   sides = images.shape[1:3]
   rows, columns = (int(size * side / min(sides)) for side in sides)
   if (rows, columns) != sides:
@@ -75,20 +76,20 @@ def prepared(images, size):
 def networks(config, path, dtype=jnp.float32):
   """(ClipVision, ClipText, pixels per side) that a config.json (a dict, from `path`) describes.
 
-  WeightError where it is none of CLIP.
+  WeightError where it is not of CLIP.
   """
   kind = config.get('model_type')
   if kind != 'clip':
     raise WeightError(f"{path} describes a model of the kind {kind!r}, not 'clip'.")
   try:
     text, vision = TEXT | config['text_config'], VISION | config['vision_config']
-    for one in (text, vision):
-      if one['hidden_act'] not in clip_text.ACTIVATIONS:
-        raise ValueError(f'it has hidden_act={one["hidden_act"]!r}')
-    of = lambda one: {
-        'width': int(one['hidden_size']), 'depth': int(one['num_hidden_layers']),
-        'heads': int(one['num_attention_heads']), 'hidden': int(one['intermediate_size']),
-        'activation': one['hidden_act'], 'projection': int(config.get('projection_dim', 512)),
+    for part in (text, vision):
+      if part['hidden_act'] not in clip_text.ACTIVATIONS:
+        raise ValueError(f'it has hidden_act={part["hidden_act"]!r}')
+    of = lambda part: {
+        'width': int(part['hidden_size']), 'depth': int(part['num_hidden_layers']),
+        'heads': int(part['num_attention_heads']), 'hidden': int(part['intermediate_size']),
+        'activation': part['hidden_act'], 'projection': int(config.get('projection_dim', 512)),
         'dtype': dtype}
     size, patch = int(vision['image_size']), int(vision['patch_size'])
     return (clip_vision.ClipVision(patch=patch, grid=size // patch, **of(vision)),

@@ -1,4 +1,4 @@
-"""What FID rests on: features and classes of pictures by the Inception of 2015."""
+"""Features and logits of the Inception network of FID, from published weights."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,18 +13,18 @@ from jax3dgen.nn import inception
 NAME = 'FID Inception (2015-12-05)'
 
 
-class Seen(NamedTuple):
+class Outputs(NamedTuple):
   """features [B, 2048] and logits [B, 1008] of B images."""
   features: Array
   logits: Array
 
 
 def load(path):
-  """(apply, params): apply(params, images [B, H, W, 3] in [0, 1]) -> Seen.
+  """(apply, params): apply(params, images [B, H, W, 3] in [0, 1]) -> Outputs; differentiable.
 
   `path` is a safetensors file, or a folder of one, with the tensors of pytorch-fid's
-  pt_inception-2015-12-05. Images are resized as there: bilinear, without smoothing where they
-  shrink. It can be differentiated.
+  pt_inception-2015-12-05. Images are resized as there: bilinear, without antialiasing. WeightError
+  for other weights.
   """
   net = inception.Inception()
   image = jnp.zeros((1, inception.SIZE, inception.SIZE, 3))
@@ -33,5 +33,5 @@ def load(path):
   def apply(params, images):
     size = (len(images), inception.SIZE, inception.SIZE, 3)
     images = jax.image.resize(images, size, 'linear', antialias=False)
-    return Seen(*net.apply({'params': params}, 2 * images - 1))
+    return Outputs(*net.apply({'params': params}, 2 * images - 1))
   return apply, convert.load_tree(Path(path), rules_inception.RULES, target)

@@ -1,4 +1,4 @@
-"""LPIPS: how different two images look (Zhang et al. 2018), from published weights."""
+"""LPIPS, a perceptual distance of images (Zhang et al. 2018), from published weights."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.formats import convert, rules_lpips
 from jax3dgen.nn import lpips
 
-SIDE = 64  # pixels of the picture that shapes are found with; smaller ones leave AlexNet nothing
+SIDE = 64  # pixels of the image for shape inference; AlexNet cannot take much smaller ones
 
 
 def load(path, net='alex'):
@@ -20,7 +20,7 @@ def load(path, net='alex'):
   (features.0.weight, ...) and LPIPS' linear heads (lin0.model.1.weight, ...), in one file.
   """
   if net not in lpips.STAGES:
-    raise ConfigError(f'LPIPS rests on {" or ".join(lpips.STAGES)}, not on {net!r}.')
+    raise ConfigError(f'LPIPS uses {" or ".join(lpips.STAGES)}, not {net!r}.')
   module = lpips.Lpips(net)
   image = jnp.zeros((1, SIDE, SIDE, 3))
   target = jax.eval_shape(module.init, jax.random.key(0), image, image)['params']

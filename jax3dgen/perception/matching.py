@@ -1,4 +1,4 @@
-"""Which places of two images are the same, by LoFTR's outdoor weights (Sun et al. 2021)."""
+"""Point correspondences of two images by LoFTR with its outdoor weights (Sun et al. 2021)."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from jax3dgen.perception import augment
 
 
 def load(path, most=1024):
-  """(apply, params): apply(params, first, second) -> loftr.Matches, the `most` surest of each pair.
+  """(apply, params): apply(params, first, second) -> loftr.Matches, the `most` most confident ones.
 
   Images are [B, H, W, 3] in [0, 1], of any two sizes whose sides are multiples of 8; places are
   (x, y) in their pixels. `path` is a safetensors file, or a folder of one, with the tensors of the

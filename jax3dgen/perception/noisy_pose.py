@@ -1,10 +1,9 @@
-"""Which side of an object a noisy picture shows: a classifier that is told the noise level.
+"""A pose classifier p(pose | x_t) of noisy images, conditioned on the noise level.
 
-For a rectifier that sees x_t itself (config.distill.sees=noisy), with no denoiser to differentiate
-through: p(pose | x_t) by the embedded prior's schedule, where all poses are equally frequent. It
-was trained on figurines whose poses are known: ground truth, far stronger than what templates tell.
-How well it tells them is on the card beside its weights. What the prompt names means nothing to it.
-Axes: B images.
+For a rectifier on x_t itself (config.distill.sees=noisy), without differentiation through the
+denoiser. Noise levels are those of the embedded prior's schedule; the class prior is uniform. It
+was trained on figurines with ground-truth poses, stronger supervision than templates, and does not
+depend on the prompt; its accuracy is on the card beside its weights. Axes: B images.
 """
 
 from importlib import resources
@@ -23,7 +22,7 @@ POSES = templates.POSES
 
 
 def shipped():
-  """The folder of the weights that come with the package."""
+  """The folder of the shipped weights."""
   return Path(str(resources.files('jax3dgen') / 'assets' / 'noisy_pose'))
 
 
@@ -35,13 +34,13 @@ def read(folder=None):
 
 
 def load(prompt, cfg, attention=None):
-  """The arrays of `classify`, the same for every prompt; cfg.poses must ask for no other poses.
+  """The parameters of `classify`, the same for every prompt; `attention` is not used.
 
-  Nothing has to be found in a picture, so that `attention` is not asked.
+  ConfigError where cfg.poses has other poses.
   """
   if cfg.poses and tuple(cfg.poses.split()) != POSES:
-    raise ConfigError(f'config.distill.poses={cfg.poses!r}: noisy_pose tells {", ".join(POSES)} '
-                      'apart, each alone and in this order.')
+    raise ConfigError(f'config.distill.poses={cfg.poses!r}: noisy_pose has the classes '
+                      f'{", ".join(POSES)} in this order.')
   return read()
 
 
@@ -54,6 +53,6 @@ def classify(params, images, t, cfg):
 
 
 def logits(net, params, images, t):
-  """Logits [B, 4] by `net`; a picture without noise counts as one of the least noise trained on."""
+  """Logits [B, 4] by `net`; t is clipped to the noise levels of the training."""
   x_t = 2.0 * image.resize(images, (nets.SIZE, nets.SIZE)) - 1.0
   return net.apply({'params': params}, x_t, jnp.clip(t, *embedded.SCHEDULE.safe_range))

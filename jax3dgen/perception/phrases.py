@@ -1,6 +1,6 @@
-"""A classifier by texts: any attribute that has words, in place of the pose (RecDreamer Fig. 15).
+"""Zero-shot classification by texts of any attribute, in place of the pose (RecDreamer Fig. 15).
 
-An image is as likely to be of a class as a text-image model finds it near the text of the class.
+Class probabilities are a softmax of the cosines between an image and the texts of the classes.
 """
 
 from typing import Any
@@ -28,13 +28,13 @@ class Phrases:
 def load(prompt, cfg, attention=None):
   """The classifier of the texts in cfg.templates, as 'a bear with a hat|a bear'.
 
-  ConfigError where there are fewer than two, or a word that the model does not know. Nothing has to
-  be found in a picture, so that `attention` is not asked.
+  ConfigError where there are fewer than two, or a word is not in the vocabulary. `attention` is not
+  used.
   """
   lines = [line.strip() for line in cfg.templates.split(SEPARATOR) if line.strip()]
   if len(lines) < 2:
-    raise ConfigError(f'config.distill.templates={cfg.templates!r} are not two or more texts with '
-                      f'{SEPARATOR} between them, as the classifier phrases needs.')
+    raise ConfigError(f'config.distill.templates={cfg.templates!r} must be two or more texts '
+                      f'with {SEPARATOR} between them.')
   net, words, params = text_image.read()
   texts = text_image.model(net, words, params).texts(lines)
   return Phrases(params, jnp.asarray(texts), FrozenConfigDict(net))
@@ -42,6 +42,6 @@ def load(prompt, cfg, attention=None):
 
 def classify(arrays, images, t, cfg):
   """p(text | image) [B, K] of images [B, H, W, 3] in [0, 1]: a softmax of cosines over
-  cfg.temperature. The noise level t is not asked."""
-  seen = text_image.look(arrays.net, arrays.params, images)
-  return jax.nn.softmax(seen @ arrays.texts.T / cfg.temperature)
+  cfg.temperature. The noise level t is not used."""
+  embedding = text_image.embed_images(arrays.net, arrays.params, images)
+  return jax.nn.softmax(embedding @ arrays.texts.T / cfg.temperature)

@@ -1,8 +1,8 @@
-"""RecDreamer's pose classifier: which of K templates an image is seen as (Appendix B.1).
+"""RecDreamer's pose classifier: similarity to K pose templates (Appendix B.1).
 
-A vision transformer that was never told poses gives each image a class token and a map of patch
-features. An image is like a template in texture if their tokens are, and in orientation if patches
-that look alike lie at the same place across the object. No weights are trained here.
+A self-supervised vision transformer gives each image a class token and a map of patch features. The
+texture similarity compares class tokens; the orientation similarity is high where similar patches
+have the same horizontal position on the object. No weights are trained here.
 
 Axes: B images, K templates, A augmented copies of a template, h and w rows and columns of the patch
 map, C channels, N = h w.
@@ -17,15 +17,15 @@ from jax3dgen.core import extremum
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Array
 
-SHARP = 0.01  # temperature of the matching of patches
+SHARP = 0.01  # temperature of patch matching
 PARTS = ('both', 'texture', 'orientation')
 FORMS = ('matched', 'printed')
 
 
 @struct.dataclass
 class Templates:
-  """K poses: tokens [K, C], patches [K, h, w, C], masks [K, h, w] of the object, and how a map of
-  features is told from its background: by its projection on axis [C], above or below center [].
+  """K poses: tokens [K, C], patches [K, h, w, C], masks [K, h, w] of the object. Foreground patches
+  are those whose projection on axis [C] exceeds center [].
   """
   tokens: Array
   patches: Array
@@ -34,17 +34,17 @@ class Templates:
   center: Array
 
 
-def build(tokens, patches, objects=None):
+def from_features(tokens, patches, objects=None):
   """The Templates of augmented copies: tokens [K, A, C], patches [K, A, h, w, C], on the host.
 
-  `objects` [K, h, w] bool says roughly where the object is (from a prior's attention, say); without
-  it, what the border of the images is mostly made of counts as background. ConfigError where there
-  are fewer than two templates or their shapes disagree.
+  `objects` [K, h, w] bool is a rough mask of the object (for example a prior's attention); without
+  it, the border of the images counts as background. ConfigError where there are fewer than two
+  templates or their shapes disagree.
   """
   tokens, patches = np.asarray(tokens, np.float64), np.asarray(patches, np.float64)
   agree = tokens.shape[:2] == patches.shape[:2] and tokens.shape[2] == patches.shape[-1]
   if len(tokens) < 2 or not agree:
-    raise ConfigError(f'Pose templates are 2 or more, with features of one kind; got tokens '
+    raise ConfigError(f'Pose templates must be 2 or more, with features of one kind; got tokens '
                       f'{tokens.shape} and patches {patches.shape}.')
   flat = patches.reshape(-1, patches.shape[-1])
   axis = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][0]
@@ -55,16 +55,16 @@ def build(tokens, patches, objects=None):
   along = mean @ axis
   if along[objects].mean() < along[~objects].mean():
     axis = -axis
-  made = Templates(tokens.mean(1), mean, None, axis, (flat @ axis).mean())
-  made = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), made)
-  return made.replace(masks=foreground(made, made.patches))
+  templates = Templates(tokens.mean(1), mean, None, axis, (flat @ axis).mean())
+  templates = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), templates)
+  return templates.replace(masks=foreground(templates, templates.patches))
 
 
 def foreground(templates, patches):
-  """Where [B, h, w] patches [B, h, w, C] show the object; everywhere where that is nowhere.
+  """Object masks [B, h, w] of patches [B, h, w, C]; an empty mask becomes all true.
 
-  The first principal component of the templates' patches is above its mean: where, in the paper's
-  words, the sigmoid of the normalised projection is above one half. No gradient passes.
+  True where the projection on the first principal component of the templates' patches exceeds its
+  mean (in the paper, where the sigmoid of the normalised projection exceeds 1/2). No gradient.
   """
   along = jax.lax.stop_gradient(patches) @ templates.axis
   mask = along > templates.center
@@ -74,14 +74,14 @@ def foreground(templates, patches):
 def probabilities(templates, token, patches, temperature=0.05, parts='both', form='matched'):
   """p(k | image) [B, K] from tokens [B, C] and patches [B, h, w, C].
 
-  The product of both similarities, divided by its sum, through a softmax at `temperature` (0.05 in
-  the paper, 0.01 in its code). `parts` takes one similarity alone (RecDreamer Table 6). `form` of
-  the orientation: 'matched' as in the authors' code, or 'printed', Eq. 16 to the letter, which
-  hardly depends on the orientation.
+  A softmax at `temperature` (0.05 in the paper, 0.01 in its code) of the normalised product of both
+  similarities. `parts` selects one similarity (RecDreamer Table 6). `form` of the orientation:
+  'matched' as in the authors' code, or 'printed', the literal Eq. 16, which hardly depends on the
+  orientation.
   """
-  for name, value, known in (('parts', parts, PARTS), ('form', form, FORMS)):
-    if value not in known:
-      raise ConfigError(f'{name}={value!r} is none of {", ".join(known)}.')
+  for name, value, choices in (('parts', parts, PARTS), ('form', form, FORMS)):
+    if value not in choices:
+      raise ConfigError(f'{name}={value!r} is none of {", ".join(choices)}.')
   joint = jnp.ones((len(token), len(templates.tokens)))
   if parts != 'orientation':
     joint = joint * texture(templates, token)
@@ -98,24 +98,25 @@ def texture(templates, token):
 
 
 def orientation(templates, patches, form='matched'):
-  """1 minus how far apart across the object patches are that look alike: [B, K]."""
+  """1 minus the mean horizontal distance of similar patches on the object: [B, K]."""
   masks = foreground(templates, patches)
   scaled = patches.reshape(len(patches), -1, patches.shape[-1])
   low, high = extremum.lowest(scaled), extremum.highest(scaled)
   scaled = (scaled - low) / jnp.maximum(high - low, 1e-12)
-  of = jax.vmap(_apart, (0, 0, 0, None, None, None))
-  own = templates.patches.reshape(len(templates.patches), -1, patches.shape[-1])
-  low, high = own.min((1, 2), keepdims=True), own.max((1, 2), keepdims=True)
-  own = (own - low) / jnp.maximum(high - low, 1e-12)
+  of = jax.vmap(_distance, (0, 0, 0, None, None, None))
+  reference = templates.patches.reshape(len(templates.patches), -1, patches.shape[-1])
+  low, high = reference.min((1, 2), keepdims=True), reference.max((1, 2), keepdims=True)
+  reference = (reference - low) / jnp.maximum(high - low, 1e-12)
   each = lambda template, mask, across: of(
       scaled, masks.reshape(len(masks), -1), places(masks), template, mask, across)
-  apart = jax.vmap(each)(own, templates.masks.reshape(len(own), -1), places(templates.masks))
-  return 1.0 - apart[0 if form == 'matched' else 1].T
+  distance = jax.vmap(each)(reference, templates.masks.reshape(len(reference), -1),
+                            places(templates.masks))
+  return 1.0 - distance[0 if form == 'matched' else 1].T
 
 
 def places(masks):
-  """Coordinates [B, N] across the object: -1/2 at the leftmost column of the mask [B, h, w], 1/2 at
-  the rightmost, the same in all rows."""
+  """Horizontal coordinates [B, N] on the object: -1/2 at the leftmost column of the mask [B, h, w],
+  1/2 at the rightmost."""
   columns = masks.any(1)
   width = masks.shape[2]
   first = jnp.argmax(columns, -1)
@@ -124,18 +125,18 @@ def places(masks):
   return jnp.broadcast_to(across[:, None], masks.shape).reshape(len(masks), -1)
 
 
-def _apart(image, mask, across, template, template_mask, template_across):
-  """(matched, printed) mean distance across of patches [N, C] of an image and a template.
+def _distance(image, mask, across, template, template_mask, template_across):
+  """(matched, printed) mean horizontal distance of patches [N, C] of an image and a template.
 
-  Matched: each patch of the image looks for its likes in the template. Printed: all pairs, weighed
-  by one minus that likeness.
+  Matched: each patch of the image against its soft matches in the template. Printed: all pairs,
+  weighted by one minus the matching probability.
   """
   dot = jnp.matmul(image, template.T, precision='highest')
   square = jnp.sum(image**2, -1)[:, None] + jnp.sum(template**2, -1)[None] - 2 * dot
   distance = jnp.sqrt(jnp.maximum(square, 1e-12))
   likeness = jax.nn.softmax(jnp.where(template_mask[None], -distance / SHARP, -jnp.inf), -1)
-  apart = jnp.abs(across[:, None] - template_across[None])
+  gap = jnp.abs(across[:, None] - template_across[None])
   share = mask / jnp.maximum(mask.sum(), 1)
-  matched = jnp.sum(share[:, None] * likeness * apart)
+  matched = jnp.sum(share[:, None] * likeness * gap)
   pairs = share[:, None] * template_mask[None] / jnp.maximum(template_mask.sum(), 1)
-  return matched, jnp.sum(pairs * (1.0 - likeness) * apart)
+  return matched, jnp.sum(pairs * (1.0 - likeness) * gap)

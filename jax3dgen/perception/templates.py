@@ -1,9 +1,8 @@
-"""Pose templates from pictures: what the pose classifier compares an image with.
+"""Pose templates from images, and the pose classifier of objectives that compares with them.
 
-A folder holds pictures of one object from two or more sides, called by their poses: front.png,
-front-2.png, left.png ... They may be renders, photographs or sketches. `load` and `classify` are
-the classifier that an objective asks; the poses follow one another counter-clockwise, as in
-`distill.base.sector`.
+A folder holds images of one object from two or more sides, named by pose: front.png, front-2.png,
+left.png ... They may be renders, photographs or sketches. Objectives call `load` and `classify`;
+poses are in counter-clockwise order, as in `distill.base.sector`.
 """
 
 import dataclasses
@@ -26,49 +25,50 @@ from jax3dgen.perception import augment, pose
 from jax3dgen.prior import words
 
 POSES = SECTORS
-OTHERS = ('sketches', 'turned')  # folders of shipped line drawings, and of pictures taken askew
-SMALLEST = 16  # pixels per side of a picture
-SIDE, MAP = 560, 16  # what a DINOv2 is shown, and patches per side of its resized map (RecDreamer)
-TURNED = 20  # degrees that the turned pictures are askew
+OTHERS = ('sketches', 'turned')  # shipped line drawings, and images with an azimuth error
+SMALLEST = 16  # smallest image, in pixels per side
+SIDE, MAP = 560, 16  # pixels of a DINOv2's input, patches per side of its resized map (RecDreamer)
+TURN_DEG = 20  # azimuth error of the turned images
 COPIES = 32  # augmented copies of each pose
-CHUNK = 16  # copies whose features are taken together
+CHUNK = 16  # copies whose features are computed together
 HUE, TONE = 0.6, 0.2  # jitter of the copies for the patches: radians, and share
-SHIFT, SCALE, SHEAR = 0.2, 0.2, 0.05  # moves of the copies for the class token
+SHIFT, SCALE, SHEAR = 0.2, 0.2, 0.05  # random crops of the copies for the class token
 NOISE, GREY_SHARE = 0.1, 0.2  # spread of the noise in half of those, and share without colour
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
-  """(params, images [B, H, W, 3] in [0, 1]) -> Features for the pose: of images of `size` pixels
-  per side, patches resized to a map of `patches` per side where that is not 0."""
+class Extractor:
+  """(params, images [B, H, W, 3] in [0, 1]) -> Features of the images at `size` pixels per side,
+  with patches resized to a map of `patches` per side unless that is 0."""
   apply: features.Apply
   size: int
   patches: int = 0
 
   def __call__(self, params, images):
-    seen = self.apply(params, image.resize(images, (self.size, self.size)))
+    output = self.apply(params, image.resize(images, (self.size, self.size)))
     if not self.patches:
-      return seen
-    shape = (len(images), self.patches, self.patches, seen.patches.shape[-1])
-    return seen._replace(patches=jax.image.resize(seen.patches, shape, 'linear', antialias=False))
+      return output
+    shape = (len(images), self.patches, self.patches, output.patches.shape[-1])
+    resized = jax.image.resize(output.patches, shape, 'linear', antialias=False)
+    return output._replace(patches=resized)
 
 
 @struct.dataclass
 class Classifier:
-  """The parameters of a network, the templates that were made with it, and how it looks."""
+  """The parameters of a network, pose.Templates of its features, and the (static) Extractor."""
   params: Any
   templates: Any
-  look: Look = struct.field(pytree_node=False)
+  extract: Extractor = struct.field(pytree_node=False)
 
 
-def seeing(path=''):
-  """(Look, parameters) of the features in the folder `path`; '': the network that is shipped."""
+def load_extractor(path=''):
+  """(Extractor, parameters) of the features in the folder `path`; '': the shipped network."""
   apply, params = features.load(path or None)
-  return (Look(apply, apply.size) if apply.size else Look(apply, SIDE, MAP)), params
+  return (Extractor(apply, apply.size) if apply.size else Extractor(apply, SIDE, MAP)), params
 
 
 def folder():
-  """Where the shipped pictures lie: a folder for each kind, and their sketches."""
+  """The folder of the shipped images: one folder per kind, and OTHERS."""
   return Path(str(resources.files('jax3dgen') / 'assets' / 'pose_templates'))
 
 
@@ -76,146 +76,145 @@ def read(path, size=features.SIZE):
   """(poses, pictures) of the PNGs in a folder: names out of POSES, in that order, and for each
   its pictures [n, S, S, 3] in [0, 1], `size` pixels per side.
 
-  ConfigError where there are pictures of fewer than two poses, one called otherwise than its pose
-  (front.png, front-2.png), one that is not square or smaller than 16 px, or a damaged one.
+  ConfigError for images of fewer than two poses, or one that is not named by a pose (front.png,
+  front-2.png), not square, smaller than SMALLEST pixels, or damaged.
   """
   path = Path(path)
-  found = {name: [] for name in POSES}
+  pictures = {name: [] for name in POSES}
   for file in sorted(path.glob('*.png')):
     name = re.sub(r'-\d+$', '', file.stem)
-    if name not in found:
-      raise ConfigError(f'{file} is called after no pose; pose templates are called '
+    if name not in pictures:
+      raise ConfigError(f'{file} is not named by a pose; pose templates are named '
                         f'{", ".join(POSES)}, further ones of a pose front-2 and so on.')
-    found[name].append(_picture(file, size))
-  found = {name: np.stack(pictures) for name, pictures in found.items() if pictures}
-  if not found:
-    raise ConfigError(f'{path} holds no pose templates: PNG files called '
+    pictures[name].append(_picture(file, size))
+  pictures = {name: np.stack(images) for name, images in pictures.items() if images}
+  if not pictures:
+    raise ConfigError(f'{path} holds no pose templates: PNG files named '
                       f'{", ".join(f"{name}.png" for name in POSES)}.')
-  if len(found) < 2:
-    raise ConfigError(f'{path} holds pictures of one pose alone, {"".join(found)}; a classifier '
+  if len(pictures) < 2:
+    raise ConfigError(f'{path} holds pictures of one pose alone, {"".join(pictures)}; a classifier '
                       'needs two or more.')
-  return tuple(found), tuple(found.values())
+  return tuple(pictures), tuple(pictures.values())
 
 
 def _picture(file, size):
-  """A PNG file as [S, S, 3] in [0, 1]; what is transparent becomes white."""
+  """A PNG file as [S, S, 3] in [0, 1]; transparent pixels become white."""
   try:
-    with Image.open(file) as opened:
-      pixels = np.asarray(opened.convert('RGBA'), np.float32) / 255
+    with Image.open(file) as png:
+      pixels = np.asarray(png.convert('RGBA'), np.float32) / 255
   except (OSError, SyntaxError, ValueError) as error:
-    raise ConfigError(f'{file} is no whole PNG picture.') from error
+    raise ConfigError(f'{file} is not a complete PNG image.') from error
   if pixels.shape[0] != pixels.shape[1] or len(pixels) < SMALLEST:
     raise ConfigError(f'{file} has {pixels.shape[1]} x {pixels.shape[0]} pixels; a pose template '
                       f'is square, with {SMALLEST} pixels or more per side.')
   alpha = pixels[..., 3:]
-  shown = pixels[..., :3] * alpha + 1.0 - alpha
-  return np.clip(image.resize(jnp.asarray(shown)[None], (size, size))[0], 0.0, 1.0)
+  on_white = pixels[..., :3] * alpha + 1.0 - alpha
+  return np.clip(image.resize(jnp.asarray(on_white)[None], (size, size))[0], 0.0, 1.0)
 
 
-def copies_of(key, pictures):
+def augment_copies(key, pictures):
   """Augmented copies of pictures [A, S, S, 3]: (for the class token, for the patches).
 
-  As the authors do, patches see other colours at the same place, so that the map of what lies where
-  stays sharp, and class tokens see moved, noisy and grey pictures.
+  As in the authors' code, copies for the patches change colours only, so that the map stays sharp;
+  those for the class token are cropped, noisy and partly grey.
   """
   count = len(pictures)
   k_amounts, k_noise = jax.random.split(key)
   u = jax.random.uniform(k_amounts, (12, count), minval=-1.0)
   tone = lambda x: 1.0 + TONE * x
-  coloured = augment.recoloured(pictures, augment.colour_matrix(HUE * u[0], tone(u[1])), tone(u[2]),
+  coloured = augment.recolour(pictures, augment.colour_matrix(HUE * u[0], tone(u[1])), tone(u[2]),
                                 tone(u[3]))
-  moved = augment.cropped(pictures, augment.Crop(SHIFT * u[4:6].T, 1.0 + SCALE * u[6:8].T,
+  crops = augment.apply_crop(pictures, augment.Crop(SHIFT * u[4:6].T, 1.0 + SCALE * u[6:8].T,
                                                  SHEAR * u[8]))
   noise = NOISE * (u[9] > 0)[:, None, None, None] * jax.random.normal(k_noise, pictures.shape)
-  moved = augment.greyed(moved, u[10] < 2 * GREY_SHARE - 1)
-  return jnp.clip(moved + noise, 0.0, 1.0), coloured
+  crops = augment.to_grey(crops, u[10] < 2 * GREY_SHARE - 1)
+  return jnp.clip(crops + noise, 0.0, 1.0), coloured
 
 
-def build(key, look, params, pictures, copies=COPIES, attention=None):
+def build(key, extract, params, pictures, copies=COPIES, attention=None):
   """The pose.Templates of the pictures of each pose (a sequence of [n, S, S, 3]), averaged over
-  `copies` augmented copies of each pose, with the features that look(params, images) gives.
+  `copies` augmented copies of each pose, with the features of extract(params, images).
 
-  `attention` (images [n, S, S, 3]) -> [n, h, w] is larger where the object is; None: the border of
-  the pictures counts as background.
+  `attention` (images [n, S, S, 3]) -> [n, h, w] is larger on the object; None: the border of the
+  images counts as background.
   """
   cycle = lambda x: jnp.asarray(x)[np.arange(copies) % len(x)]
-  made = [_features_of(look, params, *_copies(rng.stream(key, str(i)), cycle(x)))
-          for i, x in enumerate(pictures)]
-  tokens, patches = (np.stack(x) for x in zip(*made, strict=True))
+  parts = [_features(extract, params, *_copies(rng.stream(key, str(i)), cycle(x)))
+           for i, x in enumerate(pictures)]
+  tokens, patches = (np.stack(x) for x in zip(*parts, strict=True))
   if attention is None:
-    return pose.build(tokens, patches)
-  told = np.stack([np.mean(attention(x), 0) for x in pictures])
-  told = jax.image.resize(told, (len(told), *patches.shape[2:4]), 'linear')
-  return pose.build(tokens, patches, np.asarray(told > told.mean((1, 2), keepdims=True)))
+    return pose.from_features(tokens, patches)
+  maps = np.stack([np.mean(attention(x), 0) for x in pictures])
+  maps = jax.image.resize(maps, (len(maps), *patches.shape[2:4]), 'linear')
+  return pose.from_features(tokens, patches, np.asarray(maps > maps.mean((1, 2), keepdims=True)))
 
 
-_copies = jax.jit(copies_of)
-_seen = jax.jit(lambda look, params, images: look(params, images), static_argnums=0)
+_copies = jax.jit(augment_copies)
+_extract = jax.jit(lambda extract, params, images: extract(params, images), static_argnums=0)
 
 
-def _features_of(look, params, for_token, for_patches):
+def _features(extract, params, for_token, for_patches):
   """(class tokens [A, C], patches [A, h, w, C]) of the copies of one pose, on the host."""
   both = np.concatenate([for_token, for_patches])
-  parts = [_seen(look, params, both[i:i + CHUNK]) for i in range(0, len(both), CHUNK)]
+  parts = [_extract(extract, params, both[i:i + CHUNK]) for i in range(0, len(both), CHUNK)]
   token, patches = (np.concatenate(x) for x in zip(*parts, strict=True))
   return token[:len(for_token)], patches[len(for_token):]
 
 
-def chosen(prompt, name):
-  """The folder of templates that config field `name` means: itself, or '' and one of OTHERS for the
-  shipped pictures of the kind that the prompt names. ConfigError where there is none."""
+def folder_of(prompt, name):
+  """The folder of templates of the config field `name`: a path, or '' or one of OTHERS for the
+  shipped images of the kind in the prompt. ConfigError where there is none."""
   if name not in ('', *OTHERS):
     if not Path(name).is_dir():
       raise ConfigError(f'config.distill.templates={name!r} is no folder of pose templates.')
     return Path(name)
   kinds = sorted(p.name for p in folder().iterdir() if p.is_dir() and p.name not in OTHERS)
-  said = words.with_synonyms(prompt) & set(kinds)
-  if len(said) != 1:
-    raise ConfigError(f'The prompt names {"no" if not said else "more than one"} kind that pose '
+  matches = words.with_synonyms(prompt) & set(kinds)
+  if len(matches) != 1:
+    raise ConfigError(f'The prompt names {"no" if not matches else "more than one"} kind that pose '
                       f'templates are shipped for ({", ".join(kinds)}); name a folder of your own '
                       'in config.distill.templates.')
-  return folder() / name / said.pop()
+  return folder() / name / matches.pop()
 
 
 def load(prompt, cfg, attention=None):
-  """The Classifier for a prompt: built once, in seconds; the same for the same pictures.
+  """The Classifier for a prompt, deterministic for the same images.
 
-  `attention` is that of `build`: the prior's, of the prompt's words, where it has one.
-
-  cfg.templates is a folder, or '' for the shipped pictures of the kind that the prompt names,
-  'sketches' for line drawings of them, or 'turned' for pictures taken TURNED degrees too far round.
-  cfg.poses says which of them are told apart, and which count as one; cfg.features is a folder of a
-  DINOv2, or '' for the shipped network.
+  cfg.templates is a folder, or '' for the shipped images of the kind in the prompt, 'sketches' for
+  line drawings of them, or 'turned' for images with an azimuth error of TURN_DEG. cfg.poses groups
+  the poses into classes (see `group_poses`); cfg.features is a folder of a DINOv2, or '' for the
+  shipped network. `attention` is that of `build`: the prior's, of the prompt's words, where it has
+  one. ConfigError where they do not fit.
   """
-  path = chosen(prompt, cfg.templates)
-  look, params = seeing(cfg.features)
-  found = dict(zip(*read(path, look.size), strict=True))
-  if cfg.control and not cfg.poses and tuple(found) != POSES:
-    raise ConfigError(f'config.distill.control asks for {", ".join(POSES)}, and {path} holds '
-                      f'{", ".join(found)} alone: name them in config.distill.poses.')
-  pictures = grouped(found, cfg.poses, path)
-  made = build(jax.random.key(0), look, params, pictures, attention=attention)
-  return Classifier(params, made, look)
+  path = folder_of(prompt, cfg.templates)
+  extract, params = load_extractor(cfg.features)
+  by_pose = dict(zip(*read(path, extract.size), strict=True))
+  if cfg.control and not cfg.poses and tuple(by_pose) != POSES:
+    raise ConfigError(f'config.distill.control needs {", ".join(POSES)}, but {path} holds '
+                      f'only {", ".join(by_pose)}: name them in config.distill.poses.')
+  pictures = group_poses(by_pose, cfg.poses, path)
+  pose_templates = build(jax.random.key(0), extract, params, pictures, attention=attention)
+  return Classifier(params, pose_templates, extract)
 
 
-def grouped(found, poses, path):
+def group_poses(by_pose, poses, path):
   """The pictures of each class that `poses` names ('front left+right back'; '': each pose alone),
-  out of found {pose: pictures [n, S, S, 3]} of the folder `path`."""
-  groups = [group.split('+') for group in poses.split()] or [[name] for name in found]
-  named = [name for group in groups for name in group]
-  for name in named:
-    if name not in found:
+  out of by_pose {pose: images [n, S, S, 3]} of the folder `path`."""
+  groups = [group.split('+') for group in poses.split()] or [[name] for name in by_pose]
+  names = [name for group in groups for name in group]
+  for name in names:
+    if name not in by_pose:
       raise ConfigError(f'config.distill.poses={poses!r}: {path} has no template of {name!r}, only '
-                        f'of {", ".join(found)}.')
-  if len(groups) < 2 or len(set(named)) < len(named):
+                        f'of {", ".join(by_pose)}.')
+  if len(groups) < 2 or len(set(names)) < len(names):
     raise ConfigError(f'config.distill.poses={poses!r} is not two or more different poses.')
-  return [np.concatenate([found[name] for name in group]) for group in groups]
+  return [np.concatenate([by_pose[name] for name in group]) for group in groups]
 
 
 def classify(classifier, images, t, cfg):
   """p(pose | image) [B, K] of images [B, H, W, 3] in [0, 1], poses in the order of `read`.
 
-  cfg.temperature and cfg.parts are those of `pose.probabilities`; the noise level t is not asked.
+  cfg.temperature and cfg.parts are those of `pose.probabilities`; the noise level t is not used.
   """
-  seen = classifier.look(classifier.params, images)
-  return pose.probabilities(classifier.templates, *seen, cfg.temperature, cfg.parts)
+  output = classifier.extract(classifier.params, images)
+  return pose.probabilities(classifier.templates, *output, cfg.temperature, cfg.parts)

@@ -1,8 +1,8 @@
-"""Which text an image shows: a small contrastive model of the embedded world, in the place of CLIP.
+"""Text-image models: the Model record, and the shipped contrastive model of the embedded world.
 
-Measures that ask CLIP take a `Model`, so that another one (CLIP itself, once its weights are there)
-can be given instead. What was distilled with the help of the embedded one (`perception/phrases`) is
-not to be measured by it. Axes: B images, N texts, D embedding.
+Metrics that use CLIP take a `Model`: the shipped one, or CLIP itself (`perception/clip`). Objects
+that were distilled with the shipped one (`perception/phrases`) must not be evaluated by it. Axes: B
+images, N texts, D embedding.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ NAME = 'embedded text-image model'
 
 
 class Model(NamedTuple):
-  """A text-image model: `name` for the reader; images(array [B, H, W, 3] in [0, 1]) -> [B, D] and
+  """A text-image model: `name` in reports; images(array [B, H, W, 3] in [0, 1]) -> [B, D] and
   texts(list of N strings) -> [N, D] of unit length; `scale`, by which cosines become logits."""
   name: str
   images: Callable
@@ -36,7 +36,7 @@ class Model(NamedTuple):
 
 
 def network(config):
-  """(init, images, texts) of the towers whose sizes `config` (a dict, see config.json) names.
+  """(init, images, texts) of the encoders with the sizes in `config` (the dict of config.json).
 
   init(key) -> params; images(params, [B, S, S, 3]) and texts(params, ids [N, L]) -> unit vectors.
   """
@@ -55,7 +55,7 @@ def network(config):
 
 
 def shipped():
-  """The folder of the weights that come with the package."""
+  """The folder of the shipped weights."""
   return pathlib.Path(str(importlib.resources.files('jax3dgen') / 'assets' / 'text_image'))
 
 
@@ -83,17 +83,17 @@ def read(folder=None):
   return config['net'], words, weight_files.load(path / 'weights.safetensors', target)
 
 
-def look(config, params, x):
+def embed_images(config, params, x):
   """Unit vectors [B, D] of images [B, H, W, 3] in [0, 1]; differentiable."""
   small = pictures.resize(x, (nets.SIZE, nets.SIZE))
   return network(config)[1](params, jnp.clip(small, 0.0, 1.0))
 
 
 def model(config, words, params):
-  """The Model of the towers of `config` with `params`; `words` is their vocabulary."""
-  seen = jax.jit(lambda x: look(config, params, x))
-  said = jax.jit(lambda ids: network(config)[2](params, ids))
+  """The Model of the encoders of `config` with `params`; `words` is their vocabulary."""
+  images = jax.jit(lambda x: embed_images(config, params, x))
+  texts = jax.jit(lambda ids: network(config)[2](params, ids))
   length = config['text']['length']
-  return Model(NAME, lambda x: seen(jnp.asarray(x, jnp.float32)),
-               lambda lines: said(vocabulary.tokenize(lines, words, length)),
+  return Model(NAME, lambda x: images(jnp.asarray(x, jnp.float32)),
+               lambda lines: texts(vocabulary.tokenize(lines, words, length)),
                float(np.exp(params['log_scale'])))

@@ -171,7 +171,7 @@ def stabilize(mesh, seconds=10.0):
   The mesh is refined first, so that flat parts can bend.
   """
   extent = np.ptp(mesh.vertices, axis=0).max()
-  fine = meshes.refined(mesh, EDGE * extent)
+  fine = meshes.refine(mesh, EDGE * extent)
   best = Stabilized(mesh, _stands(mesh, seconds), 0.0)
   if best.stands:
     return best
@@ -200,14 +200,14 @@ def without_sheets(mesh):
   return solid_part if parts[0] == parts[1] else None
 
 
-def flat_cut(mesh, shares=CUTS, seconds=10.0):
+def smallest_flat_cut(mesh, shares=CUTS, seconds=10.0):
   """The baseline of DSO D.2: (share, mesh) of the smallest flat cut that makes a Mesh stand.
 
   `shares` of the height are tried in order; None where none of them helps.
   """
   for share in shares:
     try:
-      cut = meshes.flat_sole(mesh, float(share))
+      cut = meshes.flat_cut(mesh, float(share))
     except MeshError:  # nothing is left
       continue
     if _stands(cut, seconds):

@@ -1,1 +1,1 @@
-"""Layer 2: fields, rendering, meshes."""
+"""Layer 3: radiance fields, volume rendering, triangle meshes."""

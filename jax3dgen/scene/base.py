@@ -1,4 +1,4 @@
-"""What a scene representation is, and the density activations and biases that they share.
+"""The Field record of scene representations, and shared density activations and biases.
 
 Densities are in 1/unit and >= 0, colours sRGB in [0, 1], positions in the box [-1, 1]^3, +z is up.
 """
@@ -23,8 +23,8 @@ class Sample(NamedTuple):
 class Field(NamedTuple):
   """A scene representation.
 
-  init (key) -> params; query (params, xyz [..., 3], frac) -> Sample. `frac` in [0, 1] drives
-  progressive detail; representations without any ignore it.
+  init (key) -> params; query (params, xyz [..., 3], frac) -> Sample. `frac` in [0, 1] enables
+  progressive detail, where a representation has it.
   """
   init: Callable
   query: Callable

@@ -1,9 +1,9 @@
-"""From a density field to one closed, coloured triangle mesh.
+"""Extraction of a closed, coloured triangle mesh from a density field, and operations on meshes.
 
 The field is sampled on a grid over the box [-1, 1]^3 in compiled chunks of fixed size; marching
-cubes, cleaning and all that has no fixed size run on the host (numpy, scikit-image). What lies
-outside the ball that is rendered was never seen, and counts as empty. Axes: V vertices, F faces, N
-points. Densities are in 1/unit; faces are counter-clockwise from outside.
+cubes, cleaning and everything without a fixed size run on the host (numpy, scikit-image). Space
+outside the rendered ball counts as empty. Axes: V vertices, F faces, N points. Densities are in
+1/unit; faces are counter-clockwise from outside.
 """
 
 import functools
@@ -20,8 +20,8 @@ from jax3dgen.core.types import Mesh
 
 CHUNK = 2**16  # points of one compiled evaluation
 HALF = np.log(2.0)  # the optical depth at which half of the light is absorbed
-LOG_RANGE = 3.0  # log densities further than this from the level say no more
-SLACK = 0.01  # silhouette errors that are not worth a level inside a noisy plateau
+LOG_RANGE = 3.0  # log densities are clipped at this distance from the level
+SLACK = 0.01  # silhouette error within which levels count as equally good
 NUDGE = 0.02  # keeps vertices off the grid points, where triangles would have no area
 DEPTHS = np.arange(-1, 7, dtype=np.float32) / 2  # of the colour samples, in grid cells
 
@@ -31,16 +31,16 @@ def extract(query, params, resolution, level=None, frac=1.0, radius=1.0):
 
   `query` (params, xyz [..., 3], frac) -> Sample(density, rgb) is sampled at `resolution`^3 points;
   where the object leaves the ball of `radius` round the origin, the surface is closed within one
-  grid cell. `level` None takes `automatic_level`. Only the shell with the largest volume is kept:
-  floaters and inner voids go, and what remains is one watertight solid. Raises MeshError where no
-  density reaches the level.
+  grid cell. `level` None takes `automatic_level`. Only the shell with the largest volume is
+  returned, without floaters and inner voids: one watertight solid. MeshError where no density
+  reaches the level.
   """
   density = sample(query, params, resolution, frac, radius)
   spacing = 2.0 / (resolution - 1)
   if level is None:
     level = automatic_level(density, spacing)
   if not density.max() > level:
-    raise _nothing(density, f'no density lies above the level {level:.4g}')
+    raise _no_surface(density, f'no density lies above the level {level:.4g}')
   vertices, faces = _surface(density, level, spacing)
   vertices, faces = largest_shell(vertices, faces)
   vertices = vertices.astype(np.float32)
@@ -59,27 +59,27 @@ def sample(query, params, resolution, frac=1.0, radius=1.0):
   for start in range(0, resolution**3, CHUNK):
     index = np.arange(start, min(start + CHUNK, resolution**3))
     xyz = axis[np.stack(np.unravel_index(index, (resolution,) * 3), -1)]
-    faded = (radius - np.linalg.norm(xyz, axis=-1)) * (0.5 * (resolution - 1)) + 0.5
-    found = _density(query, params, _padded(xyz), frac)[:len(index)]
-    density[index] = np.where(faded > 0, found * np.clip(faded, 0.0, 1.0), 0.0)
+    fade = (radius - np.linalg.norm(xyz, axis=-1)) * (0.5 * (resolution - 1)) + 0.5
+    values = _density(query, params, _pad(xyz), frac)[:len(index)]
+    density[index] = np.where(fade > 0, values * np.clip(fade, 0.0, 1.0), 0.0)
   if not np.isfinite(density).all():
-    raise MeshError('The field has densities that are not finite; its last good checkpoint is the '
-                    'place to start from.')
+    raise MeshError('The field has densities that are not finite; start from its last '
+                    'good checkpoint.')
   return density.reshape((resolution,) * 3)
 
 
 def automatic_level(density, spacing):
-  """The density whose iso-surface has the silhouettes that the field shows.
+  """The density whose iso-surface has the silhouettes of the rendered field.
 
   Along the grid axes the field is seen in three orthographic views. A pixel is opaque where its
   optical depth (sum of density x spacing) absorbs more than half of the light; the iso-surface
   covers it where its largest density exceeds the level. The level minimises the share of opaque
-  pixels missed plus the share of clear pixels covered. All levels around the best that come within
-  SLACK of it are as good (any level cuts out a hard-edged object): of those, the geometric middle,
-  which also stays clear of noise on a plateau.
+  pixels missed plus the share of clear pixels covered. All levels around the best within SLACK of
+  it count as equal (any level extracts a hard-edged object): of those, the geometric mean, which
+  also avoids noise on a plateau.
 
-  Where the axes show nothing opaque but a slanted ray could, half of the largest opacity takes the
-  place of one half. Raises MeshError where no ray through the box can lose half of its light.
+  Where no axis view is opaque but an oblique one could be, the threshold is half of the largest
+  opacity. Raises MeshError where no ray through the box can lose half of its light.
   """
   depth = np.concatenate([density.sum(axis, dtype=np.float64).ravel() for axis in range(3)])
   depth *= spacing
@@ -87,7 +87,7 @@ def automatic_level(density, spacing):
   # A ray crosses the layers of one axis at 54.7 degrees or steeper: at most sqrt(3) in each.
   bound = max(density.max((1, 2)).sum(), density.max((0, 2)).sum(), density.max((0, 1)).sum())
   if not np.sqrt(3.0) * spacing * bound > HALF:
-    raise _nothing(density, 'no view is opaque')
+    raise _no_surface(density, 'no view is opaque')
   opacity = -np.expm1(-depth)
   opaque = opacity > min(0.5, 0.5 * opacity.max())
   order = np.argsort(-peak, kind='stable')
@@ -119,51 +119,51 @@ def largest_shell(vertices, faces):
   return vertices[used], faces.reshape(-1, 3).astype(np.int32)
 
 
-def flat_sole(mesh, share):
-  """A closed Mesh without the lowest `share` of its height: it rests on a flat, level cut.
+def flat_cut(mesh, share):
+  """A closed Mesh without the lowest `share` of its height, closed by a horizontal plane.
 
-  What the cut leaves in several pieces is reduced to the largest; new vertices take the colour of
-  the nearest old one. Raises MeshError where the surface is not a solid that can be cut.
+  Of several remaining pieces the largest is returned; new vertices take the colour of the nearest
+  old one. Raises MeshError where the surface is not a solid that can be cut.
   """
   if share == 0:
     return mesh
   if not 0 < share < 1:
-    raise MeshError(f'The share of its height that a mesh loses is between 0 and 1, not {share}.')
+    raise MeshError(f'The cut share of the height must be between 0 and 1, not {share}.')
   low, high = mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()
   cut = above(mesh, low + share * (high - low))
-  return _colored(*largest_shell(cut.vertices, cut.faces), mesh)
+  return _with_colors(*largest_shell(cut.vertices, cut.faces), mesh)
 
 
 def above(mesh, height):
-  """What of a closed Mesh lies above z = `height`, closed by a level cut; MeshError for nothing."""
+  """The part of a closed Mesh above z = `height`, closed there; MeshError if it is empty."""
   cut = manifold(mesh).trim_by_plane((0.0, 0.0, 1.0), float(height))
   if cut.is_empty():
-    raise MeshError('Nothing is left of the mesh above the cut.')
-  return _colored(*_surface_of(cut), mesh)
+    raise MeshError('The mesh is empty above the cut.')
+  return _with_colors(*_surface_of(cut), mesh)
 
 
-def refined(mesh, length):
+def refine(mesh, length):
   """A closed Mesh with the same surface and no edge longer than about `length`."""
-  return _colored(*_surface_of(manifold(mesh).refine_to_length(float(length))), mesh)
+  return _with_colors(*_surface_of(manifold(mesh).refine_to_length(float(length))), mesh)
 
 
 def manifold(mesh):
-  """The manifold3d solid of a closed Mesh; MeshError where it is none."""
+  """The manifold3d solid of a closed Mesh; MeshError where it bounds none."""
   solid = manifold3d.Manifold(manifold3d.Mesh(  # copies: it takes no read-only array
       np.array(mesh.vertices, np.float32, order='C'), np.array(mesh.faces, np.uint32, order='C')))
   if solid.status() != manifold3d.Error.NoError:
-    raise MeshError(f'The mesh bounds no solid that can be worked on: {solid.status().name}.')
+    raise MeshError(f'The mesh bounds no valid solid: {solid.status().name}.')
   return solid
 
 
 def _surface_of(solid):
   """Vertices float32 [V, 3] and faces int32 [F, 3] of a manifold3d solid."""
-  found = solid.to_mesh()
-  return np.asarray(found.vert_properties)[:, :3], np.asarray(found.tri_verts, np.int32)
+  surface = solid.to_mesh()
+  return np.asarray(surface.vert_properties)[:, :3], np.asarray(surface.tri_verts, np.int32)
 
 
-def _colored(vertices, faces, mesh):
-  """A Mesh made from `mesh`, whose nearest vertices lend their colours."""
+def _with_colors(vertices, faces, mesh):
+  """A Mesh with the colours of the nearest vertices of `mesh`."""
   if mesh.colors is None:
     return Mesh(vertices, faces)
   _, nearest = spatial.cKDTree(mesh.vertices).query(vertices)
@@ -171,7 +171,7 @@ def _colored(vertices, faces, mesh):
 
 
 def shells(faces, count):
-  """Labels [F] of the parts of a mesh with `count` vertices that share no vertex."""
+  """Labels [F] of the connected components of a mesh with `count` vertices."""
   link = sparse.coo_matrix((np.ones(2 * len(faces), np.int8),
                             (np.tile(faces[:, 0], 2), faces[:, 1:].T.ravel())), (count, count))
   label = sparse.csgraph.connected_components(link, directed=False)[1][faces[:, 0]]
@@ -189,7 +189,7 @@ def is_watertight(faces):
 
 
 def checked(mesh):
-  """Vertices float64 [V, 3] and faces int64 [F, 3] of a Mesh, or MeshError."""
+  """Vertices float64 [V, 3] and faces int64 [F, 3] of a Mesh; MeshError where they are invalid."""
   vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
   if vertices.ndim != 2 or vertices.shape[1:] != (3,) or faces.ndim != 2 or faces.shape[1:] != (3,):
     raise MeshError(f'A mesh is vertices [V, 3] and faces [F, 3], not {vertices.shape} and '
@@ -216,9 +216,8 @@ def normals(vertices, faces):
   return jnp.where(square > 0, total * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
-def scattered(vertices, faces, place, u, v):
-  """Points of a surface with equal chances for equal areas, from uniform numbers in [0, 1), on the
-  host.
+def sample_surface(vertices, faces, place, u, v):
+  """Points uniform by area on a surface, from uniform numbers in [0, 1), on the host.
 
   vertices [V, 3], faces [F, 3]; place, u and v [N] -> (points [N, 3], the face of each [N], and
   the cross product of the sides of every face [F, 3]).
@@ -227,15 +226,15 @@ def scattered(vertices, faces, place, u, v):
   cross = np.cross(b - a, c - a)
   upto = np.linalg.norm(cross, axis=-1).cumsum()
   face = np.searchsorted(upto, place * upto[-1], side='right').clip(max=len(faces) - 1)
-  u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))[..., None]  # the triangle half of the square
+  u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))[..., None]  # fold the square
   return a[face] + u * (b - a)[face] + v * (c - a)[face], face, cross
 
 
 def _surface(density, level, spacing):
-  """Marching cubes (Lewiner) on log density, with a layer of emptiness round the box.
+  """Marching cubes (Lewiner) on log density, with a layer of empty cells round the box.
 
-  The logarithm is what trained densities are smooth in, so the surface shows no stairs; the clip
-  makes a jump from nothing to much fall halfway between two grid points.
+  Trained densities are smooth in the logarithm, which avoids stair artefacts; the clip puts the
+  surface of a step edge halfway between two grid points.
   """
   value = np.log(np.maximum(density, np.finfo(np.float32).tiny) / np.float32(level))
   value = np.clip(value, -LOG_RANGE, LOG_RANGE)
@@ -246,17 +245,16 @@ def _surface(density, level, spacing):
 
 
 def _colors(query, params, vertices, faces, spacing, frac):
-  """sRGB [V, 3] that short rays against the normals see: from half a grid cell outside inwards."""
+  """sRGB [V, 3] of short rays along the inward normals, from half a grid cell outside."""
   normal = np.asarray(jax.jit(normals)(vertices, faces))
   colors = np.empty_like(vertices)
   size = CHUNK // len(DEPTHS)
   for start in range(0, len(vertices), size):
     part = slice(start, start + size)
-    seen = _seen(query, params, _padded(vertices[part], size), _padded(normal[part], size),
-                 np.float32(spacing), frac)
-    colors[part] = seen[:len(vertices[part])]
+    rgb = _ray_colors(query, params, _pad(vertices[part], size), _pad(normal[part], size),
+                      np.float32(spacing), frac)
+    colors[part] = rgb[:len(vertices[part])]
   return np.clip(colors, 0.0, 1.0)
-
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -265,23 +263,23 @@ def _density(query, params, xyz, frac):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _seen(query, params, vertices, normal, spacing, frac):
+def _ray_colors(query, params, vertices, normal, spacing, frac):
   """Volume rendering of len(DEPTHS) samples behind each vertex [N, 3] -> [N, 3]."""
   offset = (jnp.asarray(DEPTHS) * spacing)[None, :, None]
   xyz = jnp.clip(vertices[:, None, :] - offset * normal[:, None, :], -1.0, 1.0)
-  found = query(params, xyz, jnp.asarray(frac, jnp.float32))
-  depth = found.density * (0.5 * spacing)
+  samples = query(params, xyz, jnp.asarray(frac, jnp.float32))
+  depth = samples.density * (0.5 * spacing)
   before = jnp.cumsum(depth, -1) - depth
   weight = jnp.exp(-before) * -jnp.expm1(-depth) + 1e-6  # the plain mean where all is clear
   weight = weight / weight.sum(-1, keepdims=True)
-  return jnp.sum(weight[..., None] * found.rgb, -2)
+  return jnp.sum(weight[..., None] * samples.rgb, -2)
 
 
-def _padded(rows, size=CHUNK):
-  """Rows [n, 3] filled up to `size` with zeros, so that one compilation serves every call."""
+def _pad(rows, size=CHUNK):
+  """Rows [n, 3] padded with zeros to [size, 3], so that one compilation serves every call."""
   return np.pad(rows, ((0, size - len(rows)), (0, 0)))
 
 
-def _nothing(density, reason):
+def _no_surface(density, reason):
   return MeshError(f'The field holds no surface: {reason} (densities are between '
                    f'{density.min():.4g} and {density.max():.4g}).')

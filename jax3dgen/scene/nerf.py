@@ -1,4 +1,4 @@
-"""A density and colour field: multiresolution hash grid and a small dense network.
+"""A radiance field: multiresolution hash grid and a small dense network.
 
 Parameters are {'grid': {'table' [rows, F]}, 'head': {'w0', 'w1'}}, float32; the first output of
 the head is the raw density, the other three the raw colour.

@@ -17,16 +17,16 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Rays, Rendering
 from jax3dgen.scene import shading
 
-PDF_FLOOR = 1e-5  # weight that every interval keeps when finer samples are drawn
-NORMAL_FLOOR = 1e-5  # density gradients shorter than this have no direction
+PDF_FLOOR = 1e-5  # added to the weights of all intervals in importance sampling
+NORMAL_FLOOR = 1e-5  # lower bound of a density gradient's length in its normalisation
 
 
 class RenderOptions(NamedTuple):
   """Static settings of `render_rays`.
 
-  `n_samples` stratified intervals, `n_importance` further edges where those found density; the
-  scene is a ball of `radius` round the origin, and nothing nearer than `near` is seen. `normals`
-  is None, 'analytic' (gradient of the density) or 'finite' (central differences over `eps`).
+  `n_samples` stratified intervals, `n_importance` further edges by importance sampling; the scene
+  is a ball of `radius` round the origin, and rays start at the distance `near`. `normals` is None,
+  'analytic' (gradient of the density) or 'finite' (central differences over `eps`).
   """
   n_samples: int = 64
   n_importance: int = 0
@@ -56,7 +56,7 @@ def stratified(first, last, count):
 
 
 def places(key, edges):
-  """One distance [S, R] inside each interval: uniform, or the centre where `key` is None."""
+  """One distance [S, R] inside each interval: uniform, or its centre where `key` is None."""
   low, high = edges[:-1], edges[1:]
   part = 0.5 if key is None else jax.random.uniform(key, low.shape)
   return low + part * (high - low)
@@ -101,7 +101,7 @@ def normals_of(density, points, method, eps):
     steps = eps * jnp.eye(3, dtype=points.dtype).reshape(3, 3, 1, 1)
     slope = jnp.stack([density(points + h) - density(points - h) for h in steps])
   else:
-    raise ConfigError(f"Normals are made by 'analytic' or 'finite', not {method!r}.")
+    raise ConfigError(f"Normals are 'analytic' or 'finite', not {method!r}.")
   length2 = jnp.sum(slope * slope, 0, keepdims=True)
   return -slope * jax.lax.rsqrt(jnp.maximum(length2, NORMAL_FLOOR**2))
 
@@ -109,31 +109,31 @@ def normals_of(density, points, method, eps):
 def render_rays(key, query, params, rays, opts, frac=1.0):
   """Rays [..., 3] through the field `query` (params, xyz, frac) -> Rendering, no background.
 
-  `key` None means centred samples. Where samples go is not differentiated.
+  `key` None means centred samples. Sample positions are not differentiated.
   """
   shape = rays.origin.shape[:-1]
   origin = jnp.moveaxis(rays.origin.reshape(-1, 3), -1, 0)
   direction = jnp.moveaxis(rays.direction.reshape(-1, 3), -1, 0)
   stream = lambda name: None if key is None else rng.stream(key, name)
   at = lambda mids: origin[:, None] + direction[:, None] * mids[None]
-  ask = lambda params, points: query(params, jnp.moveaxis(points, 0, -1), frac)
+  evaluate = lambda params, points: query(params, jnp.moveaxis(points, 0, -1), frac)
 
   edges = stratified(*intervals(origin, direction, opts.radius, opts.near), opts.n_samples)
   if opts.n_importance:
-    coarse = ask(jax.lax.stop_gradient(params), at(places(stream('coarse'), edges)))
+    coarse = evaluate(jax.lax.stop_gradient(params), at(places(stream('coarse'), edges)))
     weights = optical_weights(coarse.density, edges)
     edges = jax.lax.stop_gradient(
         importance(stream('importance'), edges, weights, opts.n_importance))
   mids = places(stream('samples'), edges)
   points = at(mids)
-  sample = ask(params, points)
+  sample = evaluate(params, points)
   weights = optical_weights(sample.density, edges)
 
   last = lambda x: jnp.moveaxis(x, 0, -1).reshape(shape + (-1,))
   rgb = jnp.sum(weights[None] * jnp.moveaxis(sample.rgb, -1, 0), 1)
   normal = sample_normals = None
   if opts.normals:
-    each = normals_of(lambda p: ask(params, p).density, points, opts.normals, opts.eps)
+    each = normals_of(lambda p: evaluate(params, p).density, points, opts.normals, opts.eps)
     normal = last(jnp.sum(weights[None] * each, 1))
     sample_normals = jnp.moveaxis(each, (1, 0), (-2, -1)).reshape(shape + (-1, 3))
   depth = jnp.sum(weights * mids, 0).reshape(shape)
@@ -144,8 +144,8 @@ def render_rays(key, query, params, rays, opts, frac=1.0):
 def render_image(query, params, camera, size, opts, background, frac=1.0, chunk=4096):
   """Images [B, H, W, 3] over `background` (direction -> colour), centred samples.
 
-  `size` is the side, or (height, width). Rays go through in chunks, so memory does not grow with
-  the image. Pure and jittable; B, `size`, `opts` and `chunk` are static.
+  `size` is the side, or (height, width). Rays are rendered in chunks, so that memory does not grow
+  with the image. Pure and jittable; B, `size`, `opts` and `chunk` are static.
   """
   height, width = (size, size) if isinstance(size, int) else size
   rays = cameras.rays(camera, height, width)

@@ -1,8 +1,8 @@
 """Backgrounds, and shading by a point light.
 
 A background is a function direction [B, H, W, 3] -> colours [B, H, W, 3] (any leading axes where it
-does not depend on the image). Colours are sRGB in [0, 1] and are composited as they are, as the
-score distillation literature does.
+does not depend on the image). Colours are sRGB in [0, 1] and are composited in sRGB, as in the
+score distillation literature.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def constant(color):
 
 
 def random_color(key):
-  """Background of one uniformly drawn colour per image (leading axis)."""
+  """Background of one uniformly random colour per image (leading axis)."""
   def background(direction):
     shape = (direction.shape[0],) + (1,) * (direction.ndim - 2) + (3,)
     return jnp.broadcast_to(jax.random.uniform(key, shape), direction.shape)
@@ -95,26 +95,26 @@ def shade(rendering, rays, light, textureless=False, ambient=AMBIENT, diffuse=DI
   length2 = jnp.sum(toward * toward, -1)
   cosine = jnp.sum(rendering.sample_normals * toward, -1) * jax.lax.rsqrt(
       jnp.maximum(length2, 1e-12))
-  received = jnp.sum(rendering.weights * (ambient + diffuse * jnp.maximum(cosine, 0.0)), -1)
-  mean = received / jnp.maximum(rendering.opacity, 1e-5)
-  white = jnp.broadcast_to(received[..., None], rendering.rgb.shape)
+  shading = jnp.sum(rendering.weights * (ambient + diffuse * jnp.maximum(cosine, 0.0)), -1)
+  mean = shading / jnp.maximum(rendering.opacity, 1e-5)
+  white = jnp.broadcast_to(shading[..., None], rendering.rgb.shape)
   return rendering.replace(rgb=jnp.where(textureless, white, rendering.rgb * mean[..., None]))
 
 
 class Style(NamedTuple):
-  """How one batch is shaded: traced booleans."""
+  """The shading of one batch: traced booleans []."""
   shaded: jax.Array
   textureless: jax.Array
 
 
 def draw_style(key, step, albedo_steps=1000, shaded=0.75, textureless=0.5):
-  """Albedo alone for the first steps, then shaded with a probability, of which some textureless."""
+  """A random Style: albedo for `albedo_steps`, then shaded, and textureless, with probabilities."""
   k_shaded, k_textureless = jax.random.split(key)
   lit = jax.random.bernoulli(k_shaded, shaded) & (step >= albedo_steps)
   return Style(lit, lit & jax.random.bernoulli(k_textureless, textureless))
 
 
 def apply_style(style, rendering, rays, light):
-  """The Rendering as drawn by `draw_style`: albedo, Lambertian or textureless."""
+  """The Rendering in a Style: albedo, Lambertian or textureless."""
   lit = shade(rendering, rays, light, style.textureless)
   return rendering.replace(rgb=jnp.where(style.shaded, lit.rgb, rendering.rgb))

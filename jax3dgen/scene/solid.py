@@ -1,9 +1,9 @@
 """Volume, centre of mass and inertia of the solid that a closed triangle mesh bounds.
 
 Divergence theorem: the solid is the signed sum of the tetrahedra (reference point, a, b, c) over
-the faces, so holes and concavities count as they should. The reference point is the mean face
-corner, which keeps float32 accurate for meshes far from the origin; the sums do not depend on it
-when the mesh is closed, hence no gradient passes through it.
+the faces, so holes and concavities count correctly. The reference point is the mean face corner,
+which keeps float32 accurate for meshes far from the origin; the sums do not depend on it when the
+mesh is closed, hence no gradient passes through it.
 
 Axes: V vertices, F faces. Density is 1; lengths are the mesh's own. Differentiable with respect to
 the vertices; `jax.vmap` gives batches. Faces that repeat a vertex (padding) add nothing, and
@@ -28,8 +28,8 @@ class Solid:
 def solid(vertices, faces):
   """The uniform unit-density solid of vertices [V, 3] and faces [F, 3].
 
-  Turning all faces inside out changes nothing. A mesh without volume gets its mean corner as the
-  centre and no inertia.
+  Reversing all faces changes nothing. A mesh without volume has its mean corner as the centre and
+  zero inertia.
   """
   corners = vertices[faces]  # [F, 3 corners, 3]
   reference = jax.lax.stop_gradient(corners.mean((0, 1)))

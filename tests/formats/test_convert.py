@@ -246,7 +246,7 @@ MEASURE = '''
 import pathlib, re, sys
 import jax, jax.numpy as jnp
 from jax3dgen.core import weights
-from jax3dgen.prior import convert
+from jax3dgen.formats import convert
 
 def peak():  # of this program alone: getrusage counts what its parent took before it
   status = pathlib.Path('/proc/self/status').read_text()

@@ -78,8 +78,8 @@ def crop(shift=(0.0, 0.0), scale=(1.0, 1.0), shear=0.0):
 
 def test_a_whole_crop_is_the_picture_and_a_shifted_one_shows_white():
   picture = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
-  np.testing.assert_allclose(augment.cropped(picture, crop()), picture, atol=1e-5)
-  moved = augment.cropped(picture, crop(shift=(4 / 16, 0.0)))  # 4 of 32 pixels to the right
+  np.testing.assert_allclose(augment.apply_crop(picture, crop()), picture, atol=1e-5)
+  moved = augment.apply_crop(picture, crop(shift=(4 / 16, 0.0)))  # 4 of 32 pixels to the right
   np.testing.assert_allclose(moved[:, :, :-4], picture[:, :, 4:], atol=1e-5)
   np.testing.assert_allclose(moved[:, :, -4:], 1.0, atol=1e-5)
 
@@ -87,7 +87,7 @@ def test_a_whole_crop_is_the_picture_and_a_shifted_one_shows_white():
 def test_a_sheared_crop_is_interpolated_at_its_source():
   picture = np.random.default_rng(0).random((1, 32, 32, 1), np.float32)
   c = crop((0.1, -0.05), (0.8, 0.9), 0.2)
-  got = np.asarray(augment.cropped(picture, c))[0, :, :, 0]
+  got = np.asarray(augment.apply_crop(picture, c))[0, :, :, 0]
   place = augment.places(32)
   for i, j in ((10, 12), (20, 5), (16, 24)):
     x = 0.1 + 0.8 * place[j] + 0.2 * place[i]
@@ -118,7 +118,7 @@ def test_colours_turn_and_greys_stay():
 def test_outlines_are_dark_where_colours_change():
   picture = np.ones((2, 8, 8, 3), np.float32)
   picture[:, :, 4:] = 0.3
-  lines, same = augment.outlined(jnp.asarray(picture), jnp.array([True, False]))
+  lines, same = augment.outline(jnp.asarray(picture), jnp.array([True, False]))
   np.testing.assert_allclose(lines[:, 3], 0.0)
   np.testing.assert_allclose(np.delete(lines, 3, 1), 1.0)
   np.testing.assert_array_equal(same, picture[1])

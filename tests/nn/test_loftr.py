@@ -200,7 +200,7 @@ def test_the_surest_come_out_and_edges_do_not():
   inner = [i for i in range(36) if 2 <= i // 6 < 4 and 2 <= i % 6 < 4]
   both_inner = [i for i in inner if list(shuffled).index(i) in inner]
   choose = lambda most: loftr.Loftr(most=most).apply(
-      {}, cells * strength, cells[:, shuffled], (6, 6), (6, 6), method='chosen')
+      {}, cells * strength, cells[:, shuffled], (6, 6), (6, 6), method='select')
   confidence, i, j, mask = choose(1024)
   count = len(both_inner)
   assert count and mask.sum() == count and sorted(i[0, :count].tolist()) == both_inner

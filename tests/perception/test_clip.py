@@ -47,7 +47,7 @@ def test_images_and_texts_are_those_of_transformers(model, folder):
     out = theirs(input_ids=torch.tensor(read(TEXTS, padding='max_length', max_length=77).input_ids),
                  pixel_values=pixels)
   images, texts = model.images(image / 255), model.texts(TEXTS)
-  assert published.apart(clip.prepared(image / np.float32(255), 28),
+  assert published.apart(clip.preprocess(image / np.float32(255), 28),
                          pixels.permute(0, 2, 3, 1)) < 2e-2  # Pillow rounds to 8 bits, twice
   assert published.apart(texts, out.text_embeds) < 2e-4
   assert published.apart(images, out.image_embeds) < 1e-2

@@ -34,7 +34,7 @@ def features(turns, **kind):
 
 def templates():
   tokens, patches = features((0, 2, 4, 6))
-  return pose.build(tokens[:, None], patches[:, None])
+  return pose.from_features(tokens[:, None], patches[:, None])
 
 
 def test_probabilities_sum_to_one_and_a_template_is_itself():
@@ -60,7 +60,7 @@ def test_a_mirror_swaps_left_and_right():
   patches = np.concatenate([patches, patches[1:2, :, ::-1]])  # the right is the left, mirrored
   tokens = np.concatenate([tokens, tokens[1:2]])
   patches[0], patches[2] = (0.5 * (patches[k] + patches[k, :, ::-1]) for k in (0, 2))
-  made = pose.build(tokens[:, None], patches[:, None])
+  made = pose.from_features(tokens[:, None], patches[:, None])
   token, image = features((1.8,), noise=0.1)
   p = pose.probabilities(made, token, image, temperature=0.01)[0]
   q = pose.probabilities(made, token, image[:, :, ::-1], temperature=0.01)[0]
@@ -74,7 +74,7 @@ def test_the_object_is_told_from_its_ground():
   expected[2:10, 3:9] = True
   for mask in made.masks:
     np.testing.assert_array_equal(mask, expected)
-  given = pose.build(made.tokens[:, None], made.patches[:, None], np.asarray(made.masks))
+  given = pose.from_features(made.tokens[:, None], made.patches[:, None], np.asarray(made.masks))
   np.testing.assert_array_equal(given.masks, made.masks)
   empty = np.tile(np.float32(0.2 * GROUND), (2, SIZE, SIZE, 1))
   mixed = jnp.stack([empty[0], made.patches[0]])
@@ -134,9 +134,9 @@ def test_gradients_reach_the_features():
 def test_templates_that_do_not_fit_are_refused():
   tokens, patches = features((0, 2))
   with pytest.raises(ConfigError, match='2 or more'):
-    pose.build(tokens[:1, None], patches[:1, None])
+    pose.from_features(tokens[:1, None], patches[:1, None])
   with pytest.raises(ConfigError, match='one kind'):
-    pose.build(tokens[:, None, :5], patches[:, None])
+    pose.from_features(tokens[:, None, :5], patches[:, None])
   made = templates()
   with pytest.raises(ConfigError, match='both, texture, orientation'):
     pose.probabilities(made, made.tokens, made.patches, parts='all')

@@ -71,7 +71,7 @@ def test_what_is_transparent_is_white(tmp_path):
 @pytest.mark.parametrize('pictures, words', [
     ({}, 'holds no pose templates'),
     ({'front': picture()}, 'one pose alone'),
-    ({'front': picture(), 'behind': picture()}, 'behind.png is called after no pose'),
+    ({'front': picture(), 'behind': picture()}, 'behind.png is not named by a pose'),
     ({'front': picture(), 'back': picture(width=40)}, '40 x 32'),
     ({'front': picture(), 'back': picture(size=15)}, '15 x 15'),
 ])
@@ -87,20 +87,20 @@ def test_a_damaged_picture_is_named(tmp_path):
   whole = (tmp_path / 'back.png').read_bytes()
   for rest in (whole[:len(whole) // 2], b'', b'no picture'):
     (tmp_path / 'back.png').write_bytes(rest)
-    with pytest.raises(ConfigError, match='back.png is no whole PNG'):
+    with pytest.raises(ConfigError, match='back.png is not a complete PNG'):
       templates.read(tmp_path)
 
 
 def test_prompts_choose_the_shipped_pictures(tmp_path):
-  assert templates.chosen('a Bunny with a hat', '') == templates.folder() / 'rabbit'
-  assert templates.chosen('a car', 'sketches') == templates.folder() / 'sketches' / 'car'
-  assert templates.chosen('a cat', str(tmp_path)) == tmp_path
+  assert templates.folder_of('a Bunny with a hat', '') == templates.folder() / 'rabbit'
+  assert templates.folder_of('a car', 'sketches') == templates.folder() / 'sketches' / 'car'
+  assert templates.folder_of('a cat', str(tmp_path)) == tmp_path
   with pytest.raises(ConfigError, match='bear, car, penguin, rabbit, robot, rocket'):
-    templates.chosen('a red cat', '')
+    templates.folder_of('a red cat', '')
   with pytest.raises(ConfigError, match='more than one'):
-    templates.chosen('a bear in a car', '')
+    templates.folder_of('a bear in a car', '')
   with pytest.raises(ConfigError, match='nowhere'):
-    templates.chosen('a bear', str(tmp_path / 'nowhere'))
+    templates.folder_of('a bear', str(tmp_path / 'nowhere'))
 
 
 @pytest.fixture(scope='module')
@@ -126,13 +126,13 @@ def test_the_shipped_pictures_are_those_of_their_command(drawn, kind):
 
 def test_poses_may_count_as_one_or_be_left_out(tmp_path):
   found = {name: np.full((1, 2, 2, 3), i) for i, name in enumerate(templates.POSES)}
-  of = lambda poses: [x[:, 0, 0, 0].tolist() for x in templates.grouped(found, poses, tmp_path)]
+  of = lambda poses: [x[:, 0, 0, 0].tolist() for x in templates.group_poses(found, poses, tmp_path)]
   assert of('') == [[0], [1], [2], [3]]
   assert of('front left+right back') == [[0], [1, 3], [2]] and of('back front') == [[2], [0]]
   for poses, words in (('front above', "no template of 'above'"), ('front', 'two or more'),
                        ('front front', 'two or more')):
     with pytest.raises(ConfigError, match=words):
-      templates.grouped(found, poses, tmp_path)
+      templates.group_poses(found, poses, tmp_path)
 
 
 def test_control_needs_a_picture_of_each_pose(tmp_path):
@@ -154,7 +154,7 @@ def test_a_mirror_swaps_left_and_right(classify):
   _, (front, left, back, _) = templates.read(templates.folder() / 'car')
   mirror = lambda x: x[:, :, ::-1]
   both = lambda x: np.concatenate([x, mirror(x)])
-  look, params = templates.seeing()
+  look, params = templates.load_extractor()
   made = templates.build(jax.random.key(0), look, params,
                          [both(front), left, both(back), mirror(left)])
   cars = templates.Classifier(params, made, look)
@@ -221,8 +221,8 @@ def test_a_dinov2_tells_poses_too(tmp_path, monkeypatch):
   monkeypatch.setattr(templates, 'SIDE', 32)  # 560 takes longer
   cfg = SimpleNamespace(**{**vars(CFG), 'features': str(tmp_path)})
   made = templates.load('a red bear', cfg)
-  assert made.look.apply.net == small.clone(remat=True)
-  assert made.templates.patches.shape == (4, 16, 16, 64) and made.look.size == 32
+  assert made.extract.apply.net == small.clone(remat=True)
+  assert made.templates.patches.shape == (4, 16, 16, 64) and made.extract.size == 32
   images, _ = views(2)
   slope, p = jax.jit(jax.grad(lambda x: (lambda p: (p[0, 0] + p[1, 1], p))(
       templates.classify(made, x, None, cfg)), has_aux=True))(images)

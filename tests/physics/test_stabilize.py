@@ -45,7 +45,7 @@ def test_support_margin_of_a_leaning_box(lean):
 
 
 def test_gradient_of_the_support_margin():
-  made = meshes.refined(sheared(0.2), 0.3)
+  made = meshes.refine(sheared(0.2), 0.3)
   corners = stabilize.sole(made.vertices, stabilize.edges(made.faces),
                            float(made.vertices[:, 2].min()))
   with jax.enable_x64(True):
@@ -59,7 +59,7 @@ def test_gradient_of_the_support_margin():
 
 
 def test_sole_is_the_outline_of_what_touches():
-  made = meshes.refined(sheared(0.0), 0.1)
+  made = meshes.refine(sheared(0.0), 0.1)
   corners = stabilize.sole(made.vertices, stabilize.edges(made.faces),
                            float(made.vertices[:, 2].min()))
   assert len(corners) == stabilize.CORNERS
@@ -80,7 +80,7 @@ def on_a_plate(*columns):
   for x in columns:
     solid += manifold3d.Manifold.cube((0.2, 0.2, 1.0), True).translate((x, 0, 0.5))
   solid = solid.to_mesh()
-  return meshes.refined(Mesh(solid.vert_properties[:, :3], np.int32(solid.tri_verts)), 0.1)
+  return meshes.refine(Mesh(solid.vert_properties[:, :3], np.int32(solid.tri_verts)), 0.1)
 
 
 def test_what_is_pressed_to_a_sheet_bears_nothing():
@@ -169,8 +169,8 @@ def test_smallest_flat_cut():
   capsule = mesh_of(trimesh.creation.capsule(height=1.0, radius=0.3, count=[32, 32]))
   tipped = capsule.replace(vertices=np.float32(
       capsule.vertices @ trimesh.transformations.rotation_matrix(0.1, [1, 0, 0])[:3, :3].T))
-  share, cut = stabilize.flat_cut(tipped)
+  share, cut = stabilize.smallest_flat_cut(tipped)
   assert 0 < share < 0.2 and native.drop(body.from_mesh(cut)).stable
-  smaller = meshes.flat_sole(tipped, share - 0.01) if share > 0.01 else tipped
+  smaller = meshes.flat_cut(tipped, share - 0.01) if share > 0.01 else tipped
   assert not native.drop(body.from_mesh(smaller)).stable
-  assert stabilize.flat_cut(sheared(1.0, (0.1, 0.1, 1.0)), shares=(0.05, 0.1)) is None
+  assert stabilize.smallest_flat_cut(sheared(1.0, (0.1, 0.1, 1.0)), shares=(0.05, 0.1)) is None

@@ -241,7 +241,7 @@ def capsule():
 def test_flat_sole_is_the_solid_above_the_cut():
   whole = capsule()
   low, height = whole.vertices[:, 2].min(), np.ptp(whole.vertices[:, 2])
-  cut = mesh.flat_sole(whole, 0.1)
+  cut = mesh.flat_cut(whole, 0.1)
   assert mesh.is_watertight(cut.faces)
   level = low + 0.1 * height
   assert cut.vertices[:, 2].min() == pytest.approx(level, abs=1e-6)
@@ -260,7 +260,7 @@ def test_refined_is_the_same_solid_with_all_its_shells():
   made = Mesh(np.float32(both.vertices), np.int32(both.faces), np.float32(both.vertices))
   for array in (made.vertices, made.faces):
     array.flags.writeable = False
-  fine = mesh.refined(made, 0.2)
+  fine = mesh.refine(made, 0.2)
   found = trimesh.Trimesh(fine.vertices, fine.faces)
   assert found.is_watertight
   assert found.edges_unique_length.mean() < 0.2 < both.edges_unique_length.min()
@@ -272,7 +272,7 @@ def test_a_capsule_stands_on_a_flat_sole_only():
   turn = trimesh.transformations.rotation_matrix(0.05, [1, 0, 0])[:3, :3]
   tipped = tipped.replace(vertices=(tipped.vertices @ turn.T).astype(np.float32))
   assert not native.drop(body.from_mesh(tipped), seconds=5.0).stable
-  assert native.drop(body.from_mesh(mesh.flat_sole(tipped, 0.15)), seconds=5.0).stable
+  assert native.drop(body.from_mesh(mesh.flat_cut(tipped, 0.15)), seconds=5.0).stable
 
 
 def test_flat_sole_keeps_the_largest_piece():
@@ -280,9 +280,9 @@ def test_flat_sole_keeps_the_largest_piece():
   made = trimesh.boolean.union([box((2, 1, 0.1), (0, 0, 0.05)), box((0.3, 1, 1), (-0.8, 0, 0.5)),
                                 box((0.6, 1, 1), (0.7, 0, 0.5))])  # a U of two unequal pillars
   made = Mesh(np.float32(made.vertices), np.int32(made.faces), np.zeros((len(made.vertices), 3)))
-  left = mesh.flat_sole(made, 0.2)
+  left = mesh.flat_cut(made, 0.2)
   np.testing.assert_allclose([left.vertices.min(0), left.vertices.max(0)],
                              [[0.4, -0.5, 0.2], [1.0, 0.5, 1.0]], atol=1e-6)
-  assert mesh.flat_sole(made, 0) is made
+  assert mesh.flat_cut(made, 0) is made
   with pytest.raises(MeshError, match='between 0 and 1'):
-    mesh.flat_sole(made, 1.5)
+    mesh.flat_cut(made, 1.5)

@@ -117,7 +117,7 @@ def cut_to_stand(cfg, generated, before):
     return generated, 0.0, before
   for share in np.arange(1, 1 + math.floor(100 * cfg.result.flat_cut + 1e-9)) / 100:
     try:
-      surface = mesh.flat_sole(generated, float(share))
+      surface = mesh.flat_cut(generated, float(share))
     except MeshError:
       break
     after = drop(cfg, surface)

@@ -25,7 +25,7 @@ The features are those of `jax3dgen/assets/features`, which never saw a pose. Re
 be compared, the numbers cannot.
 """
 SHIPPED = f"""the four shipped pictures of its kind, of gray figurines, as renders, as
-line drawings, and as renders taken {templates.TURNED} degrees too far round"""
+line drawings, and as renders taken {templates.TURN_DEG} degrees too far round"""
 
 
 def total(rows, **fields):

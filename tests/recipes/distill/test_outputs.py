@@ -38,7 +38,7 @@ def test_the_smallest_flat_cut_that_helps_is_made():
 
   found, sole, (_, figures) = outputs.cut_to_stand(config, tipped, outputs.drop(config, tipped))
   assert figures['stable'] and 0 < sole <= 0.1
-  less = mesh.flat_sole(tipped, sole - 0.01) if sole > 0.01 else tipped
+  less = mesh.flat_cut(tipped, sole - 0.01) if sole > 0.01 else tipped
   assert not outputs.drop(config, less)[1]['stable']
   assert np.ptp(found.vertices[:, 2]) == pytest.approx((1 - sole) * np.ptp(tipped.vertices[:, 2]))
   found, sole, (_, figures) = outputs.cut_to_stand(config, box, outputs.drop(config, box))

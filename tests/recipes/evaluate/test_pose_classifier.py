@@ -27,7 +27,7 @@ def made_up(count=60):
   patches = rng.normal(size=(4, 4, 4, 5))
   patches[:, :, 1:3] += 9.0
   tokens = np.eye(4, 5)
-  made = pose.build(tokens[:, None], patches[:, None])
+  made = pose.from_features(tokens[:, None], patches[:, None])
   side = np.arange(count) % 4
   return made, {'token': np.float32(tokens[side]), 'patches': np.float32(patches[side]),
                 'kind': np.arange(count) % 2, 'azimuth': np.float32(side * np.pi / 2),

@@ -117,7 +117,7 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
 def test_the_inception_judges_where_its_weights_are_named(monkeypatch):
   def load(path):
     assert path == 'weights/inception'
-    return (lambda params, x: inception.Seen(x.mean((1, 2)), params * x[:, 0, 0])), 2.0
+    return (lambda params, x: inception.Outputs(x.mean((1, 2)), params * x[:, 0, 0])), 2.0
   monkeypatch.setattr(inception, 'load', load)
   config = configs.get_config('tiny').judge
   config.features = config.classes = 'weights/inception'

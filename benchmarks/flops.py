@@ -1,4 +1,4 @@
-"""What one training step of each objective costs with Stable Diffusion 2.1: floating-point work.
+"""Floating-point work of one training step of each objective with Stable Diffusion 2.1.
 
   python -m benchmarks.flops
 
@@ -47,11 +47,11 @@ SD21 = {
 }
 OBJECTIVES = ('sds', 'sjc', 'nfsd', 'csd', 'hifa', 'vsd', 'esd', 'cfd', 'sdi', 'ism', 'jsd',
               'sds_bridge', 'usd')
-PROMPT = 'a bear'  # there must be pictures for the classifier of poses
+PROMPT = 'a bear'  # the pose classifier has templates of it
 LIMITS = (('vsd', 'sds', 2.6), ('usd', 'vsd', 1.45))
 
 
-@functools.cache  # nets are traced once, and stand in a step several times
+@functools.cache  # a net is traced once and occurs in a step several times
 def flops(jaxpr):
   """The work of a jaxpr."""
   total = 0
@@ -63,7 +63,7 @@ def flops(jaxpr):
       total += 2 * math.prod(out.shape) * math.prod(left.shape[i] for i in contracted)
     elif name == 'conv_general_dilated':
       total += _convolution(equation)
-    elif name == 'cond':  # the dearest branch
+    elif name == 'cond':  # the most expensive branch
       total += max(map(flops, params['branches']))
     else:
       for value in params.values():
@@ -113,8 +113,8 @@ def work(name, prior, stage):
   return flops(jax.make_jaxpr(step)(start, params, prompt, key))
 
 
-def traced_once(prior):
-  """The prior with jitted functions: steps are traced faster so."""
+def jit_functions(prior):
+  """The prior with jitted functions, for faster tracing of steps."""
   return prior._replace(predict=jax.jit(prior.predict), encode=jax.jit(prior.encode),
                         decode=jax.jit(prior.decode))
 
@@ -126,18 +126,18 @@ def main():
                       help="the encoder's linear stand-in (config.render.latent_steps)")
   parser.add_argument('objectives', nargs='*', default=OBJECTIVES)
   args = parser.parse_args()
-  prior = traced_once(latent.make(SD21))
+  prior = jit_functions(latent.make(SD21))
   stage = scene_step.Stage(args.size, args.linear)
   how = 'by a linear map' if args.linear else 'at 512'
   print(f'Views of {args.size} px encoded {how}; TFLOP of one step')
-  found = {}
+  totals = {}
   for name in args.objectives:
-    found[name] = work(name, prior, stage)
-    print(f'{name:<16}{found[name] / 1e12:8.2f}{found[name] / found[args.objectives[0]]:8.2f}x '
+    totals[name] = work(name, prior, stage)
+    print(f'{name:<16}{totals[name] / 1e12:8.2f}{totals[name] / totals[args.objectives[0]]:8.2f}x '
           f'{args.objectives[0]}', flush=True)
   for name, other, limit in LIMITS:
-    if {name, other} <= found.keys() and not args.linear:
-      print(f'{name} / {other}: {found[name] / found[other]:.2f} (goal {limit})')
+    if {name, other} <= totals.keys() and not args.linear:
+      print(f'{name} / {other}: {totals[name] / totals[other]:.2f} (goal {limit})')
 
 
 if __name__ == '__main__':

@@ -47,7 +47,7 @@ def measure(table_log2, cores, turns):
             torch.from_numpy(cotangent.T.copy()))
   out, gradient = compiled(*ours)
   peer_out, peer_gradients = hashgrid_torch.forward_backward(*theirs)
-  np.testing.assert_allclose(out, peer_out.T, atol=1e-4)  # the same numbers, or it is no race
+  np.testing.assert_allclose(out, peer_out.T, atol=1e-4)  # equal results
   np.testing.assert_allclose(gradient, torch.cat(peer_gradients), atol=2e-3)
   return timing.interleaved(
       {'jax3dgen': lambda: jax.block_until_ready(compiled(*ours)),
@@ -58,9 +58,9 @@ def run(turns=15, numbers_of_cores=(1, 2)):
   """Rows of figures: dicts of table_log2, cores, milliseconds and the ratio torch / jax3dgen."""
   rows = []
   for cores in numbers_of_cores:
-    found = timing.pinned('benchmarks.hashgrid', cores, '--child', cores, '--turns', turns)
+    figures = timing.pinned('benchmarks.hashgrid', cores, '--child', cores, '--turns', turns)
     clock = 0 if cores == 1 else 1  # processor time on one core, wall time on two
-    for table_log2, times in found.items():
+    for table_log2, times in figures.items():
       ours, theirs = times['jax3dgen'][clock], times['torch'][clock]
       rows.append({'table_log2': int(table_log2), 'cores': cores, 'jax3dgen_ms': ours,
                    'torch_ms': theirs, 'ratio': theirs / ours,

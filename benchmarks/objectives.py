@@ -1,4 +1,4 @@
-"""What a step of each objective costs beside SDS, on one core.
+"""The cost of a training step of each objective relative to SDS, on one core.
 
   python -m benchmarks.objectives
   python -m benchmarks.objectives sds vsd usd
@@ -22,7 +22,7 @@ LIMITS = (('sds_rectified_conditional', 'sds', 1.4), (DETACHED, 'sds', 1.1), ('v
           ('usd_conditional', 'vsd', 1.3))
 
 
-def counted(prior, counts):
+def count_rows(prior, counts):
   """The prior; each prediction adds its rows to `counts` while it is traced."""
   import jax
 
@@ -68,7 +68,7 @@ def rows(parts):
   from jax3dgen.core import parallel
   from jax3dgen.recipes.distill import parts as distill_parts
   counts = {'forward': 0, 'backward': 0, 'weights': 0}
-  step = distill_parts.field_step(parts._replace(prior=counted(parts.prior, counts)), None)
+  step = distill_parts.field_step(parts._replace(prior=count_rows(parts.prior, counts)), None)
   jax.eval_shape(step, parts.state, parts.params, parts.prompt, jax.random.key(0))
   return [count / parts.cfg.train.batch * parallel.device_count()
           for count in counts.values()]
@@ -92,7 +92,7 @@ def measure(turns, names):
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('names', nargs='*', default=NAMES, help='methods; the first is the measure')
+  parser.add_argument('names', nargs='*', default=NAMES, help='methods; the first is the reference')
   parser.add_argument('--turns', type=int, default=9, help='measurements of each objective')
   parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
   args = parser.parse_args()

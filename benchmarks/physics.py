@@ -6,9 +6,9 @@ Three ratios: `native_batch` on two threads against one (random solids, 10 s at 
 `mjx_batch`, a batch of 256 worlds with 64 hull vertices, against native at the same step of 4 ms
 (figurines, steps a second on one core); `rest`, a batch of 4,096 such worlds, against native with
 10 s at 1 ms (worlds a second on one core). The two of a pair take turns in one process that is
-pinned to its cores; a figure is the median over the turns, on one core of processor time. Compiling
-is told apart. It happens once for all sweeps of a bucket: the turns of the JAX engines are under
-tilts of their own, and `tests/physics/test_mjx_batch.py` checks it.
+pinned to its cores; a figure is the median over the turns, on one core of processor time. Compile
+time is reported separately: it occurs once for all sweeps of a bucket (each turn of the JAX engines
+has new tilts, and `tests/physics/test_mjx_batch.py` checks it).
 """
 
 import argparse
@@ -39,7 +39,7 @@ def figurines():
 
 
 def fresh(count):
-  """An endless row of tilts [count, 3], no two alike."""
+  """An endless iterator of different tilts [count, 3]."""
   import jax
 
   from jax3dgen.physics import sweep
@@ -65,7 +65,7 @@ def mjx(turns):
   [(_, packed)] = bodies.buckets
   ours = lambda: mjx_batch.simulate(packed, next(tilts), SHORT, STEP, iterations=2, ls_iterations=4)
   theirs = lambda: native_batch.simulate(bodies, next(tilts), SHORT, STEP, threads=1)
-  return timed(ours, theirs, turns)
+  return compare(ours, theirs, turns)
 
 
 def rest(turns):
@@ -75,34 +75,34 @@ def rest(turns):
   from jax3dgen.physics import native_batch
   from jax3dgen.physics import rest as engine
   bodies = figurines()
-  many, one = fresh(WORLDS // FIGURINES), fresh(1)
+  many, few = fresh(WORLDS // FIGURINES), fresh(1)
   [(_, packed)] = bodies.buckets
   settle = jax.jit(engine.settle)
   ours = lambda: jax.block_until_ready(settle(packed, next(many)))
-  return timed(ours, lambda: native_batch.simulate(bodies, next(one), threads=1), turns)
+  return compare(ours, lambda: native_batch.simulate(bodies, next(few), threads=1), turns)
 
 
-def timed(ours, theirs, turns):
+def compare(ours, theirs, turns):
   """{'ours', 'theirs': processor s, 'first': wall s of the call of `ours` that compiles}."""
   began = time.perf_counter()
   ours()
   first = time.perf_counter() - began
-  found = timing.medians({'ours': ours, 'theirs': theirs}, turns)
-  return {name: cpu for name, (cpu, _) in found.items()} | {'first': first}
+  times = timing.medians({'ours': ours, 'theirs': theirs}, turns)
+  return {name: cpu for name, (cpu, _) in times.items()} | {'first': first}
 
 
 PARTS = {'threads': (threads, 2), 'mjx': (mjx, 1), 'rest': (rest, 1)}  # and cores
 
 
 def run(turns=7):
-  """{part: what it found}, with its 'ratio'."""
-  found = {name: timing.pinned('benchmarks.physics', cores, '--child', name, '--turns', turns)
-           for name, (_, cores) in PARTS.items()}
-  found['threads']['ratio'] = found['threads']['1'][1] / found['threads']['2'][1]
-  found['mjx']['ratio'] = found['mjx']['theirs'] / found['mjx']['ours']
-  per_world = found['rest']['theirs'] / FIGURINES
-  found['rest']['ratio'] = per_world / (found['rest']['ours'] / WORLDS)
-  return found
+  """{part: its figures, with 'ratio'}."""
+  figures = {name: timing.pinned('benchmarks.physics', cores, '--child', name, '--turns', turns)
+             for name, (_, cores) in PARTS.items()}
+  figures['threads']['ratio'] = figures['threads']['1'][1] / figures['threads']['2'][1]
+  figures['mjx']['ratio'] = figures['mjx']['theirs'] / figures['mjx']['ours']
+  per_world = figures['rest']['theirs'] / FIGURINES
+  figures['rest']['ratio'] = per_world / (figures['rest']['ours'] / WORLDS)
+  return figures
 
 
 def main():
@@ -115,18 +115,18 @@ def main():
     print(json.dumps(PARTS[args.child][0](args.turns)))
     return
   print(f'load average {os.getloadavg()[0]:.1f}')
-  found = run(args.turns)
-  told = lambda name: f'{found[name]["ratio"]:.2f}x (goal {GOALS[name]:g}x)'
-  one, two = (found['threads'][count][1] for count in '12')
-  print(f'native, {SOLIDS} solids at 1 ms: one thread {one:.2f} s, two {two:.2f} s, '
-        f'{told("threads")}')
+  figures = run(args.turns)
+  ratio = lambda name: f'{figures[name]["ratio"]:.2f}x (goal {GOALS[name]:g}x)'
+  single, double = (figures['threads'][count][1] for count in '12')
+  print(f'native, {SOLIDS} solids at 1 ms: one thread {single:.2f} s, two {double:.2f} s, '
+        f'{ratio("threads")}')
   steps = BATCH * SHORT / STEP
-  ours, theirs, first = (found['mjx'][name] for name in ('ours', 'theirs', 'first'))
+  ours, theirs, first = (figures['mjx'][name] for name in ('ours', 'theirs', 'first'))
   print(f'mjx, {BATCH} worlds at 4 ms, one core: {steps / ours:,.0f} steps/s, native '
-        f'{steps / theirs:,.0f}, {told("mjx")}; compiling {first - ours:.0f} s')
-  ours, theirs, first = (found['rest'][name] for name in ('ours', 'theirs', 'first'))
+        f'{steps / theirs:,.0f}, {ratio("mjx")}; compiling {first - ours:.0f} s')
+  ours, theirs, first = (figures['rest'][name] for name in ('ours', 'theirs', 'first'))
   print(f'rest, {WORLDS} worlds, one core: {WORLDS / ours:,.0f} worlds/s, native at 1 ms '
-        f'{FIGURINES / theirs:.1f}, {told("rest")}; compiling {first - ours:.0f} s')
+        f'{FIGURINES / theirs:.1f}, {ratio("rest")}; compiling {first - ours:.0f} s')
 
 
 if __name__ == '__main__':

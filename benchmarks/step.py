@@ -1,11 +1,11 @@
-"""Where the time of a step of the demo goes, on one core.
+"""Time of the parts of a training step of the demo, on one core.
 
   python -m benchmarks.step
 
 The demo's views, rays and samples (131,072 of them), its field and its prior; the parts of a step
-are compiled apart and take turns with each other and with the bare hash-grid encode. "All but the
-denoiser" is the whole training step, regularisers and cameras included, with a prior whose network
-answers at once.
+are compiled separately and take turns with each other and with the bare hash-grid encode. "All but
+the denoiser" is the whole training step, regularisers and cameras included, with a prior whose
+network answers at once.
 """
 
 import argparse
@@ -89,9 +89,9 @@ def measure(turns):
 
 def run(turns=15):
   """{part: processor ms on one core}."""
-  found = timing.pinned('benchmarks.step', 1, '--child', '--turns', turns)
-  found = {name: cpu for name, (cpu, _) in found.items()}
-  return found | {'backward': found['both'] - found['forward']}
+  times = timing.pinned('benchmarks.step', 1, '--child', '--turns', turns)
+  times = {name: cpu for name, (cpu, _) in times.items()}
+  return times | {'backward': times['both'] - times['forward']}
 
 
 def main():
@@ -103,11 +103,11 @@ def main():
     print(json.dumps(measure(args.turns)))
     return
   print(f'load average {os.getloadavg()[0]:.1f}; one core, processor time')
-  found = run(args.turns)
+  times = run(args.turns)
   for name, label in ROWS:
-    print(f'{label:<46}{found[name]:7.1f} ms')
+    print(f'{label:<46}{times[name]:7.1f} ms')
   print(f'all but the denoiser: goal {LIMIT_MS:.0f} ms; '
-        f'{found["rest"] / found["encode"]:.2f}x the bare encode (goal {LIMIT_RATIO:.0f}x)')
+        f'{times["rest"] / times["encode"]:.2f}x the bare encode (goal {LIMIT_RATIO:.0f}x)')
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 
 Wall time of `python -m experiments.stability_sweep` from its start to its end, reading, hulls,
 tables and page included; first on an empty compilation cache, then on a filled one. Processor time
-beside it tells how busy the machine was. Making the figurines does not count.
+is reported as well, as a measure of other load. The time to create the figurines does not count.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Timing on shared machines: functions take turns, processes are pinned and start alike."""
+"""Timing on shared machines: functions take turns in processes pinned to cores."""
 
 import json
 import os

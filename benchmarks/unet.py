@@ -14,7 +14,7 @@ import os
 
 from benchmarks import timing
 
-GOALS = {'forward': 1.2, 'gradient': 1.3}  # most of our time, over that of PyTorch
+GOALS = {'forward': 1.2, 'gradient': 1.3}  # largest ratio of jax3dgen's time to PyTorch's
 
 
 def measure(cores, turns):
@@ -45,15 +45,15 @@ def measure(cores, turns):
   predict = lambda: peer(image, torch.from_numpy(t), torch.from_numpy(tokens)).sample
   theirs = {'forward': torch.no_grad()(predict),
             'gradient': lambda: torch.autograd.grad(predict().sum(), image)[0]}
-  found = {}
+  times = {}
   for what in GOALS:
     ours = compiled[what](params, x)
     expected = theirs[what]().permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(ours, expected, atol=1e-3)  # the same numbers, or it is no race
-    found[what] = timing.interleaved(
+    np.testing.assert_allclose(ours, expected, atol=1e-3)  # equal results
+    times[what] = timing.interleaved(
         {'jax3dgen': lambda what=what: jax.block_until_ready(compiled[what](params, x)),
          'torch': theirs[what]}, turns)
-  return found
+  return times
 
 
 def main():
@@ -66,9 +66,9 @@ def main():
     print(json.dumps(measure(args.cores, args.turns)))
     return
   print(f'load average {os.getloadavg()[0]:.1f}; {args.cores} cores')
-  found = timing.pinned('benchmarks.unet', args.cores, '--child', '--cores', args.cores,
-                        '--turns', args.turns)
-  for what, times in found.items():
+  figures = timing.pinned('benchmarks.unet', args.cores, '--child', '--cores', args.cores,
+                          '--turns', args.turns)
+  for what, times in figures.items():
     (cpu, wall), (peer_cpu, peer_wall) = times['jax3dgen'], times['torch']
     print(f'{what:<9} jax3dgen {wall:6.0f} ms, torch {peer_wall:6.0f} ms: {wall / peer_wall:.2f}x '
           f'(goal {GOALS[what]}); processor time {cpu / peer_cpu:.2f}x')

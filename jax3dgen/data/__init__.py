@@ -1,1 +1,1 @@
-"""Layer 5: the procedural world and its captions."""
+"""Layer 6: procedural figurines and solids, captions, prompts."""

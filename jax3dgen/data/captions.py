@@ -1,8 +1,8 @@
-"""Captions of figurines as token ids, put together inside jit.
+"""Random captions of figurines as token ids, jittable.
 
-A caption is a row of slots (article, quality, noun, colour, kind, hat, quality, view phrases). A
-slot that says nothing holds 0; the words are then moved to the front and padding to the end. Axes:
-B captions, L = LENGTH tokens.
+A caption is a row of slots (article, quality, noun, colour, kind, hat, quality, view phrases). An
+empty slot holds 0; words are then moved to the front and padding to the end. Axes: B captions, L =
+LENGTH tokens.
 """
 
 from flax import struct
@@ -24,9 +24,9 @@ WORDS = ('', 'a', 'of', 'with', 'wearing', 'hat', 'from', 'view', 'front', 'side
          'toy', 'figurine', 'photo', 'image', 'render', 'small', 'little', 'cute', 'plastic',
          *QUALITIES, *prompts.DEGRADATIONS[1:], *parts.COLORS, *parts.KINDS)
 
-SAYS_HAT = 0.8  # part of the hats that captions mention; the rest are a rare mode of 'a red bear'
-SAYS_QUALITY = 0.1  # part of the clean images that are praised
-ONLY_FAULTS = 0.2  # part of the degraded images whose caption lists faults (`prompts.NEGATIVE`)
+SAYS_HAT = 0.8  # share of the hats that captions mention
+SAYS_QUALITY = 0.1  # share of the clean images whose caption has a QUALITIES word
+ONLY_FAULTS = 0.2  # share of the degraded images whose caption is `prompts.NEGATIVE`
 
 
 def _table(texts, width):
@@ -35,7 +35,7 @@ def _table(texts, width):
 
 @struct.dataclass
 class Caption:
-  """tokens [B, L] int32; phrase and second [B] int32 are the view phrases said, indices into
+  """tokens [B, L] int32; phrase and second [B] int32 are the view phrases in it, indices into
   `prompts.VIEW_PHRASES` (0 = none): `phrase` is true of the image, `second` is not."""
   tokens: Array
   phrase: Array
@@ -53,12 +53,12 @@ def decode(tokens):
   return [' '.join(WORDS[i] for i in row if i) for row in np.asarray(tokens)]
 
 
-def draw(key, kind, color, hat, view, degradation, *, phrase, double_phrase):
+def sample_captions(key, kind, color, hat, view, degradation, *, phrase, double_phrase):
   """A random true Caption for each of B images.
 
-  kind, color, hat, view (as `view_phrase`) and degradation (index into `prompts.DEGRADATIONS`)
-  are [B] int32. A view phrase is said with probability `phrase`; of all captions a part
-  `double_phrase` says two, in any order, of which one is true.
+  kind, color, hat, view (as `view_phrase`) and degradation (index into `prompts.DEGRADATIONS`) are
+  [B] int32. A caption has a view phrase with probability `phrase`; the share `double_phrase` of all
+  captions has two, in any order, of which one is true.
   """
   batch = kind.shape[0]
   uniform = lambda name: jax.random.uniform(rng.stream(key, name), (batch,))
@@ -80,12 +80,12 @@ def draw(key, kind, color, hat, view, degradation, *, phrase, double_phrase):
   quality = jnp.where(((degradation == 0) & (uniform('quality') < SAYS_QUALITY))[:, None],
                       praise[pick('praise', len(QUALITIES))], fault)
 
-  two = (uniform('double') < double_phrase) & (view < 4)
-  one = two | (uniform('phrase') < phrase)
+  has_second = (uniform('double') < double_phrase) & (view < 4)
+  has_phrase = has_second | (uniform('phrase') < phrase)
   other = 1 + (view + pick('other', 2)) % 3  # another of front, side, back
-  phrase, second = jnp.where(one, view, 0), jnp.where(two, other, 0)
-  swap = two & (uniform('swap') < 0.5)
-  form = jnp.where(two, 1, pick('form', 2))
+  phrase, second = jnp.where(has_phrase, view, 0), jnp.where(has_second, other, 0)
+  swap = has_second & (uniform('swap') < 0.5)
+  form = jnp.where(has_second, 1, pick('form', 2))
   slots = [articles[template], jnp.where(early, quality, 0), adjective, nouns[template],
            _table(parts.COLORS, 1)[color], _table(parts.KINDS, 1)[kind],
            hats[jnp.where(says_hat, 1 + pick('hat_form', 2), 0)], jnp.where(early, 0, quality),

@@ -1,9 +1,8 @@
-"""Prompt debiasing (Hong et al. 2023): words that contradict a view leave the prompt of that view.
+"""Prompt debiasing (Hong et al. 2023): words that contradict a view are removed from its prompt.
 
-'a smiling bear, back view' asks for a face at the back. A word stays in the prompt of a view if the
-view is about as likely with it as without it: p_with / ((p_with + p_without) / 2) >= THRESHOLD. How
-likely the views of a prompt are, is said by a word list here, or by a masked language model
-(`masked`).
+'a smiling bear, back view' describes a face at the back. A word stays in the prompt of a view if
+the view is about as likely with it as without: p_with / ((p_with + p_without) / 2) >= THRESHOLD.
+The probabilities of views come from a word list or a masked language model (`language_model`).
 """
 
 import re
@@ -13,8 +12,8 @@ from jax3dgen.core.errors import ConfigError
 THRESHOLD = 0.95
 VIEWS = ('front', 'side', 'back', 'overhead')
 
-# Words and phrases that belong to one view. What is seen from everywhere is not here.
-LISTED = {
+# Words and phrases that imply one view.
+PHRASES = {
     'front': ('front view', 'from the front', 'frontal', 'face', 'facing', 'portrait', 'headshot',
               'selfie', 'smile', 'smiling', 'grin', 'grinning', 'frowning', 'laughing', 'winking',
               'eye', 'eyes', 'nose', 'mouth', 'lips', 'beak', 'snout', 'looking at the camera',
@@ -26,35 +25,35 @@ LISTED = {
 }
 
 
-def listed(texts):
-  """How likely each text has which of VIEWS, [len(texts), 4], by the number of words listed."""
-  found = [[1.0 + sum(_has(text, phrase) for phrase in LISTED[view]) for view in VIEWS]
-           for text in texts]
-  return [[count / sum(row) for count in row] for row in found]
+def word_list(texts):
+  """Probabilities [len(texts), 4] of VIEWS, by the number of PHRASES of each view in the text."""
+  counts = [[1.0 + sum(_has(text, phrase) for phrase in PHRASES[view]) for view in VIEWS]
+            for text in texts]
+  return [[count / sum(row) for count in row] for row in counts]
 
 
 def candidates(text):
-  """The phrases of LISTED in the text, and its other words."""
-  phrases = [p for some in LISTED.values() for p in some if ' ' in p and _has(text, p)]
+  """The phrases of PHRASES in the text, and its other words."""
+  phrases = [p for group in PHRASES.values() for p in group if ' ' in p and _has(text, p)]
   rest = without(text, phrases)
   return [*phrases, *dict.fromkeys(re.findall(r"[\w'-]+", rest))]
 
 
-def debiased(text, score=listed):
-  """{view: the text without the words that speak against the view}; the whole text where none would
-  be left. `score(texts)` -> probabilities [len(texts), 4] of VIEWS."""
+def by_view(text, score=word_list):
+  """{view: the text without the words that contradict the view}; the whole text where none would be
+  left. `score(texts)` -> probabilities [len(texts), 4] of VIEWS."""
   words = candidates(text)
   whole, *others = score([text, *(without(text, [word]) for word in words)])
-  kept = {}
+  texts = {}
   for i, view in enumerate(VIEWS):
     against = [word for word, other in zip(words, others, strict=True)
                if whole[i] < THRESHOLD * 0.5 * (whole[i] + other[i])]
-    kept[view] = without(text, against) or text
-  return kept
+    texts[view] = without(text, against) or text
+  return texts
 
 
 def without(text, phrases):
-  """The text less some words or phrases, without commas that stand for nothing."""
+  """The text without the words or phrases `phrases` and the commas that they leave."""
   for phrase in phrases:
     text = re.sub(_pattern(phrase), '', text, flags=re.IGNORECASE)
   parts = (' '.join(part.split()) for part in text.split(','))
@@ -70,13 +69,13 @@ def _has(text, phrase):
 
 
 def scorer(name):
-  """What `debiased` asks: None for '', `listed` for 'words', else the masked language model in the
-  folder `name`. ConfigError where that cannot be had."""
-  return {'': None, 'words': listed}[name] if name in ('', 'words') else masked(name)
+  """The `score` of `by_view`: None for '', `word_list` for 'words', else the `language_model` in
+  the folder `name`. ConfigError where that is not available."""
+  return {'': None, 'words': word_list}[name] if name in ('', 'words') else language_model(name)
 
 
-def masked(folder):
-  """A scorer that lets a masked language model (BERT, in safetensors) fill in the view's word."""
+def language_model(folder):
+  """A scorer by a masked language model (BERT, in safetensors) that predicts the view's word."""
   try:
     import transformers
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -91,8 +90,8 @@ def masked(folder):
   views = tokenizer.convert_tokens_to_ids(list(VIEWS))
 
   def score(texts):
-    asked = [f'{text}, seen in a {tokenizer.mask_token} view.' for text in texts]
-    batch = tokenizer(asked, return_tensors='pt', padding=True)
-    found = model(**batch).logits.detach()[batch['input_ids'] == tokenizer.mask_token_id]
-    return found[:, views].softmax(-1).tolist()
+    sentences = [f'{text}, seen in a {tokenizer.mask_token} view.' for text in texts]
+    batch = tokenizer(sentences, return_tensors='pt', padding=True)
+    logits = model(**batch).logits.detach()[batch['input_ids'] == tokenizer.mask_token_id]
+    return logits[:, views].softmax(-1).tolist()
   return score

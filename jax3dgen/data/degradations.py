@@ -1,4 +1,4 @@
-"""Faults of images that captions speak of: blurry, noisy, pixelated, oversaturated, foggy."""
+"""Image degradations with words in captions: blurry, noisy, pixelated, oversaturated, foggy."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ FOG, FOG_LEVEL = 0.65, 0.84
 
 
 def _matrices(size):
-  """[6, size, size]: what each degradation does along an axis of the image."""
+  """[6, size, size]: the linear map of each degradation along an axis of the image."""
   i = np.arange(size)
   blur = np.exp(-0.5 * ((i[:, None] - i[None]) / (BLUR * size)) ** 2)
   block = i * BLOCKS // size

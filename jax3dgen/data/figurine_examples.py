@@ -1,8 +1,7 @@
-"""Captioned images of figurines: what the embedded prior learns from.
+"""Random captioned images of figurines: the training data of the embedded prior.
 
 Axes: B examples, S pixels per side, L caption tokens. Everything is drawn and rendered inside jit.
-The azimuths are biased to the front as photographs are, because that bias is what later makes
-objects with several faces.
+Azimuths are biased to the front, as in photographs: the bias that causes the Janus problem.
 """
 
 from flax import struct
@@ -20,9 +19,9 @@ DEGRADATIONS, LENGTH = prompts.DEGRADATIONS, captions.LENGTH
 @struct.dataclass
 class Example:
   """B captioned images: image [B, S, S, 3] with its fault, tokens [B, L] int32 (see `words`), and
-  the truth: figurine, camera, degradation [B] (into DEGRADATIONS), view [B] (the phrase true of
-  the camera), phrase and second [B] (those said; all into `prompts.VIEW_PHRASES`, 0 = none), face
-  [B] (part of the image that shows the face)."""
+  the truth: figurine, camera, degradation [B] (into DEGRADATIONS), view [B]
+  (the phrase true of the camera), phrase and second [B] (those in the caption; all into
+  `prompts.VIEW_PHRASES`, 0 = none), face [B] (share of the image that shows the face)."""
   image: Array
   tokens: Array
   figurine: figurines.Figurine
@@ -46,8 +45,9 @@ def draw(key, batch, *, uniform=0.1, spread_deg=30.0, phrase=0.5, double_phrase=
 
   The azimuth is uniform with probability `uniform` and else normal about the front with
   `spread_deg`: the default puts 80 % of the views within 45 degrees of the front and 2.5 % behind.
-  `above` is the part of the views from the elevations `above_deg`. `phrase`, `double_phrase`: see
-  `captions.draw`; `degraded` and `hat` are the parts of the images with a fault and with a hat.
+  `above` is the share of the views from the elevations `above_deg`. `phrase`, `double_phrase`: see
+  `captions.sample_captions`; `degraded` and `hat` are the shares of images with a fault, with a
+  hat.
   """
   u = lambda name, low=0.0, high=1.0: jax.random.uniform(
       rng.stream(key, name), (batch,), minval=low, maxval=high)
@@ -62,8 +62,9 @@ def draw(key, batch, *, uniform=0.1, spread_deg=30.0, phrase=0.5, double_phrase=
                          u('distance', *distance), jnp.deg2rad(fovy_deg))
   degradation = jnp.where(u('degraded') < degraded, 1 + pick('fault', len(DEGRADATIONS) - 1), 0)
   view = captions.view_phrase(camera)
-  caption = captions.draw(rng.stream(key, 'caption'), figurine.kind, figurine.color, figurine.hat,
-                          view, degradation, phrase=phrase, double_phrase=double_phrase)
+  caption = captions.sample_captions(
+      rng.stream(key, 'caption'), figurine.kind, figurine.color, figurine.hat, view, degradation,
+      phrase=phrase, double_phrase=double_phrase)
   image = figurines.render(figurine, camera, size, samples)
   rgb = degradations.degrade(rng.stream(key, 'degrade'), image.rgb, degradation)
   return Example(rgb, caption.tokens, figurine, camera, degradation, view, caption.phrase,

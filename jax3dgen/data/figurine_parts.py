@@ -1,12 +1,12 @@
-"""The six figurines, written down as coloured ellipsoids, axis-aligned boxes and upright frusta.
+"""The six figurines as coloured ellipsoids, axis-aligned boxes and upright frusta.
 
-Frame and units are the project's: facing +x, own left +y, up +z, everything inside the unit ball
-(radius 0.96 at most, so that it fits the image at distance 2.9 and 40 degrees). One pixel of a
-32 px image is 0.066 units: nothing that matters is thinner than two pixels.
+Frame and units are the project's: facing +x, left +y, up +z, everything inside the unit ball
+(radius 0.96 at most, so that it fits the image at distance 2.9 and 40 degrees). One pixel of a 32
+px image is 0.066 units: nothing that matters is thinner than two pixels.
 
-Each kind has a face only in front, a pack and a tail only behind, a cyan part at its own left
-and a magenta one at its own right, so that every error of a generated object can be counted.
-The back carries as much contrast as the front: a bare back would look like any blob.
+Each kind has a face only in front, a pack and a tail only behind, a cyan part on its left and a
+magenta one on its right, so that every error of a generated object can be counted. The back has as
+much contrast as the front, so that it is recognisable.
 """
 
 from typing import NamedTuple
@@ -62,7 +62,7 @@ def cone(center, size, paint, region=BODY):
 
 
 def tint(share):
-  """The paint that is the body colour times `share`."""
+  """The paint of the body colour times `share`."""
   return (0.0, 0.0, 0.0, share)
 
 
@@ -73,7 +73,7 @@ def pair(make, center, size, paint, region=BODY):
 
 
 def hands(center, size):
-  """The cyan part at the own left (+y) and the magenta one at the own right (-y)."""
+  """The cyan part on the left (+y) and the magenta one on the right (-y)."""
   x, y, z = center
   return [ball((x, y, z), size, CYAN, LEFT), ball((x, -y, z), size, MAGENTA, RIGHT)]
 

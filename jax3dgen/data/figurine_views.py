@@ -1,11 +1,11 @@
-"""Views of random figurines, evenly all round, and what a radiance field does to such pictures.
+"""Views of random figurines, uniform in azimuth, and artefacts of radiance fields.
 
-Axes: B pictures, H and W pixel rows and columns. Images are float32 in [0, 1] on white. Views are
-uniform in azimuth, unlike the biased views the prior learns from. `spoil` imitates what a radiance
-field does to a picture: blur, speckle, pale or drifting colours, ghosts.
+Axes: B images, H and W pixel rows and columns. Images are float32 in [0, 1] on white. Views are
+uniform in azimuth, unlike the biased views of the prior's training data. `spoil` adds artefacts of
+radiance fields: blur, speckle, pale or drifting colours, ghosts.
 
 Random numbers are drawn once for all uses: `u` [B, DRAWS] uniform in [0, 1) for the amounts of each
-row, `grain` [B, H, W, 4] standard normal for its pixels. A draw each would compile for minutes.
+row, `grain` [B, H, W, 4] standard normal for its pixels. Separate draws would compile for minutes.
 """
 
 import jax
@@ -86,10 +86,10 @@ def smooth_field(u, size):
 
 
 def spoil(u, grain, images, strength=1.0):
-  """images [B, H, W, 3] as a radiance field might show them; every row by its own amounts.
+  """images [B, H, W, 3] with artefacts of radiance fields, of random amounts per row.
 
   strength ([] or [B, 1, 1, 1]) scales all amounts; 0 leaves the images as they are. A ghost of the
-  partner row (of another kind) at up to 15 % imitates a half-formed second object.
+  partner row (of another kind) has up to 15 % of its contrast.
   """
   amount = lambda i, high: strength * column(u, -i, 0.0, high)  # the field takes the first numbers
   sometimes = lambda i, share: column(u, -i) < share

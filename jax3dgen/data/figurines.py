@@ -1,9 +1,10 @@
-"""A small procedural world with ground truth: figurines, their images and their meshes.
+"""Procedural figurines with ground truth: images by ray casting, and meshes.
 
-Axes: B figurines, H and W image rows and columns, N = samples H samples W rays of an image,
-P primitives of one shape. Frame and units as in `core.types`; see `figurine_parts` for the shapes.
-Light is a hemisphere in the WORLD's z, background constant white: the look of a surface point does
-not depend on the camera, so a view-independent radiance field can represent a figurine exactly.
+Axes: B figurines, H and W image rows and columns, N = samples H samples W rays of an image, P
+primitives of one shape. Frame and units as in `core.types`; see `figurine_parts` for the shapes.
+Light is a hemisphere in the WORLD's z, background constant white: the colour of a surface point
+does not depend on the camera, so a view-independent radiance field can represent a figurine
+exactly.
 """
 
 from flax import struct
@@ -34,8 +35,8 @@ class Image:
   """Renders of B figurines.
 
   rgb [B, H, W, 3] on the white background, opacity [B, H, W], depth [B, H, W] = opacity x mean
-  distance (as in `core.types.Rendering`), shares [B, len(REGIONS)]: part of the image that each
-  region covers, so that they sum to 1.
+  distance (as in `core.types.Rendering`), shares [B, len(REGIONS)]: the share of the image that
+  each region covers; they sum to 1.
   """
   rgb: Array
   opacity: Array
@@ -44,7 +45,7 @@ class Image:
 
   @property
   def face(self):
-    """[B] part of the image that shows a face (whatever only the front has)."""
+    """[B] share of the image that shows a face (the parts of the front)."""
     return self.shares[..., parts.FACE]
 
 
@@ -117,19 +118,19 @@ def _cast(figurine, origin, direction):
     table = jax.tree.map(lambda x: jnp.moveaxis(jnp.asarray(x)[figurine.kind], 0, 1),
                          parts.TABLES[shape])
     rgb = table.paint[..., :3] + table.paint[..., 3:] * body[None]
-    shown = (table.region > 0) & ((table.region != parts.HAT) | (figurine.hat[None] > 0))
+    visible = (table.region > 0) & ((table.region != parts.HAT) | (figurine.hat[None] > 0))
 
     def nearer(carry, part, hit=_HIT[shape]):
-      center, size, rgb, region, shown = part
+      center, size, rgb, region, visible = part
       column = lambda x: [x[:, i:i + 1] for i in range(3)]
       t, up, on = hit(origin, direction, column(center), column(size))
-      on = on & (t > 0) & (t < carry[0]) & shown[:, None]
+      on = on & (t > 0) & (t < carry[0]) & visible[:, None]
       shade = AMBIENT + SKY * up
       new = (t, *(c * shade for c in column(rgb)), region.astype(jnp.float32)[:, None])
       return tuple(jnp.where(on, a, b) for a, b in zip(new, carry)), None
 
     carry, _ = jax.lax.scan(
-        nearer, carry, (table.center, table.size, rgb, table.region, shown))
+        nearer, carry, (table.center, table.size, rgb, table.region, visible))
   return carry
 
 
@@ -154,7 +155,7 @@ def render(figurine, camera, size, samples=2):
 
 
 def _signed_distance(part, points):
-  """[...] about the distance of points [..., 3] to one Part: exact in sign and where it is 0."""
+  """Approximate distance [...] of points [..., 3] to one Part: exact in sign and in its zeros."""
   center, size = (np.asarray(x, points.dtype) for x in (part.center, part.size))
   p = points - center
   if part.shape == 'ball':
@@ -171,9 +172,9 @@ def _signed_distance(part, points):
 
 def signed_distance(kind, hat, points):
   """(distance [...], index of the nearest part [...]) of points [..., 3]; negative inside."""
-  shown = [i for i, part in enumerate(parts.PARTS[kind]) if hat or part.region != parts.HAT]
+  indices = [i for i, part in enumerate(parts.PARTS[kind]) if hat or part.region != parts.HAT]
   distance, nearest = np.full(points.shape[:-1], np.inf), np.zeros(points.shape[:-1], np.int32)
-  for i in shown:
+  for i in indices:
     d = _signed_distance(parts.PARTS[kind][i], points)
     nearest = np.where(d < distance, i, nearest)
     distance = np.minimum(d, distance)

@@ -1,7 +1,7 @@
-"""Figurines that may fall: sheared sideways, on feet that are too small or too large.
+"""Figurines that may be unstable: sheared sideways, with scaled feet.
 
-Ground truth for stability sweeps with shapes that look like something. Frame: +z up, the front on
-+x, inside the ball of radius 1.2 about the origin.
+Recognisable shapes for stability sweeps. Frame: +z up, the front on +x, inside the ball of radius
+1.2 about the origin.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from jax3dgen.data import figurines
 
 LEAN = 0.5  # largest shear: sideways shift per height
 FEET = (0.35, 1.1)  # range of the horizontal scale of the lowest part
-ANKLE = 0.25  # share of the height over which the feet get back to their size
+ANKLE = 0.25  # share of the height over which the scale of the feet returns to 1
 
 
 def leaning(seed, resolution=64):
@@ -31,7 +31,7 @@ def leaning(seed, resolution=64):
 
 
 def name(seed):
-  """A file name stem that says what `leaning(seed)` is of."""
+  """A file name stem with the colour and kind of `leaning(seed)`."""
   rng = np.random.default_rng(seed)
   kind, color = (int(rng.integers(len(names))) for names in (figurines.KINDS, figurines.COLORS))
   return f'{seed:03d}_{figurines.COLORS[color]}_{figurines.KINDS[kind]}'

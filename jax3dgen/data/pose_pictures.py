@@ -1,4 +1,4 @@
-"""Pictures of figurines from their four sides, and line drawings of them: the shipped templates."""
+"""The shipped pose templates: renders of figurines from four sides, and line drawings of them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +8,11 @@ from jax3dgen.core import image
 from jax3dgen.data import figurines
 from jax3dgen.perception import templates
 
-COLOR = 'gray'  # a template's colour shall be that of few prompts
+COLOR = 'gray'  # a colour of few prompts
 ELEVATION_DEG, DISTANCE, FOVY_DEG = 15.0, 2.9, 40.0
 SIZE = 64
-FINE = 4  # sketches are drawn this many times larger
-EDGE = 0.1  # change of colour from one fine pixel to the next that makes a line
+FINE = 4  # resolution of renders for sketches, relative to SIZE
+EDGE = 0.1  # colour difference of neighbouring fine pixels at a line
 
 
 def renders(kind, size=SIZE, samples=4, turned_deg=0.0):
@@ -32,8 +32,8 @@ def sketch(pictures, size=SIZE):
   down = np.linalg.norm(np.diff(pictures, axis=1, prepend=1.0), axis=-1)
   across = np.linalg.norm(np.diff(pictures, axis=2, prepend=1.0), axis=-1)
   lines = np.where(np.hypot(down, across) > EDGE, 0.0, 1.0).astype(np.float32)
-  drawn = image.resize(jnp.asarray(lines)[..., None], (size, size))
-  return np.repeat(np.asarray(drawn), 3, -1)
+  sketches = image.resize(jnp.asarray(lines)[..., None], (size, size))
+  return np.repeat(np.asarray(sketches), 3, -1)
 
 
 def draw(kind):

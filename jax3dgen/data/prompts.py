@@ -1,7 +1,6 @@
-"""The phrases of captions, and the prompts that are built from them.
+"""View phrases and degradation words, view-dependent prompts, and prompt files.
 
-Captions of the figurines (`captions`) and view-dependent prompts use the same phrases, so that what
-the prior was taught is what it is asked.
+Captions of the figurines (`captions`) and view-dependent prompts use the same phrases.
 """
 
 import pathlib
@@ -17,11 +16,11 @@ NEGATIVE = ', '.join(DEGRADATIONS[1:])
 def view_prompts(prompt, by_view=None):
   """The texts of `core.types.Prompt` by name: the prompt, its view-dependent forms, the empty
   prompt of classifier-free guidance, the negative one, and the prompt with those flaws. `by_view`
-  has another text for each view (see `data.debias`). Refuses a prompt without words."""
+  has another text for each view (see `data.debias`). ConfigError for a prompt without words."""
   if not words.split(prompt):
-    raise ConfigError("The prompt is empty; say what to make, for example 'a red bear'.")
-  own = lambda view: by_view[view] if by_view else prompt
-  views = {view: f'{own(view)}, {phrase}'
+    raise ConfigError("The prompt is empty; it must name an object, for example 'a red bear'.")
+  text_of = lambda view: by_view[view] if by_view else prompt
+  views = {view: f'{text_of(view)}, {phrase}'
            for view, phrase in zip(('front', 'side', 'back', 'overhead'), VIEW_PHRASES[1:],
                                    strict=True)}
   return {'main': prompt, **views, 'null': '', 'negative': NEGATIVE,
@@ -35,7 +34,7 @@ def read(path, option):
     lines = pathlib.Path(path).read_text(encoding='utf-8').splitlines()
   except (OSError, UnicodeDecodeError) as error:
     raise ConfigError(f'{option}={path} cannot be read as text ({error}).') from error
-  found = [line.strip() for line in lines if line.strip()]
-  if not found:
+  prompts = [line.strip() for line in lines if line.strip()]
+  if not prompts:
     raise ConfigError(f'{option}={path} holds no prompt.')
-  return found
+  return prompts

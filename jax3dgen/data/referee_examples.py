@@ -1,7 +1,7 @@
-"""What the referee learns from: figurines from everywhere, spoilt ones, and no figurines.
+"""Training data of the referee: figurines from all sides, with artefacts, and negative examples.
 
 Axes: B examples, H and W pixel rows and columns; `u` and `grain` as in `data/figurine_views`.
-`REJECTS` are pictures that show no figurine, or parts of two.
+`REJECTS` are images of no figurine, or of parts of two.
 """
 
 from flax import struct
@@ -24,13 +24,13 @@ from jax3dgen.data.figurine_views import (
 )
 from jax3dgen.nn.referee import SIZE
 
-PATCHES = 4  # a scrambled picture is cut into PATCHES x PATCHES
+PATCHES = 4  # per side of a scrambled image
 
 
 @struct.dataclass
 class Examples:
   """images [B, H, W, 3]; kind [B] int32 (len(KINDS) = no figurine), color [B] int32, azimuth [B]
-  radians, face [B] in {0, 1}; the last three mean nothing where there is no figurine."""
+  radians, face [B] in {0, 1}; the last three are undefined where there is no figurine."""
   images: Array
   kind: Array
   color: Array
@@ -38,7 +38,7 @@ class Examples:
   face: Array
 
 
-# Each sort of reject: (u, grain, images, opacity [B, H, W, 1]) -> images that show no figurine.
+# Kinds of rejects: (u, grain, images, opacity [B, H, W, 1]) -> images of no figurine.
 
 def noise(u, grain, images, opacity):
   """Independent pixels about a random colour."""
@@ -59,7 +59,7 @@ def blobs(u, grain, images, opacity):
 
 
 def fog(u, grain, images, opacity):
-  """A smooth, pale field: what is left of a field that grew no surface."""
+  """A smooth, pale field, as of a radiance field without a surface."""
   field = smooth_field(u, images.shape[1])
   return 1.0 - column(u, -1, 0.0, 0.7) * (field + 0.05 * grain[..., :3])
 
@@ -71,7 +71,7 @@ def blank(u, grain, images, opacity):
 
 
 def half_noised(u, grain, images, opacity):
-  """A figurine under as much noise as picture."""
+  """A figurine under noise of the same strength."""
   scale = column(u, 0, 0.45, 0.8)
   return (1.0 - scale) * images + scale * (0.5 + 0.5 * grain[..., :3])
 
@@ -97,12 +97,12 @@ def halves(u, grain, images, opacity):
 
 
 def double_exposure(u, grain, images, opacity):
-  """Two figurines of different kinds, one as strong as the other."""
+  """Two figurines of different kinds, of equal strength."""
   return images + column(u, 0, 0.4, 0.6) * (partner(images) - images)
 
 
 def painted_silhouette(u, grain, images, opacity):
-  """The outline of a figurine filled with saturated, meaningless colours."""
+  """The outline of a figurine filled with random saturated colours."""
   field = smooth_field(u, images.shape[1])
   paint = jnp.clip(0.5 + column(u, -1, 2.0, 6.0) * (field - 0.5), 0.0, 1.0)
   return 1.0 + opacity * (paint - 1.0)
@@ -119,8 +119,8 @@ def stripes(u, grain, images, opacity):
   pixel = np.arange(images.shape[1], dtype=np.float32)
   angle = (column(u, 0, -1.5, 1.5) * pixel[None, :, None, None]
            + column(u, 1, -1.5, 1.5) * pixel[None, None, :, None] + column(u, 2, 0.0, 2 * np.pi))
-  one, other = u[:, None, None, 3:6], u[:, None, None, 6:9]
-  return one + (0.5 + 0.5 * jnp.sin(angle)) * (other - one)
+  first, second = u[:, None, None, 3:6], u[:, None, None, 6:9]
+  return first + (0.5 + 0.5 * jnp.sin(angle)) * (second - first)
 
 
 REJECTS = {f.__name__: f for f in (
@@ -129,7 +129,7 @@ REJECTS = {f.__name__: f for f in (
 
 
 def rejects(which, u, grain, images, opacity):
-  """No figurines: row b is REJECTS number which[b] of row b (and its partner)."""
+  """Rejects: row b is the REJECTS function number which[b] of row b (and its partner)."""
   out = images
   for i, make in enumerate(REJECTS.values()):
     out = jnp.where((which == i)[:, None, None, None], make(u, grain, images, opacity), out)
@@ -137,17 +137,17 @@ def rejects(which, u, grain, images, opacity):
 
 
 def draw(key, batch, cfg, strength=1.0, clean_share=0.0, reject_share=0.0, which=None):
-  """Examples [batch] (even); the last ones, reject_share of them, are no figurines.
+  """Examples [batch] (even); the last `reject_share` of them are rejects.
 
-  All are `spoil`ed by up to `strength` but for a share of them, figurines or not, so that sharpness
-  tells nothing about which they are.
+  All but a share `clean_share` pass through `spoil` with up to `strength`, figurines or not, so
+  that sharpness does not reveal the class.
 
   cfg is the `views` section of the referee's config. A face counts as visible where it covers
-  cfg.face_share of the figurine's outline. `which` [batch] names the sorts of no figurine (indices
-  of REJECTS); None: random ones.
+  cfg.face_share of the figurine's outline. `which` [batch] are the kinds of the rejects
+  (indices of REJECTS); None: random ones.
   """
   if batch % 2:
-    raise ValueError(f'The batch must be even, for its rows are paired; got {batch}.')
+    raise ValueError(f'The batch must be even, because rows are paired; got {batch}.')
   figurine = sample(rng.stream(key, 'figurine'), batch)
   camera = sample_views(rng.stream(key, 'camera'), batch, cfg)
   picture = figurines.render(figurine, camera, SIZE)

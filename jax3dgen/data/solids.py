@@ -1,8 +1,8 @@
-"""Seeded random solids, convex and concave, on which engines are compared.
+"""Random solids by seed, convex and concave, for comparisons of engines.
 
-A third to two thirds of each kind stand. A solid is a closed Mesh, +z up, its bounding box centred
-at the origin with the largest extent 1. The same seed gives the same solid: all draws are numpy's,
-and manifold3d is deterministic.
+A third to two thirds of each kind are stable. A solid is a closed Mesh, +z up, its bounding box
+centred at the origin with the largest extent 1. The same seed gives the same solid: all draws are
+numpy's, and manifold3d is deterministic.
 """
 
 import manifold3d
@@ -24,8 +24,8 @@ def random_solid(seed):
 
   'flat' is the hull of a polygon and a leaning cloud of points, 'noisy' the same with a base that
   is uneven by a hundredth of its size, 'legs' one that stands on 3 to 5 points, 'blob' a cloud's
-  hull, about on one of its faces; 'table' is a slab on 3 to 5 thin legs, 'stack' a leaning pile of
-  boxes and hulls, 'bitten' a 'flat' solid with bites out of its upper part.
+  hull, about on one of its faces; 'table' is a slab on 3 to 5 thin legs, 'stack' a leaning stack of
+  boxes and hulls, 'bitten' a 'flat' solid with hulls cut out of its upper part.
   """
   solid = _MAKERS[kind(seed)](np.random.default_rng(seed)).to_mesh64()
   vertices = np.asarray(solid.vert_properties)[:, :3]
@@ -71,8 +71,8 @@ def _legs(rng):
 
 def _blob(rng):
   points = rng.normal(size=(rng.integers(12, 101), 3)) * rng.uniform(0.1, 0.5, 3)
-  found = _hull(points).to_mesh64()
-  a, b, c = np.moveaxis(np.asarray(found.vert_properties)[np.asarray(found.tri_verts)], 1, 0)
+  surface = _hull(points).to_mesh64()
+  a, b, c = np.moveaxis(np.asarray(surface.vert_properties)[np.asarray(surface.tri_verts)], 1, 0)
   area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
   face = rng.choice(len(area), p=area / area.sum())
   down = np.cross(b - a, c - a)[face] / area[face] + rng.normal(0, 0.02, 3)

@@ -1,1 +1,1 @@
-"""Layer 5: what a person opens: meshes, films, pages."""
+"""Layer 6: mesh files, images, videos, tables and HTML pages."""

@@ -1,4 +1,4 @@
-"""Curves over the steps of a run, as small SVG pictures.
+"""Metrics over the steps of a run as small SVG plots.
 
 A curve is (steps [N], values [N]); non-finite values are gaps.
 """
@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 import numpy as np
 
 INCHES = (3.6, 1.75)
-POINTS = 200  # of a drawn line
+POINTS = 200  # of a plotted line
 STYLE = {
-    'svg.fonttype': 'none',  # texts stay text, in the fonts of the reader's system
-    'svg.hashsalt': 'jax3dgen',  # the same curve gives the same bytes
+    'svg.fonttype': 'none',  # text stays text, in fonts of the reader's system
+    'svg.hashsalt': 'jax3dgen',  # deterministic bytes
     'font.family': 'sans-serif',
     'font.sans-serif': ['system-ui', 'Segoe UI', 'Roboto', 'Helvetica', 'Arial', 'DejaVu Sans'],
 }
@@ -35,19 +35,18 @@ def read(path):
 
 
 def split(curves):
-  """(the curves that change, {name: value} of those that keep one value throughout)."""
+  """(the curves that vary, {name: value} of the constant ones)."""
   constant = {name: float(values[0]) for name, (_, values) in curves.items()
               if np.all(np.asarray(values) == values[0])}
   return {name: curve for name, curve in curves.items() if name not in constant}, constant
 
 
 def thin(steps, values, count=POINTS):
-  """At most `count` points of a curve: means over stretches of it; non-finite values are left out.
-  """
+  """At most `count` points of a curve: means over segments; non-finite values are left out."""
   steps, values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
   finite = np.flatnonzero(np.isfinite(values))
-  stretches = np.array_split(finite, min(count, len(finite))) if len(finite) else []
-  return tuple(np.array([x[part].mean() for part in stretches]) for x in (steps, values))
+  segments = np.array_split(finite, min(count, len(finite))) if len(finite) else []
+  return tuple(np.array([x[part].mean() for part in segments]) for x in (steps, values))
 
 
 def smooth(values):
@@ -81,7 +80,7 @@ def svg(steps, values, ink='#20242b', accent='#24558f'):
 
 
 def _number(text):
-  """The number that `text` writes, or None."""
+  """`text` as a float, or None."""
   try:
     return float(text)
   except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The figures of result.json in plain words: what each one means, its unit, good or bad."""
+"""Descriptions of the keys of result.json: label, meaning, format, and whether a value is good."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,16 +7,16 @@ MISSING = 'not applicable'
 
 
 class Figure(NamedTuple):
-  """How one key of result.json is told."""
+  """The description of one key of result.json; `write` formats its value."""
   label: str
   meaning: str
   write: Callable[[Any], str]
   good: Callable[[Any], bool] | None = None
-  verdict: Callable[[Any], str] | None = None  # a headline of two or three words
+  verdict: Callable[[Any], str] | None = None  # two or three words for the head of a page
 
 
 class Row(NamedTuple):
-  """A figure of one run; good is None where there is nothing to judge."""
+  """A figure of one run; good is None for a figure without a criterion."""
   key: str
   label: str
   meaning: str
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 def number(value, digits=3):
-  """A number as people write it: thousands set apart, no false precision."""
+  """A number with `digits` significant digits and thousands separators."""
   if isinstance(value, float) and not value.is_integer():
     return f'{value:,.{digits}g}' if abs(value) < 1e3 else f'{value:,.0f}'
   return f'{value:,.0f}'
@@ -76,11 +76,11 @@ GROUPS = {
         'face_count': Figure('Faces counted', '1 is right, 0 is no face, more is the Janus problem',
                              number, lambda v: v == 1, _faces),
         'face_arc_deg': Figure('Arc that shows a face', 'of the full circle of 360°', _degrees),
-        'kind_correct': Figure('Kind as asked', 'what the referee sees is what the prompt names',
+        'kind_correct': Figure('Kind as in the prompt', 'the referee predicts that of the prompt',
                                plain, bool, _choose('Right kind', 'Wrong kind')),
         'kind_seen': Figure('Kind seen', 'over all views', plain),
-        'color_correct': Figure('Colour as asked', 'what the referee sees is what the prompt names',
-                                plain, bool, _choose('Right colour', 'Wrong colour')),
+        'color_correct': Figure('Colour as in the prompt',
+                                'the referee predicts that of the prompt', plain, bool, _choose('Right colour', 'Wrong colour')),
         'color_seen': Figure('Colour seen', 'over all views', plain),
         'reject_rate': Figure('Views that show no known object', '0 % is best', _percent),
     },
@@ -95,14 +95,12 @@ GROUPS = {
     'Standing': {
         'stable': Figure('Stands after the drop', 'in the rigid-body simulation', plain, bool,
                          _choose('Stands', 'Falls over')),
-        'rotation_deg': Figure('Turned during the drop', 'from the pose in which it was made',
-                               _degrees),
-        'flat_cut': Figure('Cut off below', 'the smallest share of its height that makes it stand',
-                           _percent),
-        'stable_uncut': Figure('Stands without the cut', 'as it was generated', plain, bool),
-        'rotation_deg_uncut': Figure('Turned without the cut', 'as it was generated', _degrees),
+        'rotation_deg': Figure('Turned during the drop', 'from its generated pose', _degrees),
+        'flat_cut': Figure('Cut off below', 'the smallest share after which it stands', _percent),
+        'stable_uncut': Figure('Stands without the cut', 'as generated', plain, bool),
+        'rotation_deg_uncut': Figure('Turned without the cut', 'as generated', _degrees),
         'body': Figure('Solid that was dropped',
-                       'exact: the mesh itself; repaired: after mending; hull: its convex hull',
+                       'exact: the mesh itself; repaired: after repairs; hull: its convex hull',
                        plain),
     },
     'Mesh': {
@@ -115,7 +113,7 @@ GROUPS = {
         'prompt': Figure('Prompt', '', plain),
         'steps': Figure('Steps', 'of the optimiser', number),
         'seed': Figure('Seed', '', plain),
-        'seconds': Figure('Time taken', 'by the process that ended the run, pictures included',
+        'seconds': Figure('Time taken', 'of the last process of the run, with its images',
                           duration),
         'peak_memory_gib': Figure('Peak memory', 'of the process or of its fullest device',
                                   _unit('GiB')),
@@ -127,18 +125,18 @@ GROUPS = {
 
 
 def table(result):
-  """{group: [Row]} of the figures that `result` holds; keys nobody explained come last."""
-  known = {key for group in GROUPS.values() for key in group}
+  """{group: [Row]} of the figures that `result` holds; keys without a description come last."""
+  described = {key for group in GROUPS.values() for key in group}
   groups = {
       title: [_row(key, figure, result[key]) for key, figure in group.items() if key in result]
       for title, group in GROUPS.items()}
   groups['Further figures'] = [_row(key, Figure(key, '', plain), value)
-                               for key, value in result.items() if key not in known]
+                               for key, value in result.items() if key not in described]
   return {title: rows for title, rows in groups.items() if rows}
 
 
 def verdicts(result):
-  """[(good, headline)] of what decides whether the run succeeded."""
+  """[(good, headline)] of the figures with a verdict."""
   return [(bool(figure.good(result[key])), figure.verdict(result[key]))
           for group in GROUPS.values() for key, figure in group.items()
           if figure.verdict and result.get(key) is not None]

@@ -1,6 +1,6 @@
-"""One self-contained HTML page per run: it opens offline, from a file, and fetches nothing.
+"""The self-contained HTML report of a run, which opens offline.
 
-Everything that comes from a user or a run is escaped; a content policy forbids all network.
+All text of a user or a run is escaped; a content security policy forbids network access.
 """
 
 import base64
@@ -16,7 +16,7 @@ from jax3dgen.export import figures, turntable, viewer
 
 POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
           'img-src data:; media-src data:')
-EMBED_LIMIT = 10_000_000  # bytes of a mesh file that the page carries; a larger one stays beside it
+EMBED_LIMIT = 10_000_000  # bytes of an embedded mesh file; a larger one is linked
 MAX_STRIPS = 10
 SIDES = {0: 'front', 90: 'left', 180: 'back', 270: 'right'}
 LIGHT, DARK = ('#20242b', '#24558f'), ('#e8e6e1', '#8db5ec')  # ink and accent of report.css
@@ -36,17 +36,18 @@ COPY = '''document.querySelector('.copy').addEventListener('click', async ({ tar
 });'''
 
 
-def write(path, title, result, config, command, *, mesh=None, rest=None, fps=30.0, film=None,
-          glb=None, previews=(), curves=None, notes=()):
+def write_report(path, title, result, config, command, *, mesh=None, rest=None, fps=30.0, film=None,
+                 glb=None, previews=(), curves=None, notes=()):
   """Writes the page of a run to `path`.
 
-  title: the prompt. result: the figures of result.json. config: a nested dict. command: what
-  repeats the run. mesh: the Mesh to turn, +z up; rest: where it came to rest on the floor z = 0, as
-  a transform [4, 4] from mesh to world, or [T, 4, 4] at `fps` moments a second on the way there.
+  title: the prompt. result: the figures of result.json. config: a nested dict. command: the
+  command line of the run. mesh: the Mesh of the viewer, +z up; rest: its resting pose on the floor
+  z = 0 as a transform [4, 4] from mesh to world, or the motion to it [T, 4, 4] at `fps` frames a
+  second.
   film and glb: paths of the turntable (.mp4) and of the mesh file. previews: (step, picture
   [H, W, 3]) of strips of views that begin at the front and go counter-clockwise. curves: path of
-  metrics.csv or {name: (steps, values)}. notes: sentences to read first. What is None or empty is
-  left out.
+  metrics.csv or {name: (steps, values)}. notes: sentences at the top. Parts that are None or
+  empty are left out.
   """
   if curves is not None and not isinstance(curves, dict):
     curves = curve_lib.read(curves)
@@ -65,7 +66,7 @@ def write(path, title, result, config, command, *, mesh=None, rest=None, fps=30.
 
 
 def page(title, body, head='', script=''):
-  """A whole HTML file: `title` is escaped, `body`, `head` and `script` are taken as they are."""
+  """A complete HTML document: `title` is escaped, `body`, `head` and `script` are not."""
   return f'''<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -79,14 +80,14 @@ def page(title, body, head='', script=''):
 </head>
 <body><div class="page">
 {body}
-<footer>Written by jax3dgen. This page holds everything it shows and needs no network.</footer>
+<footer>Written by jax3dgen. This page is self-contained and needs no network.</footer>
 </div><script>{COPY}{script}</script></body>
 </html>
 '''
 
 
 def flatten(config, prefix=''):
-  """A nested dict as {'a.b.c': value}, the names that the command line overrides."""
+  """A nested dict as {'a.b.c': value}, with the names of command-line overrides."""
   flat = {}
   for key, value in config.items():
     flat |= flatten(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
@@ -95,36 +96,36 @@ def flatten(config, prefix=''):
 
 def _header(title, result, config, notes):
   flat = flatten(config)
-  said = []
+  facts = []
   if result.get('steps') is not None:
-    said.append(f'{figures.number(result["steps"])} steps')
+    facts.append(f'{figures.number(result["steps"])} steps')
   if result.get('seconds') is not None:
-    said.append(figures.duration(result['seconds']))
-  said += [f'{word} {flat[key]}' for word, key in (
+    facts.append(figures.duration(result['seconds']))
+  facts += [f'{word} {flat[key]}' for word, key in (
       ('prior', 'prior.name'), ('objective', 'distill.name'), ('seed', 'seed')) if key in flat]
   marks = ''.join(f'<li>{mark(good, text)}</li>' for good, text in figures.verdicts(result))
-  listed = ''.join(f'<li>{html.escape(note)}</li>' for note in notes)
+  items = ''.join(f'<li>{html.escape(note)}</li>' for note in notes)
   return f'''<header>
 <p class="over">jax3dgen run</p>
 <h1>{html.escape(title)}</h1>
-<p class="lead">{html.escape(SEPARATOR.join(said))}</p>
+<p class="lead">{html.escape(SEPARATOR.join(facts))}</p>
 {f'<ul class="marks" aria-label="Verdict">{marks}</ul>' if marks else ''}
-{f'<ul class="notes" aria-label="Notes">{listed}</ul>' if listed else ''}
+{f'<ul class="notes" aria-label="Notes">{items}</ul>' if items else ''}
 </header>'''
 
 
 def _stage(title, mesh, rest, fps, film, glb, result):
-  """The object itself: viewer on the left, film on the right, and the files to save."""
+  """The viewer on the left, the film on the right, and the files to save."""
   columns = []
   if mesh is not None:
-    poses = [viewer.standing(mesh)]
+    poses = [viewer.on_floor(mesh)]
     if rest is not None:
       rest = np.reshape(rest, (-1, 4, 4))
       rest = rest[np.isfinite(rest).all((1, 2))]  # a simulation that diverged ends in NaN
-    fallen = rest is not None and len(rest) > 0
-    if fallen:
+    dropped = rest is not None and len(rest) > 0
+    if dropped:
       poses.append(viewer.Pose('After the drop', mesh, rest, fps))
-    view = viewer.figure(poses, f'3D view of {title}', floor=fallen)
+    view = viewer.figure(poses, f'3D view of {title}', floor=dropped)
     columns.append(f'<h2>The object</h2>{view}')
   if film is not None:
     video = data('video/mp4', pathlib.Path(film).read_bytes())
@@ -145,8 +146,8 @@ def _links(glb, result):
     small = size < EMBED_LIMIT
     items.append((glb.name, data('model/gltf-binary', glb.read_bytes()) if small else glb.name,
                   _size(size) if small else f'{_size(size)}, beside this page'))
-  told = json.dumps(result, indent=2).encode()
-  items.append(('result.json', data('application/json', told), _size(len(told))))
+  figures_json = json.dumps(result, indent=2).encode()
+  items.append(('result.json', data('application/json', figures_json), _size(len(figures_json))))
   return ''.join(f'<li><a download="{html.escape(name)}" href="{html.escape(link)}">Save '
                  f'{html.escape(name)} <span>{size}</span></a></li>' for name, link, size in items)
 
@@ -154,9 +155,9 @@ def _links(glb, result):
 def _previews(previews, title):
   if not previews:
     return ''
-  kept = np.unique(np.linspace(0, len(previews) - 1, MAX_STRIPS).round().astype(int))
+  indices = np.unique(np.linspace(0, len(previews) - 1, MAX_STRIPS).round().astype(int))
   rows = ''
-  for step, picture in (previews[i] for i in kept):
+  for step, picture in (previews[i] for i in indices):
     text = f'{title} after {step} steps, seen from all sides'
     rows += (f'<figure class="strip"><figcaption>step {figures.number(step)}</figcaption>'
              f'<img alt="{html.escape(text)}" '
@@ -188,7 +189,7 @@ def _curves(curves):
 
 
 def _curve(name, steps, values):
-  """A curve in the colours of the light page, and in those of the dark one where it is on."""
+  """A curve in the colours of the light page and of the dark page."""
   light, dark = (data('image/svg+xml', curve_lib.svg(steps, values, *pair).encode())
                  for pair in (LIGHT, DARK))
   finite = np.asarray(values)[np.isfinite(values)]
@@ -216,7 +217,7 @@ def _figures(result):
 
 
 def repeat(command, config, intro):
-  """The section that tells how to run it again: the command, and the config in full."""
+  """The section on repeating the run: the command, and the full config."""
   rows = ''.join(
       f'<tr><th scope="row">{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>'
       for key, value in flatten(config).items())
@@ -228,13 +229,13 @@ def repeat(command, config, intro):
 
 
 def mark(good, text):
-  """A verdict by colour, by shape and in words."""
+  """A verdict by colour, symbol and text."""
   style, sign = ('good', TICK) if good else ('bad', CROSS)
   return f'<span class="mark {style}">{sign}{html.escape(text)}</span>'
 
 
 def data(kind, content):
-  """A data: address of `content` (bytes) of a media type."""
+  """A data: URL of `content` (bytes) of a media type."""
   return f'data:{kind};base64,{base64.b64encode(content).decode("ascii")}'
 
 

@@ -1,7 +1,7 @@
-"""Pages on which one mesh drops: its motion as C MuJoCo simulates it, to turn round and play.
+"""HTML pages with the drop of one mesh, simulated in C MuJoCo, in an interactive viewer.
 
-A page is a file of its own, like `export/report`, in the folder `rollouts` beside the sweep's page.
-Frames and lengths are those of the mesh as it was placed for the sweep: +z up, the plane at z = 0.
+Each page is a self-contained file in the folder `rollouts` beside the page of the sweep. Frames and
+lengths are those of the normalised mesh of the sweep: +z up, the plane at z = 0.
 """
 
 import html
@@ -15,81 +15,81 @@ from jax3dgen.core.errors import MeshError
 from jax3dgen.export import mesh_io, report, sweep_tables, viewer
 from jax3dgen.physics import native, normalize, sweep
 
-FPS = 30  # about: a whole number of time steps lies between two pictures
+FPS = 30  # approximate: there is a whole number of time steps per frame
 NAME = 100  # characters of a page's name
 
 
 class Release(NamedTuple):
-  """One way to let go of a mesh, a rotation vector `tilt` [3] (radians), and its `native.Drop`."""
+  """A named release under a rotation vector `tilt` [3] (radians), and its `native.Drop`."""
   name: str
   tilt: np.ndarray
   drop: native.Drop
 
 
-def write(workdir, paths, items, result, tilts, config, command):
+def write_pages(workdir, paths, items, result, tilts, config, command):
   """Writes the pages of config.rollouts meshes; returns {index into items: address}.
 
   paths, items: all files of the sweep and their Items. result: the `sweep.Result` of the M items
-  without an error under tilts [P, 3]. Meshes come in the order of `order`; one that MuJoCo refuses
-  is passed over. Addresses are relative to `workdir`.
+  without an error under tilts [P, 3]. Meshes come in the order of `order`; one that MuJoCo rejects
+  is skipped. Addresses are relative to `workdir`.
   """
-  judged = [i for i, item in enumerate(items) if not item.error]
-  written, taken = {}, set()
+  valid = [i for i, item in enumerate(items) if not item.error]
+  addresses, names = {}, set()
   for k in order(result.stable):
-    if len(written) == config.rollouts:
+    if len(addresses) == config.rollouts:
       break
-    i = judged[k]
+    i = valid[k]
     try:
       mesh = normalize.normalize(mesh_io.read(paths[i], config.up), config.normalize)[0]
       releases = simulate(items[i].body, tilts[worst(result.rotation_deg[k])], config)
     except MeshError:
       continue
-    written[i] = f'rollouts/{file_name(items[i].name, taken)}'
-    with files.replacing(workdir / written[i]) as beside:
-      beside.write_text(page(items[i].name, mesh, releases, config.to_dict(), command),
+    addresses[i] = f'rollouts/{file_name(items[i].name, names)}'
+    with files.replacing(workdir / addresses[i]) as beside:
+      beside.write_text(mesh_page(items[i].name, mesh, releases, config.to_dict(), command),
                         encoding='utf-8')
-  return written
+  return addresses
 
 
 def order(stable):
-  """Indices of meshes with outcomes `stable` [M, P]: those that fall most often come first."""
+  """Indices of meshes with labels `stable` [M, P], the least stable first."""
   return np.argsort(stable.mean(1), kind='stable').tolist()
 
 
 def worst(rotation_deg):
-  """The run [] of [P] that turns most; one that diverged (NaN) goes before all others."""
+  """The index [] of the largest rotation [P]; a diverged run (NaN) counts as the largest."""
   return int(np.argmax(np.nan_to_num(rotation_deg, nan=np.inf)))
 
 
-def file_name(name, taken):
-  """A name for the page of the mesh `name` that any file system and address can hold.
+def file_name(name, names):
+  """A page name for the mesh `name`, valid in file systems and URLs.
 
-  It is new among the names `taken`, to which it is added.
+  It differs from all of the set `names`, to which it is added.
   """
   safe = re.sub('[^A-Za-z0-9._-]+', '_', name)[-NAME:].lstrip('.') or 'mesh'
-  found, count = safe, 1
-  while found.lower() in taken:  # some file systems take capitals for small letters
+  candidate, count = safe, 1
+  while candidate.lower() in names:  # some file systems ignore case
     count += 1
-    found = f'{safe}-{count}'
-  taken.add(found.lower())
-  return f'{found}.html'
+    candidate = f'{safe}-{count}'
+  names.add(candidate.lower())
+  return f'{candidate}.html'
 
 
 def simulate(body, tilt, config):
-  """[Release] of a `body.Body`: upright and, where that is another one, turned by `tilt` [3]."""
+  """[Release] of a `body.Body`: upright and, where that differs, turned by `tilt` [3]."""
   model = native.compile_model(body, config.timestep or sweep.TIMESTEPS['native'], config.friction)
-  found = []
+  releases = []
   for name, turn in (('Upright', np.zeros(3)), ('The worst tilt', tilt)):
-    if not found or turn.any():
+    if not releases or turn.any():
       data = native.release(model, body, turn)
-      found.append(Release(name, turn, native.settle(model, data, body, config.seconds,
-                                                     config.threshold_deg, FPS)))
-  return found
+      releases.append(Release(name, turn, native.settle(model, data, body, config.seconds,
+                                                        config.threshold_deg, FPS)))
+  return releases
 
 
-def page(name, mesh, releases, config, command):
-  """The HTML of a page: the mesh `name` as it was given, and one movement for each Release."""
-  poses = [viewer.standing(mesh, 'As given'), *(_pose(mesh, release) for release in releases)]
+def mesh_page(name, mesh, releases, config, command):
+  """The HTML of a page: the mesh `name` at rest, and the motion of each Release."""
+  poses = [viewer.on_floor(mesh, 'As given'), *(_pose(mesh, release) for release in releases)]
   marks = ''.join(f'<li>{report.mark(r.drop.stable, f"{r.name}: {_verdict(r)}")}</li>'
                   for r in releases)
   lead = report.SEPARATOR.join([
@@ -115,9 +115,9 @@ def _verdict(release):
   drop = release.drop
   if drop.diverged:
     return 'diverged'
-  said = 'stands' if drop.stable else 'falls'
+  outcome = 'stands' if drop.stable else 'falls'
   rest = '' if drop.settled else ', still moving'
-  return f'{said}, turned by {drop.rotation_deg:.1f}\N{DEGREE SIGN}{rest}'
+  return f'{outcome}, turned by {drop.rotation_deg:.1f}\N{DEGREE SIGN}{rest}'
 
 
 def _tilt(tilt):

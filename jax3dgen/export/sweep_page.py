@@ -1,7 +1,7 @@
-"""The page of a stability sweep: table, plots over all meshes, and each mesh to look into.
+"""The HTML page of a stability sweep: table, plots, and a viewer of each mesh.
 
-One self-contained file, like `export/report`. Frames: +z up, the plane at z = 0; lengths of the
-chosen mesh are those that were simulated. M meshes, P tilts.
+One self-contained file, like `export/report`. Frames: +z up, the plane at z = 0; lengths in the
+viewer are those of the simulation. M meshes, P tilts.
 """
 
 import base64
@@ -16,7 +16,7 @@ import numpy as np
 from jax3dgen.core import files
 from jax3dgen.export import curves, figures, report, viewer
 
-MAX_DETAILS = 400  # meshes that the page carries to look into; the table has all of them
+MAX_DETAILS = 400  # meshes in the viewer; the table has all of them
 BINS = np.linspace(0, 180, 37)  # of the histogram of rotations, in degrees
 STYLES = ('-', '--', '-.', ':')
 COLUMNS = (  # of the table: key of the row, heading
@@ -25,27 +25,27 @@ COLUMNS = (  # of the table: key of the row, heading
     ('body', 'Solid'))
 
 
-def write(path, items, rows, tilts, results, rates, config, command, rollouts=None):
+def write_page(path, items, rows, tilts, results, rates, config, command, rollouts=None):
   """Writes the page of a sweep to `path`.
 
   items: [Item] of all meshes in order. rows: {engine: [row of results.csv] in the order of items}.
   tilts [P, 3]. results: {engine: sweep.Result} of the M items without an error. rates: {engine:
-  {maximum tilt in radians: stable rate}}. config: a nested dict; command: what repeats the sweep.
-  rollouts: {index into items: address of the page that plays its drop}. The first engine is the one
-  shown mesh by mesh.
+  {maximum tilt in radians: stable rate}}. config: a nested dict; command: the command line.
+  rollouts: {index into items: address of the page with its drop}. The viewer shows the first
+  engine.
   """
   rollouts = rollouts or {}
   engine = next(iter(rows))
-  judged = [i for i, item in enumerate(items) if not item.error]
-  detailed = judged[:MAX_DETAILS]
+  valid = [i for i, item in enumerate(items) if not item.error]
+  details = valid[:MAX_DETAILS]
   data = {'tilts': np.round(tilts, 6).tolist(),
           'meshes': [_detail(items[i], results[engine], k) | {'rollout': rollouts.get(i)}
-                     for k, i in enumerate(detailed)]}
+                     for k, i in enumerate(details)]}
   body = ''.join([
       _header(items, rows, engine, len(tilts), config),
-      _table(items, rows, {i: k for k, i in enumerate(detailed)}, rollouts),
-      _panel(engine) if detailed else '',
-      _plots(results, rates) if judged else '',
+      _table(items, rows, {i: k for k, i in enumerate(details)}, rollouts),
+      _panel(engine) if details else '',
+      _plots(results, rates) if valid else '',
       report.repeat(command, config, 'The same command gives the same tables.'),
   ])
   script = viewer.asset('sweep.js')
@@ -58,21 +58,21 @@ def write(path, items, rows, tilts, results, rates, config, command, rollouts=No
 
 
 def _header(items, rows, engine, tilts, config):
-  judged = [row for row in rows[engine] if not row['error']]
-  stand = np.mean([row['stable_rate'] for row in judged]) if judged else None
-  faults = len(items) - len(judged)
+  valid = [row for row in rows[engine] if not row['error']]
+  stand = np.mean([row['stable_rate'] for row in valid]) if valid else None
+  faults = len(items) - len(valid)
   marks = []
-  if judged:
-    marks.append((stand >= 0.5, f'{stand:.1%} of {len(judged) * tilts:,} releases stand'))
+  if valid:
+    marks.append((stand >= 0.5, f'{stand:.1%} of {len(valid) * tilts:,} releases stand'))
   if faults:
     marks.append((False, f'{faults} meshes could not be judged'))
-  listed = ''.join(f'<li>{report.mark(good, text)}</li>' for good, text in marks)
+  verdicts = ''.join(f'<li>{report.mark(good, text)}</li>' for good, text in marks)
   lead = report.SEPARATOR.join([
       f'{len(items)} meshes', f'{tilts} tilts up to {config["tilts"]["max_deg"]:g} degrees'
       if config['tilts']['n'] else 'released upright', ', '.join(rows)])
   return f'''<header><p class="over">jax3dgen stability sweep</p>
 <h1>Which ones stand?</h1><p class="lead">{html.escape(lead)}</p>
-<ul class="marks" aria-label="Verdict">{listed}</ul></header>'''
+<ul class="marks" aria-label="Verdict">{verdicts}</ul></header>'''
 
 
 def _table(items, rows, place, rollouts):
@@ -95,8 +95,8 @@ def _table(items, rows, place, rollouts):
     else:
       cells += ''.join(_cell(row[key], key) for key, _ in COLUMNS)
       cells += ''.join(_cell(rows[name][i]['stable_rate'], 'stable_rate') for name in engines[1:])
-    chosen = f' data-mesh="{place[i]}" tabindex="0"' if i in place else ''
-    lines.append(f'<tr{chosen}>{cells}</tr>')
+    attributes = f' data-mesh="{place[i]}" tabindex="0"' if i in place else ''
+    lines.append(f'<tr{attributes}>{cells}</tr>')
   return f'''<section aria-labelledby="table"><h2 id="table">Meshes</h2>
 <div class="sweep-tools"><input type="search" placeholder="Part of a name"
  aria-label="Show meshes whose row holds"></div>
@@ -109,9 +109,9 @@ def _cell(value, key):
     return f'<td data-value="{html.escape(value)}">{html.escape(value)}</td>'
   if value is None or not np.isfinite(value):
     return f'<td class="missing">{figures.MISSING}</td>'
-  shown = (f'{value:.0%}' if key == 'stable_rate' else
-           f'{value:.1f}\N{DEGREE SIGN}' if '_deg' in key else figures.number(value))
-  return f'<td data-value="{value!r}">{shown}</td>'
+  text = (f'{value:.0%}' if key == 'stable_rate' else
+          f'{value:.1f}\N{DEGREE SIGN}' if '_deg' in key else figures.number(value))
+  return f'<td data-value="{value!r}">{text}</td>'
 
 
 def _panel(engine):
@@ -137,23 +137,23 @@ def _plots(results, rates):
   if any(len(rate) > 1 for rate in rates.values()):
     plots.append(('Stability against the largest tilt', 'share of the releases that stand',
                   lambda *colors: rate_plot(rates, *colors)))
-  drawn = ''
+  content = ''
   for title, meaning, draw in plots:
     light, dark = (report.data('image/svg+xml', draw(*pair).encode())
                    for pair in (report.LIGHT, report.DARK))
-    drawn += f'''<figure><figcaption>{title}<span>{meaning}</span></figcaption><picture><source
+    content += f'''<figure><figcaption>{title}<span>{meaning}</span></figcaption><picture><source
  media="screen and (prefers-color-scheme: dark)" srcset="{dark}"><img alt="{title}" src="{light}">
 </picture></figure>'''
   return f'''<section aria-labelledby="plots"><h2 id="plots">All of them</h2>
-<div class="sweep-plots">{drawn}</div></section>'''
+<div class="sweep-plots">{content}</div></section>'''
 
 
 def histogram(results, ink, accent):
   """Rotations in degrees of all releases, one line for each engine, as SVG."""
   def draw(axes):
     for style, (engine, result) in zip(STYLES * 2, results.items(), strict=False):
-      turned = result.rotation_deg[np.isfinite(result.rotation_deg)]
-      axes.stairs(np.histogram(turned, BINS)[0], BINS, color=accent, linestyle=style, label=engine,
+      angle = result.rotation_deg[np.isfinite(result.rotation_deg)]
+      axes.stairs(np.histogram(angle, BINS)[0], BINS, color=accent, linestyle=style, label=engine,
                   fill=len(results) == 1, alpha=0.8)
     axes.set_yscale('symlog', linthresh=1)
     axes.set_ylim(bottom=0)
@@ -189,7 +189,7 @@ def _svg(draw, ink, legend):
 
 
 def _detail(item, result, k):
-  """What the page's script needs of one mesh, small: points as 16-bit, normals as 8-bit numbers."""
+  """The data of one mesh for the script: points as 16-bit, normals as 8-bit integers."""
   pack = lambda x, kind: base64.b64encode(np.ascontiguousarray(x, kind).tobytes()).decode()
   unit = max(float(np.abs(item.points).max()), 1e-30) / 32767
   rotation = [None if not np.isfinite(r) else round(float(r), 2) for r in result.rotation_deg[k]]
@@ -199,4 +199,3 @@ def _detail(item, result, k):
       'hull': pack(item.hull, '<f4'), 'rotation': rotation,
       'quaternion': np.round(np.nan_to_num(result.quaternion[k]), 5).tolist(),
       'stable': result.stable[k].tolist()}
-

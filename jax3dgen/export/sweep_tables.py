@@ -1,6 +1,6 @@
 """The tables of a stability sweep: one row per mesh, and one per mesh and tilt.
 
-A mesh that cannot be judged keeps its row, with the reason in `error` and nothing else.
+A mesh without a valid body has a row with the reason in `error` and nothing else.
 """
 
 import csv
@@ -25,11 +25,11 @@ RUNS = ('mesh', 'engine', 'run', 'tilt_deg', 'lean_azimuth_deg', 'stable', 'rota
 
 
 class Item(NamedTuple):
-  """One mesh of a sweep: its Body, or the `error` for which it has none.
+  """One mesh of a sweep: its Body, or the `error` that prevents one.
 
-  volume and center are in the file's units and frame (+z up), before it was normalised. points and
+  volume and center are in the file's units and frame (+z up), before normalisation. points and
   normals [N, 3] lie on the surface, hull [V, 3] are the corners of its convex hull, both about the
-  centre of mass in the units that are simulated. picture: the bytes of a PNG file.
+  centre of mass in the units of the simulation. picture: the bytes of a PNG file.
   """
   name: str
   error: str = ''
@@ -44,15 +44,15 @@ class Item(NamedTuple):
 
 
 def examine(path, name, up='auto', mode='unit_cube', inertia='exact', density=1000.0):
-  """The Item of a mesh file; what is wrong with the file ends up in its `error`."""
+  """The Item of a mesh file; a MeshError becomes its `error`."""
   try:
     mesh = mesh_io.read(path, up)
-    placed, scale, offset = normalize.normalize(mesh, mode)
-    solid = bodies.from_mesh(placed, density)
+    normalized, scale, offset = normalize.normalize(mesh, mode)
+    solid = bodies.from_mesh(normalized, density)
     if inertia == 'mujoco_legacy':
-      mass, center, tensor = native_batch.legacy_figures(placed)
+      mass, center, tensor = native_batch.legacy_figures(normalized)
       solid = solid.replace(mass=density * mass, center=center, inertia=density * tensor)
-    points, normals, _ = thumbnail.surface_points(placed, POINTS)
+    points, normals, _ = thumbnail.surface_points(normalized, POINTS)
   except MeshError as error:
     return Item(name, str(error).removeprefix(f'{path}: '))
   except MemoryError:
@@ -71,23 +71,23 @@ def rows(items, engine, result, margins_deg, seconds):
 
   `seconds` is the wall time of the engine for all of them; a row gets an equal share.
   """
-  found, judged = [], iter(range(len(margins_deg)))
+  table, indices = [], iter(range(len(margins_deg)))
   for item in items:
     row = dict.fromkeys(RESULTS) | {'mesh': item.name, 'engine': engine, 'error': item.error}
     if not item.error:
-      k = next(judged)
-      turned = result.rotation_deg[k]
-      known = turned[np.isfinite(turned)]
+      k = next(indices)
+      rotation = result.rotation_deg[k]
+      finite = rotation[np.isfinite(rotation)]
       row |= {
-          'runs': len(turned), 'stable_rate': float(result.stable[k].mean()),
-          'rotation_deg_mean': float(known.mean()) if len(known) else None,
-          'rotation_deg_max': float(known.max()) if len(known) else None,
+          'runs': len(rotation), 'stable_rate': float(result.stable[k].mean()),
+          'rotation_deg_mean': float(finite.mean()) if len(finite) else None,
+          'rotation_deg_max': float(finite.max()) if len(finite) else None,
           'margin_deg': float(margins_deg[k]), 'volume': item.volume,
           **dict(zip(('com_x', 'com_y', 'com_z'), map(float, item.center), strict=True)),
           'watertight': item.watertight, 'seconds': seconds / len(margins_deg),
           'body': item.body.status, 'note': item.body.note}
-    found.append(row)
-  return found
+    table.append(row)
+  return table
 
 
 def run_rows(items, engine, result, tilts):
@@ -103,13 +103,13 @@ def run_rows(items, engine, result, tilts):
 
 
 def lean(tilts):
-  """By how much and towards which azimuth tilts [..., 3] make a mesh lean: degrees [...] each."""
+  """(angle, azimuth) in degrees [...] of the lean of a mesh under tilts [..., 3]."""
   return (np.rad2deg(np.linalg.norm(tilts, axis=-1)),
           np.rad2deg(np.arctan2(-tilts[..., 0], tilts[..., 1])) % 360)
 
 
-def write(path, columns, table):
-  """Writes rows (dicts) as a CSV file, whole or not at all; what is None is left empty."""
+def write_csv(path, columns, table):
+  """Writes rows (dicts) as a CSV file, atomically; None and NaN become empty cells."""
   with files.replacing(path) as beside, open(beside, 'w', encoding='utf-8', newline='') as file:
     writer = csv.DictWriter(file, columns, lineterminator='\n')
     writer.writeheader()
@@ -125,5 +125,5 @@ def _text(value):
 
 
 def name_of(path, root):
-  """`path` below `root`, as text that any file can hold, whatever bytes the name has."""
+  """`path` relative to `root`, as valid UTF-8; other bytes are escaped."""
   return os.fsencode(os.path.relpath(path, root)).decode(errors='backslashreplace')

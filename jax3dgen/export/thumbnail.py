@@ -1,7 +1,7 @@
 """Small pictures and point clouds of meshes, for pages that show many of them.
 
-Both are drawn from points spread evenly over the surface, which works alike for open, broken and
-enormous meshes. Frames: +z up; pictures are orthographic.
+Both use points spread evenly over the surface, which works for open, damaged and very large meshes.
+Frames: +z up; pictures are orthographic.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from jax3dgen.scene import mesh as meshes
 
 AZIMUTH, ELEVATION = np.deg2rad(30.0), np.deg2rad(20.0)
 LIGHT = np.array([0.45, 0.25, 0.86])
-FINE = 2  # picture elements per side of a pixel
+FINE = 2  # supersampling per side of a pixel
 
 
 def surface_points(mesh, count, seed=0):
   """`count` points [N, 3] spread over the surface of a Mesh, their unit normals [N, 3] and faces.
 
-  Each has an equal share of the area to itself, so that there are neither gaps nor heaps.
+  They are stratified by area.
   """
   rng = np.random.default_rng(seed)
   place = (np.arange(count) + rng.random(count)) / count
@@ -42,8 +42,8 @@ def picture(mesh, size=64):
   color = np.full((len(points), 3), 0.72)
   if mesh.colors is not None:
     color = np.asarray(mesh.colors)[mesh.faces].mean(1)[face]
-  order = np.argsort(points @ toward, kind='stable')  # the nearest is drawn last
-  drawn = np.ones((side, side, 3))
-  drawn[row[order], column[order]] = (shade[:, None] * color)[order]
-  small = drawn.reshape(size, FINE, size, FINE, 3).mean((1, 3))
+  order = np.argsort(points @ toward, kind='stable')  # the nearest last
+  canvas = np.ones((side, side, 3))
+  canvas[row[order], column[order]] = (shade[:, None] * color)[order]
+  small = canvas.reshape(size, FINE, size, FINE, 3).mean((1, 3))
   return np.round(255 * small).astype(np.uint8)

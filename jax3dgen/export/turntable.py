@@ -1,8 +1,7 @@
-"""Pictures as files: a turn round the object as mp4, single views and strips as PNG.
+"""Image and video files: turntable videos as mp4, views and strips of views as PNG.
 
 Images are [..., H, W, 3], row 0 at the top: uint8 as they are, others in [0, 1]. The video is H.264
-in yuv420p with the BT.709 matrix, which is written down in it: a player that has to guess shows
-other colours.
+in yuv420p with the BT.709 matrix, which its metadata state, so that players show correct colours.
 """
 
 import io
@@ -28,10 +27,10 @@ def pixels(images):
   return np.ascontiguousarray(whole)
 
 
-def write(path, frames, fps=24.0):
+def write_video(path, frames, fps=24.0):
   """Writes `frames` [N, H, W, 3] as the video `path` (.mp4).
 
-  yuv420p wants even sizes: an odd one is padded by repeating its last row or column.
+  yuv420p needs even sizes: an odd one is padded by repeating its last row or column.
   """
   frames = pixels(frames)
   if frames.ndim != 4:
@@ -44,16 +43,15 @@ def write(path, frames, fps=24.0):
                '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-r', str(fps), '-i', '-',
                '-c:v', 'libx264', '-crf', '16', '-pix_fmt', 'yuv420p', '-vf', COLOR,
                '-movflags', '+faststart', '-f', 'mp4', str(beside)]
-    # imageio_ffmpeg.write_frames forks, which a process with JAX's threads should not do.
+    # imageio_ffmpeg.write_frames forks, which is unsafe in a process with JAX's threads.
     done = subprocess.run(command, input=frames.tobytes(), capture_output=True)
     if done.returncode:
       raise OSError(f'ffmpeg wrote no video for {path}: {done.stderr.decode(errors="replace")}')
 
 
 def readable(picture, height=128):
-  """`picture` [H, W, 3] enlarged by the smallest whole factor that makes it `height` rows high.
-
-  Every pixel becomes a square, so that what the model saw stays visible as it was.
+  """`picture` [H, W, 3] enlarged by the smallest whole factor to at least `height` rows,
+  unsmoothed.
   """
   picture = pixels(picture)
   return image_lib.enlarge(picture, max(1, -(-height // picture.shape[0])))

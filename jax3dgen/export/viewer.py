@@ -1,8 +1,8 @@
-"""Meshes that turn under the hand: an HTML snippet with its own small WebGL viewer.
+"""An interactive WebGL viewer of meshes as an HTML snippet.
 
-Nothing is fetched: the snippet opens offline and from a file. The camera starts on +x, at the
-object's front, with +z up. Colours are sRGB; the surface is shown gently shaded, in its plain
-colours, or as clay. V vertices, F faces, T moments.
+The snippet is self-contained and works offline. The camera starts on +x, at the object's front,
+with +z up. Colours are sRGB; the surface is shown gently shaded, in its plain colours, or as clay.
+V vertices, F faces, T frames.
 """
 
 import base64
@@ -26,7 +26,7 @@ class Pose(NamedTuple):
   """A named state of a mesh.
 
   `transform` [4, 4] takes mesh to world coordinates (None: they are the same); [T, 4, 4] is a
-  movement at `fps` moments a second that plays when the pose is chosen and ends in its last one.
+  motion at `fps` frames a second that plays when the pose is selected and ends in the last frame.
   Poses may share one Mesh; it is stored once.
   """
   name: str
@@ -35,8 +35,8 @@ class Pose(NamedTuple):
   fps: float = 30.0
 
 
-def standing(mesh, name='As generated'):
-  """The pose of `mesh` as it is, its lowest vertex on the floor z = 0."""
+def on_floor(mesh, name='As generated'):
+  """The Pose of `mesh` with its lowest vertex on the floor z = 0."""
   lift = np.eye(4)
   lift[2, 3] = -float(np.asarray(mesh.vertices)[:, 2].min())
   return Pose(name, mesh, lift)
@@ -56,7 +56,7 @@ def resources():
 def figure(poses, label, floor=False):
   """One viewer of `poses` without `resources`, for pages that hold several.
 
-  `label` names the object for those who cannot see it; `floor` draws the plane z = 0 with a grid.
+  `label` is the text for screen readers; `floor` draws the plane z = 0 with a grid.
   """
   meshes = list({id(pose.mesh): pose.mesh for pose in poses}.values())
   index = {id(mesh): i for i, mesh in enumerate(meshes)}
@@ -82,19 +82,19 @@ def figure(poses, label, floor=False):
 
 
 def snippet(poses, label, floor=False):
-  """A whole viewer of `poses`: paste it into any page."""
+  """A complete viewer of `poses` for any page."""
   return resources() + figure(poses, label, floor)
 
 
 def _buttons(title, name, choices):
-  """A group of buttons; the script marks the one in force."""
+  """A group of buttons; the script marks the active one."""
   items = ''.join(f'<button type="button" data-{name}="{value}" aria-pressed="false">'
                   f'{html.escape(text)}</button>' for value, text in choices)
   return f'<div class="viewer-choice" role="group" aria-label="{title}">{items}</div>'
 
 
 def _pack(mesh):
-  """A mesh as base64: positions in 1/65535 of the bounding box, sRGB bytes, smallest indices."""
+  """A mesh as base64: positions as 16-bit shares of the bounding box, sRGB bytes, indices."""
   vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
   colors = None if mesh.colors is None else np.asarray(mesh.colors, np.float64)
   if not len(faces) or faces.min() < 0 or faces.max() >= len(vertices):
@@ -113,7 +113,7 @@ def _pack(mesh):
 def _frames(pose):
   """The upper three rows of each transform, row by row: lists of 12 numbers.
 
-  Moments after which nothing moves any more are dropped.
+  Frames after the end of the motion are dropped.
   """
   transform = np.eye(4) if pose.transform is None else np.asarray(pose.transform, np.float64)
   if transform.shape[-2:] != (4, 4) or transform.ndim > 3 or not transform.size:

@@ -1,1 +1,1 @@
-"""Layer 5: what measures a result."""
+"""Layer 6: metrics of images, shapes, poses and stability."""

@@ -26,7 +26,7 @@ def total_variation(p, q, cell=1.0):
 
 
 def discriminator(p, q):
-  """p / (p + q), what tells p from q best (Goodfellow et al. 2014); 1/2 where both are 0."""
+  """p / (p + q), the optimal discriminator (Goodfellow et al. 2014); 1/2 where both are 0."""
   total = np.asarray(p) + np.asarray(q)
   return np.where(total > 0, p / np.where(total > 0, total, 1.0), 0.5)
 

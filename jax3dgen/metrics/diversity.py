@@ -1,8 +1,9 @@
-"""How much the objects of one prompt differ: the Inception variation and quality of DiverseDream,
-which JSD reports too, and cosines between objects.
+"""Diversity of the objects of one prompt: Inception variation and quality, and feature cosines.
+
+Variation (IV) and quality (IQ) are those of DiverseDream, which JSD reports as well.
 
 Axes: P objects (particles, seeds), V views, each from the same cameras, K classes, D features. Any
-classifier will do where ImageNet's is meant; the bounds are those of its K classes.
+classifier of K classes can replace that of ImageNet.
 """
 
 import numpy as np

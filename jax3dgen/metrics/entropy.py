@@ -1,9 +1,9 @@
-"""RecDreamer's entropies of poses, and the distance of pictures from their prompt.
+"""RecDreamer's pose entropies (pEnt, cEnt), and the distance of images from their prompt.
 
 Both entropies are those of the mean class probability over evenly spaced views, in nats: higher is
-better, ln K is an object that shows its K sides equally often, 0 one that is the same from all.
-Eq. 33 prints (1 / n) sum p log p, neither the sign nor the factor of which fits the numbers of
-Table 1 (1.02 to 1.25, between 0 and ln 3 = 1.099 and ln 4 = 1.386): plain entropy does.
+better, ln K for an object that shows its K sides equally often, 0 for one that is the same from
+all. Eq. 33 reads (1 / n) sum p log p, but neither its sign nor its factor fits the numbers of Table
+1 (1.02 to 1.25, between 0 and ln 3 = 1.099 and ln 4 = 1.386), while the plain entropy does.
 
 Axes: V views, K classes, D embedding.
 """
@@ -18,12 +18,12 @@ def entropy(p):
 
 
 def of_mean(p):
-  """Entropy of the mean over the views of probabilities p [V, K]: pEnt, where they are of poses."""
+  """Entropy [] of the mean over the views of probabilities p [V, K]; of poses: pEnt."""
   return float(entropy(np.asarray(p, np.float64).mean(0)))
 
 
 def zero_shot(image, text, scale):
-  """p [V, K] of which text each image shows: softmax of `scale` times the cosines.
+  """Zero-shot probabilities [V, K] of texts for images: softmax of `scale` times the cosines.
 
   image [V, D] and text [K, D] are embeddings of unit length.
   """
@@ -43,7 +43,7 @@ def cent(image, text, scale):
 def text_distance(image, text):
   """1 - cosine of image [V, D] and text [D], mean over the views; lower is better.
 
-  Embeddings have unit length. RecDreamer calls it the negative cosine, but its figures (0.68 to
-  0.73) are 1 - cosine.
+  Embeddings have unit length. RecDreamer calls it the negative cosine, but its numbers
+  (0.68 to 0.73) are 1 - cosine.
   """
   return float(1.0 - (np.asarray(image, np.float64) @ np.asarray(text, np.float64)).mean())

@@ -1,12 +1,12 @@
-"""The Frechet distance between two sets of pictures, FID, and RecDreamer's uFID.
+"""The Frechet distance between the features of two image sets (FID), and RecDreamer's uFID.
 
-A set is kept as the first two moments of its features, in float64, which are merged exactly across
-batches; it is never held as a whole. What the features are is the caller's choice: a function from
-images to [B, D]. A figure says nothing without the name of its features. With fewer pictures than
-features a covariance is singular, which the eigenvalues do not mind, and the distance between two
-samples of one distribution is then far above 0: compare only what has equal counts.
+A set is represented by the first two moments of its features, in float64, which are merged exactly
+across batches. The features are a function of the caller from images to [B, D]; report their name
+with every distance. With fewer images than features a covariance is singular, which is numerically
+harmless here, but the distance between two samples of one distribution is then far above 0: compare
+sets of equal size only.
 
-Axes: B images of a batch, D features, N pictures, K pose classes.
+Axes: B images of a batch, D features, N images, K pose classes.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from jax3dgen.core.errors import ConfigError
 
 
 class Moments(NamedTuple):
-  """count of pictures, mean [D], and scatter [D, D], the sum of outer products about the mean."""
+  """count of images, mean [D], and scatter [D, D], the sum of outer products about the mean."""
   count: int
   mean: np.ndarray
   scatter: np.ndarray
@@ -31,7 +31,7 @@ def moments(features):
   return Moments(len(features), mean, centred.T @ centred)
 
 
-def merged(a, b):
+def merge(a, b):
   """The Moments of two disjoint sets together (Chan, Golub and LeVeque 1983)."""
   count = a.count + b.count
   if not a.count or not b.count:
@@ -46,26 +46,27 @@ def stream(features, batches):
   total = None
   for images in batches:
     part = moments(features(images))
-    total = part if total is None else merged(total, part)
+    total = part if total is None else merge(total, part)
   if total is None:
     raise ConfigError('There are no pictures to take the features of.')
   return total
 
 
-def covariance(found):
+def covariance(stats):
   """The unbiased covariance [D, D] of Moments; ConfigError for fewer than two pictures."""
-  if found.count < 2:
+  if stats.count < 2:
     raise ConfigError('A Frechet distance needs two pictures or more on each side; there is '
-                      f'{found.count}.')
-  return found.scatter / (found.count - 1)
+                      f'{stats.count}.')
+  return stats.scatter / (stats.count - 1)
 
 
 def distance(a, b):
   """|mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of two Moments (Heusel et al. 2017).
 
   The trace of the root is the sum of the roots of the eigenvalues of C_a^(1/2) C_b C_a^(1/2), which
-  is symmetric and positive: unlike a root of C_a C_b it exists for singular covariances too. Those
-  that are 0 but for rounding count as 0, for a root would make much of them.
+  is symmetric and positive semidefinite: unlike a root of C_a C_b it exists for singular
+  covariances too. Eigenvalues within rounding errors of 0 count as 0, because the root would
+  amplify them.
   """
   first, second = covariance(a), covariance(b)
   values, vectors = np.linalg.eigh(first)
@@ -80,15 +81,15 @@ def distance(a, b):
 def equal_poses(poses, classes, seed=0):
   """Indices into a set with poses [N] (classes 0 to K - 1) that show every pose equally often.
 
-  RecDreamer's uFID resamples its target so: as many of each as there are in all divided by K, drawn
-  without repetition as long as there are enough, else every picture equally often but for one.
-  Returns (indices, how many of each class [K] there were); a class without any picture is left out.
+  RecDreamer's uFID resamples its target in this way: N / K indices per class, without repetition
+  where there are enough, else every image equally often, up to one. Returns
+  (indices, counts [K] of the classes); a class without images is left out.
   """
   rng, poses = np.random.default_rng(seed), np.asarray(poses)
   counts = np.bincount(poses, minlength=classes)
   share = max(len(poses) // classes, 1)
   rows = []
   for k in np.flatnonzero(counts):
-    own = rng.permutation(np.flatnonzero(poses == k))
-    rows.append(np.resize(own, share))  # begins again where there are too few
+    permutation = rng.permutation(np.flatnonzero(poses == k))
+    rows.append(np.resize(permutation, share))  # repeats them where there are too few
   return np.concatenate(rows) if rows else np.zeros(0, int), counts

@@ -1,13 +1,14 @@
-"""How alike two shapes are: Chamfer distance and F-score of points on their surfaces.
+"""Chamfer distance and F-score between points on the surfaces of two shapes.
 
-DSO's protocol (its evaluate_geometry): either mesh is brought to the unit cube (middle of the
-bounding box to the origin, largest extent 1); 10,000 points are drawn from each surface; the found
-ones are moved onto the true ones by point-to-point ICP; distances are Euclidean, not squared.
+DSO's protocol (its evaluate_geometry): both meshes are normalised to the unit cube
+(centre of the bounding box at the origin, largest extent 1); 10,000 points are sampled on each
+surface; the estimated points are aligned to the true ones by point-to-point ICP; distances are
+Euclidean, not squared.
 
-On accelerators many pairs go together, by matrix products (`compare`); on CPUs they go one by one,
-by k-d trees (`with_trees`), which is 20 times as fast there.
+On accelerators many pairs are compared in a batch, by matrix products (`compare`); on CPUs one at a
+time, by k-d trees (`with_trees`), which is 20 times as fast there.
 
-Axes: B pairs of shapes, N found and K true points.
+Axes: B pairs of shapes, N estimated and K true points.
 """
 
 from flax import struct
@@ -22,29 +23,29 @@ from jax3dgen.physics import normalize
 from jax3dgen.scene import mesh as meshes
 
 POINTS = 10_000
-TAU = 0.05  # a point nearer than this is found (F-score)
-REACH = 0.02  # ICP: points further apart than this correspond to nothing
+TAU = 0.05  # distance threshold of the F-score
+REACH = 0.02  # largest distance of corresponding points in ICP
 ITERATIONS = 50
-CONVERGED = 1e-6  # ICP: change of the share of points that correspond, and of their distance
+CONVERGED = 1e-6  # ICP tolerance on the share of corresponding points and their RMS distance
 COLUMNS = 128
-CHUNK = 512  # rows of a matrix of distances that are in memory at a time
-PAIRS = 8  # shapes that are compared together
+CHUNK = 512  # rows of a distance matrix in memory at a time
+PAIRS = 8  # shapes per batch
 
 
 @struct.dataclass
 class Scores:
   """Of B pairs, all [B]: chamfer is the mean of the mean distances both ways, in units of the true
-  shape's largest extent; precision and recall the shares of found and true points that lie within
-  TAU of the other shape; f_score their harmonic mean, 0 where both are 0."""
+  shape's largest extent; precision and recall the shares of estimated and true points within TAU of
+  the other shape; f_score their harmonic mean, 0 where both are 0."""
   chamfer: Array
   precision: Array
   recall: Array
   f_score: Array
 
 
-def measure(key, found, true, count=POINTS):
-  """Scores of Meshes `found` against as many Meshes `true`, by the whole protocol (host arrays)."""
-  pairs = list(zip(found, true, strict=True))
+def measure(key, estimate, true, count=POINTS):
+  """Scores of Meshes `estimate` against as many Meshes `true`, by DSO's protocol (host arrays)."""
+  pairs = list(zip(estimate, true, strict=True))
   keys = jax.random.split(key, (len(pairs), 2))
   points = lambda i: [sample(k, normalize.normalize(mesh, 'unit_cube')[0], count)
                       for k, mesh in zip(keys[i], pairs[i])]
@@ -54,36 +55,36 @@ def measure(key, found, true, count=POINTS):
   scores = []
   for start in range(0, len(pairs), PAIRS):
     batch = [points(i) for i in range(start, min(start + PAIRS, len(pairs)))]
-    batch = np.array(batch + batch[-1:] * (PAIRS - len(batch)))  # so that one compilation does
+    batch = np.array(batch + batch[-1:] * (PAIRS - len(batch)))  # for one compilation
     scores.append(jax.device_get(compare(batch[:, 0], batch[:, 1])))
   return jax.tree.map(lambda *column: np.concatenate(column)[:len(pairs)], *scores)
 
 
 @jax.jit
-def compare(found, true):
-  """Scores of points found [B, N, 3] and true [B, K, 3] in the unit cube, after ICP."""
-  return jax.vmap(lambda p, q: score(icp(p, q)[0], q))(found, true)
+def compare(estimate, true):
+  """Scores of points estimate [B, N, 3] and true [B, K, 3] in the unit cube, after ICP."""
+  return jax.vmap(lambda p, q: score(icp(p, q)[0], q))(estimate, true)
 
 
-def with_trees(found, true):
-  """Scores [] of host points found [N, 3] and true [K, 3] after ICP: what `compare` finds."""
+def with_trees(estimate, true):
+  """Scores [] of host points estimate [N, 3] and true [K, 3] after ICP, equal to `compare`."""
   tree = spatial.cKDTree(true)
 
-  def look(points):
+  def correspond(points):
     distance, index = tree.query(points, distance_upper_bound=REACH)
-    near = distance < REACH  # where nothing is in reach the index is K
+    near = distance < REACH  # the index is K where no point is in reach
     rms = np.sqrt(np.sum(distance[near]**2) / max(near.sum(), 1))
     return np.minimum(index, len(true) - 1), near, near.mean(), rms
 
-  index, near, share, rms = look(found)
+  index, near, share, rms = correspond(estimate)
   for _ in range(ITERATIONS):
-    rotation, shift = jax.device_get(_rigid(found, true[index], near))
-    found = found @ rotation.T + shift
+    rotation, shift = jax.device_get(_rigid(estimate, true[index], near))
+    estimate = estimate @ rotation.T + shift
     before = share, rms
-    index, near, share, rms = look(found)
+    index, near, share, rms = correspond(estimate)
     if max(abs(share - before[0]), abs(rms - before[1])) < CONVERGED:
       break
-  return jax.device_get(_scores(tree.query(found)[0], spatial.cKDTree(found).query(true)[0]))
+  return jax.device_get(_scores(tree.query(estimate)[0], spatial.cKDTree(estimate).query(true)[0]))
 
 
 def sample(key, mesh, count=POINTS):
@@ -95,9 +96,9 @@ def sample(key, mesh, count=POINTS):
   return points
 
 
-def score(found, true):
-  """Scores [] of points found [N, 3] against true [K, 3] as they lie."""
-  return _scores(nearest(found, true)[0], nearest(true, found)[0])
+def score(estimate, true):
+  """Scores [] of points estimate [N, 3] against true [K, 3] as they lie."""
+  return _scores(nearest(estimate, true)[0], nearest(true, estimate)[0])
 
 
 def _scores(forth, back):
@@ -111,7 +112,7 @@ def _scores(forth, back):
 def nearest(points, others):
   """(distance [N], index [N] into `others`) of the nearest of others [K, 3] for points [N, 3].
 
-  The nearest is found by matrix products; its distance is then that of the two points, to full
+  The index is found by matrix products; the distance is then computed from the two points, to full
   precision and differentiable where it is not 0.
   """
   points, others = jnp.asarray(points), jnp.asarray(others)
@@ -123,30 +124,30 @@ def nearest(points, others):
 def _nearest(points, others):
   """Index [N] of the others [K, 3] nearest to points [N, 3]: the largest x.y - |y|^2 / 2.
 
-  The largest of each column of a table, then that of the best column: reductions over another axis
-  than the last run several times as fast on CPUs as one argmax.
+  The maximum of each column of a table, then of the best column: reductions over other axes than
+  the last are several times as fast on CPUs as one argmax.
   """
   count, middle = len(others), others.mean(0)
-  filled = jnp.pad(others, ((0, -count % COLUMNS), (0, 0)), mode='edge') - middle[None]
-  table = jnp.append(filled, -0.5 * jnp.sum(filled**2, -1, keepdims=True), 1)
+  padded = jnp.pad(others, ((0, -count % COLUMNS), (0, 0)), mode='edge') - middle[None]
+  table = jnp.append(padded, -0.5 * jnp.sum(padded**2, -1, keepdims=True), 1)
 
-  def look(point):
+  def nearest_index(point):
     value = jnp.dot(table, jnp.append(point, 1.0), precision='highest').reshape(-1, COLUMNS)
     column = jnp.argmax(value.max(0))
     return jnp.argmax(value[:, column]) * COLUMNS + column
 
-  index = jax.lax.map(look, points - middle[None], batch_size=CHUNK)
-  return jnp.minimum(index, count - 1)  # the filling repeats the last one
+  index = jax.lax.map(nearest_index, points - middle[None], batch_size=CHUNK)
+  return jnp.minimum(index, count - 1)  # padding repeats the last one
 
 
 def icp(points, target, reach=REACH, iterations=ITERATIONS, tolerance=CONVERGED):
   """(points [N, 3] moved onto target [K, 3] by a rigid motion, number of motions []).
 
-  Point-to-point ICP as Open3D runs it: points within `reach` of their nearest target point are
-  moved onto it as well as one motion can, again and again, until neither the share of such points
-  nor their root mean square distance changes by `tolerance`.
+  Point-to-point ICP as in Open3D: a least-squares motion of the points within `reach` of their
+  nearest target point, repeated until neither the share of such points nor their root mean square
+  distance changes by `tolerance`.
   """
-  def look(points):
+  def correspond(points):
     distance, index = nearest(points, target)
     near = distance < reach
     count = jnp.maximum(near.sum(), 1)
@@ -157,23 +158,23 @@ def icp(points, target, reach=REACH, iterations=ITERATIONS, tolerance=CONVERGED)
     points, (index, near, share, rms), _, count = state
     rotation, shift = rigid(points, target[index], near)
     points = jnp.einsum('ij,nj->ni', rotation, points, precision='highest') + shift[None]
-    seen = look(points)
-    going = (abs(seen[2] - share) >= tolerance) | (abs(seen[3] - rms) >= tolerance)
-    return points, seen, going, count + 1
+    matches = correspond(points)
+    going = (abs(matches[2] - share) >= tolerance) | (abs(matches[3] - rms) >= tolerance)
+    return points, matches, going, count + 1
 
   points, target = jnp.asarray(points), jnp.asarray(target)
-  state = points, look(points), jnp.array(True), jnp.array(0)
+  state = points, correspond(points), jnp.array(True), jnp.array(0)
   points, _, _, count = jax.lax.while_loop(
       lambda state: state[2] & (state[3] < iterations), step, state)
   return points, count
 
 
-def rigid(points, others, chosen):
-  """(R [3, 3], t [3]) that bring the `chosen` [N] points [N, 3] nearest to others [N, 3] (Kabsch).
+def rigid(points, others, selected):
+  """(R [3, 3], t [3]) of the Kabsch motion of the `selected` [N] points [N, 3] to others [N, 3].
 
-  R is a rotation, never a reflection. Fewer than three chosen points fix none and stay.
+  R is a rotation, never a reflection. With fewer than three points it is the identity.
   """
-  weight = chosen.astype(points.dtype)
+  weight = selected.astype(points.dtype)
   total = jnp.maximum(weight.sum(), 1.0)
   mean = lambda x: jnp.sum(weight[:, None] * x, 0) / total
   here, there = mean(points), mean(others)
@@ -182,10 +183,10 @@ def rigid(points, others, chosen):
   u, _, vt = jnp.linalg.svd(spread)
   sign = jnp.sign(jnp.linalg.det(u) * jnp.linalg.det(vt))
   rotation = jnp.dot(u * jnp.stack([1.0, 1.0, sign])[None], vt, precision='highest')
-  fixed = weight.sum() >= 3
-  rotation = jnp.where(fixed, rotation, jnp.eye(3, dtype=points.dtype))
+  determined = weight.sum() >= 3
+  rotation = jnp.where(determined, rotation, jnp.eye(3, dtype=points.dtype))
   shift = there - jnp.dot(rotation, here, precision='highest')
-  return rotation, jnp.where(fixed, shift, 0.0)
+  return rotation, jnp.where(determined, shift, 0.0)
 
 
 _rigid = jax.jit(rigid)

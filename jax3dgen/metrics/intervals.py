@@ -1,4 +1,4 @@
-"""Intervals of counted shares."""
+"""Confidence intervals of binomial proportions."""
 
 from scipy import stats
 

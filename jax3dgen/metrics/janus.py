@@ -1,9 +1,10 @@
-"""How often, and from where, an object shows its face: the Janus figures of one finished asset.
+"""Janus metrics of one asset: number of faces, view distribution, winding.
 
-Axes: V views evenly round the object at one elevation, in order of growing azimuth (`ring` renders
-such views); leading axes broadcast. The inputs are a referee's probabilities. A correct figurine
-has face_count 1, front_fraction 1/4, view_kl 0 and winding +1. No one figure is enough: an object
-with two half faces may have winding 1, one that shows its back everywhere has no second face.
+Axes: V views evenly round the object at one elevation, in order of growing azimuth
+(`view_cameras`); leading axes broadcast. The inputs are a referee's probabilities. A correct
+figurine has face_count 1, front_fraction 1/4, view_kl 0 and winding +1. No metric suffices alone:
+an object with two half faces may have winding 1, one that shows its back everywhere has no second
+face.
 """
 
 import jax
@@ -17,8 +18,8 @@ N_VIEWS = 24
 ELEVATION_DEG = 15.0
 
 
-def ring(distance, fovy, elevation_deg=ELEVATION_DEG):
-  """The N_VIEWS cameras from which an asset is judged; distance in units, fovy in radians."""
+def view_cameras(distance, fovy, elevation_deg=ELEVATION_DEG):
+  """The N_VIEWS cameras of an evaluation; distance in units, fovy in radians."""
   return camera.ring(N_VIEWS, np.deg2rad(elevation_deg), distance, fovy)
 
 
@@ -39,7 +40,7 @@ def face_runs(visible):
 
 
 def face_count(p_face, reference_arc_deg):
-  """p_face [..., V], reference_arc_deg [...] -> how many faces the object has [...] int32.
+  """p_face [..., V], reference_arc_deg [...] -> number of faces [...] int32.
 
   The larger of the number of circular runs with p > 1/2 and round(visible arc / the arc over which
   the face of a correct figurine of that kind is seen). 0: no face.
@@ -67,30 +68,30 @@ def winding(p_view):
 
 
 def report(judgement, labels, kind=None, color=None):
-  """The figures of one asset from the judgement of its V views, as a dict of plain Python values.
+  """The metrics of one asset from the Judgement of its V views, as a dict of plain Python values.
 
-  `kind` and `color` are the words the prompt asked for; where one is None, its *_correct figure is
-  None, and the face of the kind that the referee sees is the reference.
+  `kind` and `color` are those of the prompt; where one is None, its *_correct metric is None, and
+  the reference arc is that of the predicted kind.
   """
   arcs = np.array([labels.face_arc_deg[name] for name in labels.kinds], np.float32)
-  kinds, colors, faces, figures = jax.device_get(_figures(judgement, arcs))
-  seen = labels.kinds[int(kinds[:-1].argmax())]
-  named = labels.colors[int(colors.argmax())]
+  kinds, colors, faces, metrics = jax.device_get(_figures(judgement, arcs))
+  prediction = labels.kinds[int(kinds[:-1].argmax())]
+  predicted_color = labels.colors[int(colors.argmax())]
   rejected = bool(kinds.argmax() == len(labels.kinds))
   return {
-      'face_count': int(faces[labels.kinds.index(kind or seen)]),
-      **{name: float(value) for name, value in figures.items()},
-      'kind_seen': labels.reject if rejected else seen,
-      'color_seen': named,
-      'kind_correct': None if kind is None else seen == kind and not rejected,
-      'color_correct': None if color is None else named == color,
+      'face_count': int(faces[labels.kinds.index(kind or prediction)]),
+      **{name: float(value) for name, value in metrics.items()},
+      'kind_seen': labels.reject if rejected else prediction,
+      'color_seen': predicted_color,
+      'kind_correct': None if kind is None else prediction == kind and not rejected,
+      'color_correct': None if color is None else predicted_color == color,
   }
 
 
 @jax.jit
 def _figures(judgement, arcs):
   """(mean kind [K + 1], mean color [C], face_count [K] by the arcs [K] of all kinds, the other
-  figures of `report`): one program in place of many small ones."""
+  metrics of `report`) in one compiled program."""
   p_view = view_probabilities(judgement.sector)
   rejected = judgement.kind.argmax(-1) == judgement.kind.shape[-1] - 1
   return judgement.kind.mean(0), judgement.color.mean(0), face_count(judgement.face[None], arcs), {
@@ -98,6 +99,6 @@ def _figures(judgement, arcs):
       'view_kl': view_kl(p_view), 'winding': winding(p_view), 'reject_rate': rejected.mean()}
 
 
-def judge(params, images, labels, kind=None, color=None):
+def evaluate_views(params, images, labels, kind=None, color=None):
   """images [V, H, W, 3] of a ring of views -> `report` of them."""
   return report(referee.classify(params, images), labels, kind, color)

@@ -1,6 +1,6 @@
-"""Linear probes: an attribute read off the features of a network that was trained for others.
+"""Linear probes of an attribute on the features of a network that was trained on others.
 
-Ridge regression of +1 and -1 on standardised features, the intercept free of the penalty. Axes: N
+Ridge regression of +1 and -1 on standardised features, without a penalty on the intercept. Axes: N
 examples, D features.
 """
 
@@ -21,7 +21,7 @@ def fit(features, labels, ridge=1e-3):
   """The Probe of features [N, D] and labels [N] bool; `ridge` is the penalty per example."""
   features = np.asarray(features, np.float64)
   mean, spread = features.mean(0), features.std(0)
-  spread = np.where(spread > 0, spread, 1.0)  # a feature that never varies tells nothing
+  spread = np.where(spread > 0, spread, 1.0)  # a constant feature has weight 0
   count, width = features.shape
   targets = np.where(labels, 1.0, -1.0)
   bias = targets.mean()
@@ -32,5 +32,5 @@ def fit(features, labels, ridge=1e-3):
 
 
 def score(probe, features):
-  """[N], positive where features [N, D] speak for the attribute."""
+  """Scores [N] of features [N, D]; positive predicts the attribute."""
   return (np.asarray(features) - probe.mean[None]) / probe.spread[None] @ probe.weights + probe.bias

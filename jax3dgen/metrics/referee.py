@@ -1,7 +1,7 @@
-"""The embedded world's ground-truth judge: what a 32 px image shows, and from where.
+"""The referee, the evaluation classifier of figurine images: kind, colour, view, face.
 
-It is used only to measure. It never sees a gradient of an objective, and no objective sees it: an
-object that is optimised against its own judge can fool it. Axes: B images, K kinds, C colours.
+It is used only for evaluation, never in an objective: an object that is optimised against a
+classifier can fool it. Axes: B images, K kinds, C colours.
 """
 
 from importlib import resources
@@ -24,8 +24,8 @@ REJECT = 'no figurine'
 @struct.dataclass
 class Judgement:
   """Probabilities: kind [B, K + 1] (the last is the reject class), color [B, C], sector [B, 8]
-  (45 degree view sectors, counter-clockwise, sector 0 faces the front), face [B] (a face is in
-  sight). Only `kind` means something for a rejected image."""
+  (45 degree view sectors, counter-clockwise, sector 0 faces the front), face [B]
+  (a face is visible). For a rejected image only `kind` is defined."""
   kind: Array
   color: Array
   sector: Array
@@ -33,10 +33,10 @@ class Judgement:
 
 
 class Labels(NamedTuple):
-  """The words behind the classes, and what a correct figurine measures.
+  """The names of the classes, and reference values of correct figurines.
 
-  face_arc_deg: kind -> degrees of the circle over which this referee sees a correct figurine's
-  face. face_share: a face counts as visible where it covers this share of the figurine's outline.
+  face_arc_deg: kind -> degrees of the circle over which this referee detects the face of a correct
+  figurine. face_share: a face counts as visible where it covers this share of the outline.
   """
   kinds: tuple
   colors: tuple
@@ -46,7 +46,7 @@ class Labels(NamedTuple):
 
 
 def folder():
-  """Where the shipped referee lies."""
+  """The folder of the shipped referee."""
   return Path(str(resources.files('jax3dgen') / 'assets' / 'referee'))
 
 
@@ -69,18 +69,18 @@ def load(path=None):
 @jax.jit
 def classify(params, images):
   """images [B, H, W, 3] in [0, 1], H = W -> Judgement; larger ones are resized to 32 px."""
-  out = _look(params, images)
+  out = _logits(params, images)
   return Judgement(jax.nn.softmax(out.kind), jax.nn.softmax(out.color),
                    net.sector_probabilities(out.azimuth), jax.nn.sigmoid(out.face))
 
 
 @jax.jit
 def features(params, images):
-  """images [B, H, W, 3] as for `classify` -> what all its answers are read from, [B, D]."""
-  return _look(params, images).hidden
+  """images [B, H, W, 3] as for `classify` -> its last features [B, D]."""
+  return _logits(params, images).hidden
 
 
-def _look(params, images):
+def _logits(params, images):
   chex.assert_shape(images, (None, images.shape[1], images.shape[1], 3))
   images = image.resize(images, (net.SIZE, net.SIZE))
   return net.of(params).apply({'params': params}, jnp.clip(images, 0.0, 1.0))

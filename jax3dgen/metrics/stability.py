@@ -1,7 +1,7 @@
-"""How often bodies stand, from what an engine said about each run. Host arrays in and out.
+"""Stability rates from the outcomes of an engine. Host arrays in and out.
 
 Axes: M meshes, P runs (tilts) of each. A run is stable where the mesh turned by less than the
-threshold and the simulation did not diverge (DSO's rule; what diverged is never stable).
+threshold and the simulation did not diverge (DSO's rule).
 """
 
 from typing import NamedTuple
@@ -21,24 +21,24 @@ class Summary(NamedTuple):
 
 
 class Means(NamedTuple):
-  """Over all meshes alike: DSO's '% stable' as a share, and its 'Rot.' in degrees over the meshes
-  that have one."""
+  """Means over meshes: DSO's '% stable' as a share, and its 'Rot.' in degrees over the meshes with
+  a finite one."""
   stable_rate: float
   rotation_deg: float
 
 
 class TiltRates(NamedTuple):
-  """For each maximum tilt [K] in radians: the mean stable rate (NaN without runs), and the runs of
-  each mesh that it rests on."""
+  """For each maximum tilt [K] in radians: the mean stable rate (NaN without runs), and the number
+  of runs per mesh."""
   max_tilt: np.ndarray
   stable_rate: np.ndarray
   runs: np.ndarray
 
 
 class Confusion(NamedTuple):
-  """How the labels of an engine compare with those of a reference: numbers of runs.
+  """Numbers of runs by the labels of an engine and of a reference.
 
-  `falsely_stable` are stable to the engine alone, `falsely_unstable` to the reference alone.
+  `falsely_stable` are stable in the engine alone, `falsely_unstable` in the reference alone.
   """
   both_stable: int
   both_unstable: int
@@ -56,7 +56,7 @@ class Confusion(NamedTuple):
 
 
 def stable(rotation_deg, diverged, threshold_deg=20.0):
-  """Which runs [M, P] are stable; a rotation that is not finite is no stable one."""
+  """Which runs [M, P] are stable; a rotation that is not finite is unstable."""
   return (np.asarray(rotation_deg) < threshold_deg) & ~np.asarray(diverged, bool)
 
 
@@ -64,27 +64,27 @@ def summary(rotation_deg, diverged, threshold_deg=20.0):
   """The Summary of runs [M, P]."""
   diverged = np.asarray(diverged, bool)
   angle = np.where(diverged, np.nan, rotation_deg)
-  known = np.isfinite(angle)
-  runs = known.sum(1)
+  finite = np.isfinite(angle)
+  runs = finite.sum(1)
   with np.errstate(invalid='ignore'):
-    mean = np.where(known, angle, 0.0).sum(1) / runs
-  most = np.where(runs > 0, np.where(known, angle, -np.inf).max(1, initial=-np.inf), np.nan)
+    mean = np.where(finite, angle, 0.0).sum(1) / runs
+  most = np.where(runs > 0, np.where(finite, angle, -np.inf).max(1, initial=-np.inf), np.nan)
   return Summary(stable(rotation_deg, diverged, threshold_deg).mean(1), diverged.sum(1), mean, most)
 
 
-def means(found):
+def means(summaries):
   """The Means over the meshes of a Summary."""
-  known = np.isfinite(found.rotation_deg_mean)
-  return Means(float(found.stable_rate.mean()) if len(known) else float('nan'),
-               float(found.rotation_deg_mean[known].mean()) if known.any() else float('nan'))
+  finite = np.isfinite(summaries.rotation_deg_mean)
+  return Means(float(summaries.stable_rate.mean()) if len(finite) else float('nan'),
+               float(summaries.rotation_deg_mean[finite].mean()) if finite.any() else float('nan'))
 
 
 def by_max_tilt(stands, tilts, max_tilts=MAX_TILTS):
   """The TiltRates of runs `stands` [M, P] after tilts [P, 3] (rotation vectors, radians).
 
-  DSO draws angles evenly up to each maximum, anew for each. Here the runs whose tilt is at most the
-  maximum are taken from one sweep: among angles that are even up to 0.08, those up to 0.04 are
-  even, too, so the mean is the same and only the number of runs is smaller.
+  DSO draws uniform angles up to each maximum separately. Here the runs whose tilt is at most the
+  maximum are selected from one sweep: of angles uniform up to 0.08, those up to 0.04 are uniform as
+  well, so the expected rate is the same and only the number of runs is smaller.
   """
   angle = np.linalg.norm(tilts, axis=-1)
   stands, max_tilts = np.asarray(stands, bool), np.asarray(max_tilts, np.float64)

@@ -1,9 +1,10 @@
-"""T3Bench (He et al. 2023) without its judges: views, smoothing and scores.
+"""T3Bench (He et al. 2023) without its scoring models: views, smoothing and scores.
 
-Quality: a mesh is seen from the 162 vertices of an icosphere in 5 fields of view; a reward model
-scores each picture against the prompt. The best field of view counts, the scores are smoothed over
-the sphere, and the best place counts. Alignment: 12 views are put into words, and a judge says from
-1 to 5 how much of the prompt they hold. Axes: N places on the sphere, F fields of view.
+Quality: a mesh is rendered from the 162 vertices of an icosphere in 5 fields of view; a reward
+model scores each image against the prompt. The best field of view counts, the scores are smoothed
+over the sphere, and the best place counts. Alignment: 12 views are captioned, and a language model
+rates from 1 to 5 how much of the prompt the captions contain. Axes: N places on the sphere, F
+fields of view.
 """
 
 import jax.numpy as jnp
@@ -16,10 +17,10 @@ from jax3dgen.core.types import Camera, Mesh
 
 RADIUS = 2.2  # of the sphere on which the cameras stand
 FOVY_DEG = (60.0, 45.0, 36.0, 30.0, 24.0)
-CAPTION_RADIUS = RADIUS**2  # the released renderer of the captions multiplies by it twice
+CAPTION_RADIUS = RADIUS**2  # the released caption renderer multiplies by the radius twice
 CAPTION_FOVY_DEG = 60.0
 ROUNDS = 3  # of smoothing
-LEVELS = (1.0, 5.0)  # what the judge of the alignment may answer
+LEVELS = (1.0, 5.0)  # range of the alignment ratings
 
 
 def sphere(subdivisions):
@@ -39,18 +40,18 @@ def viewpoints(directions, radius, fovy_deg):
                 full(np.deg2rad(fovy_deg)))
 
 
-def normalized(mesh):
+def normalize(mesh):
   """The Mesh about the mean of its vertices, scaled so that its largest coordinate is 1."""
   vertices = np.asarray(mesh.vertices, np.float64)
   vertices = vertices - vertices.mean(0, keepdims=True)
   largest = np.abs(vertices).max()
   if not largest > 0:
-    raise ConfigError('All vertices of the mesh are at one place.')
+    raise ConfigError('All vertices of the mesh coincide.')
   return Mesh((vertices / largest).astype(np.float32), mesh.faces, mesh.colors)
 
 
-def smoothed(scores, neighbours, rounds=ROUNDS):
-  """Scores [N] after `rounds` of each becoming the mean of itself and its neighbours."""
+def smooth(scores, neighbours, rounds=ROUNDS):
+  """Scores [N] after `rounds` of replacing each by the mean of itself and its neighbours."""
   scores = np.asarray(scores, np.float64)
   for _ in range(rounds):
     scores = np.array([scores[[i, *near]].mean() for i, near in enumerate(neighbours)])
@@ -59,15 +60,15 @@ def smoothed(scores, neighbours, rounds=ROUNDS):
 
 def quality(rewards, neighbours):
   """Rewards [N, F] -> 20 r + 50 of the best place of the smoothed best of the fields of view."""
-  return float(20.0 * smoothed(np.asarray(rewards).max(1), neighbours).max() + 50.0)
+  return float(20.0 * smooth(np.asarray(rewards).max(1), neighbours).max() + 50.0)
 
 
 def alignment(level):
   """A level from 1 to 5 as 0 to 100.
 
-  The released code prints the mean level, the tables of the paper have this scale.
+  The released code prints the mean level, the tables of the paper use this scale.
   """
   low, high = LEVELS
   if not low <= level <= high:
-    raise ConfigError(f'A judge of the alignment answers from 1 to 5, not {level}.')
+    raise ConfigError(f'An alignment rating is from 1 to 5, not {level}.')
   return (level - low) * 100.0 / (high - low)

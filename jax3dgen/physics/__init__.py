@@ -1,1 +1,1 @@
-"""Layer 3: meshes as rigid bodies, and whether they stand."""
+"""Layer 4: meshes as rigid bodies, drop tests, and stability losses."""

@@ -1,13 +1,13 @@
-"""A triangle mesh as a rigid body of uniform density.
+"""Rigid bodies of uniform density from triangle meshes.
 
-On a plane a rigid body touches only with its convex hull, so a body is the hull's vertices plus the
-mass, centre of mass and inertia of the true, possibly concave, solid. Everything is host work in
-float64, in coordinates about the mesh's middle at unit size, so that neither tiny nor distant
-meshes lose digits. Axes: V vertices, F faces, K hull vertices.
+Contact with a plane involves only the convex hull, so a body is the hull's vertices plus the mass,
+centre of mass and inertia of the true, possibly concave, solid. Everything is computed on the host
+in float64, centred and scaled to unit extent, so that neither tiny nor distant meshes lose digits.
+Axes: V vertices, F faces, K hull vertices.
 
-How well the solid is known is part of the body: 'exact' (closed, consistently wound: the figures
-are those of the mesh as given), 'repaired' (of the mesh after the changes named in the note),
-'hull' (the surface bounds no solid that could be found; the figures are those of the hull).
+`Body.status` is the source of these mass properties: 'exact' (the mesh, closed and consistently
+wound), 'repaired' (the mesh after the changes in `Body.note`), 'hull' (the convex hull, where the
+surface bounds no solid).
 """
 
 from typing import NamedTuple
@@ -23,9 +23,9 @@ from jax3dgen.physics import surface
 from jax3dgen.physics.surface import TOLERANCE
 from jax3dgen.scene import mesh as meshes
 
-SIZES = (0.1, 10.0)  # largest extents that contact parameters (absolute lengths) are made for
-DIRECTIONS = 4096  # in which a larger hull is looked at for the vertices to keep
-CHUNK, PART = 2**11, 2**9  # hull vertices that are compared with all planes, and all triangles
+SIZES = (0.1, 10.0)  # range of the largest extent for which contact parameters (lengths) are valid
+DIRECTIONS = 4096  # whose extreme vertices are the candidates of a reduced hull
+CHUNK, PART = 2**11, 2**9  # hull vertices compared at a time with all planes, and all triangles
 BUCKETS = (16, 32)  # padded numbers of hull vertices below the largest one
 
 
@@ -34,8 +34,8 @@ class Body:
   """A rigid body in the frame of its mesh, +z up, in the mesh's units times `scale`.
 
   hull [K, 3] vertices of the convex hull, mass [], center [3] of mass, inertia [3, 3] about it.
-  `scale` is 1 unless the mesh is so small or large that it was brought to size 1; `note` says in
-  words what was changed and why.
+  `scale` is 1 unless the extent is outside SIZES, where the body is scaled to extent 1; `note`
+  lists the changes in words.
   """
   hull: Array
   mass: Array
@@ -48,12 +48,12 @@ class Body:
 
 @struct.dataclass
 class Packed:
-  """B bodies with hulls padded to V vertices, for engines that simulate them together.
+  """B bodies with hulls padded to V vertices, for batched engines.
 
-  hull [B, V, 3] relative to the centre of mass (rows beyond a body's own repeat its first vertex),
-  mass [B], center [B, 3] of mass in the frame of the mesh, inertia [B, 3, 3] about it; error [B] is
-  the largest distance of a hull vertex left out from the hull that is kept (the largest error of
-  the support function), 0 where none was.
+  hull [B, V, 3] relative to the centre of mass (padding repeats the first vertex), mass [B], center
+  [B, 3] of mass in the frame of the mesh, inertia [B, 3, 3] about it; error [B] is the largest
+  distance of an omitted vertex from the reduced hull (the largest error of the support function), 0
+  where no vertex is omitted.
   """
   hull: Array
   mass: Array
@@ -69,7 +69,7 @@ class _Hull(NamedTuple):
 
 
 class Bodies(NamedTuple):
-  """M bodies with their full hulls, and the same in `buckets`: [(index [B] into M, Packed)]."""
+  """M bodies with their full hulls, and in `buckets` by size: [(index [B] into M, Packed)]."""
   items: tuple
   buckets: tuple
 
@@ -77,11 +77,11 @@ class Bodies(NamedTuple):
 def from_mesh(mesh, density=1000.0):
   """The Body of a Mesh (density in mass per cubed unit of length after scaling).
 
-  Raises MeshError for what can be no body: no faces, coordinates that are not finite, indices out
-  of range, a flat or empty solid.
+  Raises MeshError for a mesh without faces, coordinates that are not finite, indices out of range,
+  a flat or empty solid.
   """
   vertices, faces = meshes.checked(mesh)
-  vertices, faces, notes = surface.tidied(vertices, faces)
+  vertices, faces, notes = surface.clean(vertices, faces)
   low, high = vertices.min(0), vertices.max(0)
   extent = (high - low).max()
   if not extent > 0:
@@ -102,22 +102,22 @@ def from_mesh(mesh, density=1000.0):
 
 
 def pack(meshes, hull_vertices=64, density=1000.0):
-  """`Bodies` of Meshes (or of Body records, which are taken as they are)."""
+  """`Bodies` of Meshes or Body records, with hulls of at most `hull_vertices` in the buckets."""
   items = tuple(m if isinstance(m, Body) else from_mesh(m, density) for m in meshes)
   sizes = tuple(b for b in BUCKETS if b < hull_vertices) + (hull_vertices,)
-  reduced = [_reduced(item.hull, hull_vertices) for item in items]
-  bucket = np.searchsorted(sizes, [len(kept) for kept, _ in reduced])
-  packed = []
+  reduced = [_reduce(item.hull, hull_vertices) for item in items]
+  bucket = np.searchsorted(sizes, [len(hull) for hull, _ in reduced])
+  groups = []
   for k in np.unique(bucket):
     index = np.flatnonzero(bucket == k)
     pad = lambda i, size=sizes[k]: np.concatenate(
         [reduced[i][0], np.repeat(reduced[i][0][:1], size - len(reduced[i][0]), 0)])
     column = lambda name, index=index: np.stack([getattr(items[i], name) for i in index])
     center = column('center')
-    packed.append((index, Packed(
+    groups.append((index, Packed(
         np.stack([pad(i) for i in index]) - center[:, None], column('mass'), center,
         column('inertia'), np.array([reduced[i][1] for i in index]))))
-  return Bodies(items, tuple(packed))
+  return Bodies(items, tuple(groups))
 
 
 def _hull(vertices):
@@ -137,47 +137,47 @@ def _hull(vertices):
 
 
 def _solid(vertices, faces, hull):
-  """Volume, centre of mass, inertia about it, status and notes at unit density."""
-  vertices, faces, notes = surface.closed_up(vertices, faces)
+  """(volume, centre of mass, inertia about it at unit density, status, notes) of a surface."""
+  vertices, faces, notes = surface.close(vertices, faces)
   if not len(faces):
     raise MeshError('The surface of the mesh encloses no volume.')
   if not surface.is_closed(faces):
-    return *_figures(hull.vertices, hull.faces), 'hull', ['the surface cannot be closed']
-  vertices, faces, more = surface.oriented(vertices, faces)
+    return *_mass_properties(hull.vertices, hull.faces), 'hull', ['the surface cannot be closed']
+  vertices, faces, more = surface.orient(vertices, faces)
   notes += more
   if not surface.signed_volume(vertices, faces) > TOLERANCE * hull.volume:
     raise MeshError('The surface of the mesh encloses no volume.')
-  volume, center, inertia = _figures(vertices, faces)
+  volume, center, inertia = _mass_properties(vertices, faces)
   if volume > (1 + TOLERANCE) * hull.volume:
-    return *_figures(hull.vertices, hull.faces), 'hull', ['the surface overlaps itself']
+    return *_mass_properties(hull.vertices, hull.faces), 'hull', ['the surface overlaps itself']
   return volume, center, inertia, 'repaired' if notes else 'exact', notes
 
 
-def _figures(vertices, faces):
-  found = trimesh.triangles.mass_properties(vertices[faces])
-  return float(found.volume), found.center_mass, found.inertia
+def _mass_properties(vertices, faces):
+  properties = trimesh.triangles.mass_properties(vertices[faces])
+  return float(properties.volume), properties.center_mass, properties.inertia
 
 
-def _reduced(vertices, count):
+def _reduce(vertices, count):
   """(at most `count` of the hull's vertices, largest distance of the others from their hull).
 
-  From a large tetrahedron on, the vertex furthest beyond the hull so far joins it. Of a large hull
-  only those vertices are candidates that are the extreme ones in some of many directions.
+  Greedy: starting from a large tetrahedron, the vertex furthest outside the hull so far is added.
+  Of a large hull only the extreme vertices in many directions are candidates.
   """
   if len(vertices) <= count:
     return vertices, 0.0
   directions = max(DIRECTIONS, 4 * count)
-  some = vertices if len(vertices) <= directions else vertices[_extreme(vertices, directions)]
-  kept = _tetrahedron(some)
-  while len(kept) < min(count, len(some)):
-    planes = spatial.ConvexHull(some[kept]).equations
-    kept.append(int(np.argmax((some @ planes[:, :3].T + planes[:, 3]).max(1))))
-  return some[kept], _beyond(vertices, some[kept])
+  candidates = vertices if len(vertices) <= directions else vertices[_extreme(vertices, directions)]
+  selection = _tetrahedron(candidates)
+  while len(selection) < min(count, len(candidates)):
+    planes = spatial.ConvexHull(candidates[selection]).equations
+    selection.append(int(np.argmax((candidates @ planes[:, :3].T + planes[:, 3]).max(1))))
+  return candidates[selection], _beyond(vertices, candidates[selection])
 
 
 def _extreme(vertices, count):
-  """Indices of the extreme vertices in `count` directions, which are even where the vertices have
-  the same spread along all axes: else long thin bodies would show their ends alone."""
+  """Indices of the extreme vertices in `count` directions, uniform after whitening the vertices, so
+  that long thin bodies are sampled along their length."""
   k = np.arange(count) + 0.5
   height, angle = 1 - 2 * k / count, np.pi * (1 + 5**0.5) * k
   across = np.sqrt(1 - height**2)
@@ -193,14 +193,14 @@ def _extreme(vertices, count):
   return np.unique(index)
 
 
-def _beyond(vertices, kept):
-  """The largest distance of vertices [K, 3] from the hull of kept [k, 3].
+def _beyond(vertices, subset):
+  """The largest distance of vertices [K, 3] from the hull of subset [k, 3].
 
-  The triangle of the plane that a vertex is furthest beyond bounds its distance; all triangles are
-  asked for the vertices with the largest bounds, until no bound exceeds what was found.
+  The triangle of the plane that a vertex exceeds most bounds its distance; distances to all
+  triangles are computed in the order of the bounds, until no bound exceeds the largest distance.
   """
-  hull = spatial.ConvexHull(kept)
-  triangles = kept[hull.simplices]
+  hull = spatial.ConvexHull(subset)
+  triangles = subset[hull.simplices]
   bound = np.zeros(len(vertices))
   for start in range(0, len(vertices), CHUNK):
     part = vertices[start:start + CHUNK]
@@ -208,16 +208,16 @@ def _beyond(vertices, kept):
     nearest = above.argmax(1)
     outside = np.flatnonzero(above[np.arange(len(part)), nearest] > 0)
     bound[start + outside] = _distances(part[outside], triangles[nearest[outside]])
-  order, found = np.argsort(-bound), 0.0
+  order, largest = np.argsort(-bound), 0.0
   for start in range(0, len(order), PART):
     part = order[start:start + PART]
-    if bound[part[0]] <= found:
+    if bound[part[0]] <= largest:
       break
     part = part[bound[part] > 0]
     pairs = _distances(np.repeat(vertices[part], len(triangles), 0),
                        np.tile(triangles, (len(part), 1, 1)))
-    found = max(found, pairs.reshape(len(part), -1).min(1).max())
-  return float(found)
+    largest = max(largest, pairs.reshape(len(part), -1).min(1).max())
+  return float(largest)
 
 
 def _tetrahedron(vertices):

@@ -1,8 +1,8 @@
-"""Brax's positional and spring pipelines: second engines with contact models of their own.
+"""Drop tests in Brax's positional and spring pipelines, for comparison with MuJoCo.
 
-Positional moves bodies out of the plane and takes velocities from that, spring pushes them out by
-impulses; contacts are found by MJX. A label on which they and MuJoCo agree does not hang on the
-contact model; final angles of bodies that fall are not comparable. Brax is an extra.
+Positional corrects penetration by displacements and derives velocities from them, spring applies
+impulses; both use the contact detection of MJX. A label on which they and MuJoCo agree does not
+depend on the contact model; final angles of bodies that fall are not comparable. Brax is an extra.
 
 Quaternions are (w, x, y, z).
 """
@@ -19,14 +19,14 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.physics import mjx_batch, worlds
 
 ENGINES = ('positional', 'spring')
-SHARE = 0.25  # of a contact in the positional correction: four add up, and too much gains energy
+SHARE = 0.25  # weight of each of four contacts in the positional correction; more adds energy
 
 
 def simulate(packed, tilts, engine='positional', seconds=10.0, timestep=1e-3, friction=1.0):
   """The Outcome (NumPy, [B, P]) of `body.Packed` bodies released upright, turned by tilts [P, 3].
 
   Tilts are axis times angle in radians; positions are in the bodies' own (scaled) units. A world
-  counts as diverged by `native.sound`, and changes no other. Raises ConfigError without brax.
+  diverges by `native.sound`, independently of the others. Raises ConfigError without brax.
   """
   if engine not in ENGINES:
     raise ConfigError(f'The engines of brax are {" and ".join(ENGINES)}, not {engine!r}.')
@@ -42,9 +42,9 @@ def _sweep(engine):
 
   def world(item, tilt, constants, steps):
     system = _system(item, *constants)
-    state = pipeline.init(system, *worlds.released(item.hull, tilt))
+    state = pipeline.init(system, *worlds.release(item.hull, tilt))
     step = lambda state: pipeline.step(system, state, jnp.zeros(0))
-    return worlds.watched(step, state, lambda state: (state.q, state.qd), item, *steps)
+    return worlds.integrate(step, state, lambda state: (state.q, state.qd), item, *steps)
 
   @jax.jit
   def sweep(packed, tilts, *settings):
@@ -55,7 +55,7 @@ def _sweep(engine):
 
 
 def _system(item, timestep, friction):
-  """The brax.base.System of a Packed without its leading axis."""
+  """The brax.base.System of a `body.Packed` without its leading axis."""
   system = jax.tree.map(jnp.asarray, _template(jax.config.jax_enable_x64))
   moments, axes = mjx_batch.principal(item.inertia)
   return mjx_batch.with_hull(system, item.hull).tree_replace({
@@ -69,10 +69,10 @@ def _system(item, timestep, friction):
 
 @functools.lru_cache
 def _template(x64):
-  """A brax.base.System, in NumPy, to be made into any body."""
+  """A template brax.base.System with NumPy leaves."""
   with warnings.catch_warnings(), jax.ensure_compile_time_eval():
     warnings.simplefilter('ignore')  # that brax is no longer developed
-    return jax.tree.map(np.asarray, _brax('io.mjcf').load_model(mjx_batch.any_body()))
+    return jax.tree.map(np.asarray, _brax('io.mjcf').load_model(mjx_batch.template_model()))
 
 
 def _brax(module):

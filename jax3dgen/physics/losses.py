@@ -1,7 +1,7 @@
-"""Losses that make a generated shape stand, after Atlas3D, and the margin by which it does.
+"""Stability losses of a shape: those of Atlas3D, and a loss on the support margin.
 
-All are scalars, to be averaged over shapes by `jax.vmap`, and differentiable with respect to the
-vertices of a mesh, +z up: `penalty.of_mesh` makes its body. Lengths are in units of the mesh.
+All are scalars [] for one shape (`jax.vmap` for more), differentiable with respect to the vertices
+of a mesh, +z up, through `penalty.of_mesh`. Lengths are in units of the mesh.
 """
 
 import jax
@@ -13,51 +13,52 @@ from jax3dgen.physics import penalty, quaternion, rest
 
 TILTS = np.linspace(0.01, 0.1, 10)  # radians, of the stable equilibrium
 AZIMUTHS = 2 * np.pi * np.arange(20) / 20
-BAND = 0.02  # above the lowest vertex: what lies lower is the bottom
+BAND = 0.02  # height above the lowest vertex below which vertices are the bottom
 
 
 def standability(item, tilt=(0.0, 0.0, 0.0), seconds=0.3, rollout=penalty.rollout):
   """||R(T) - R(0)||_F^2 = 4 (1 - cos theta), in [0, 8], for the turn theta within `seconds`.
 
-  `item` is a `body.Packed` without its leading axis, released at rest and turned by `tilt` (axis
-  times radians); `rollout` is that of `penalty` or of `mjx_batch`. 0, without a gradient, where the
-  simulation is not finite. Atlas3D evaluates it every tenth step, with T from 0.5 s (upwards to 2 s
-  as shapes improve); gradients are of little use beyond that.
+  `item` is a `body.Packed` without its leading axis, released at rest and turned by `tilt`
+  (axis times radians); `rollout` is that of `penalty` or of `mjx_batch`. 0, without a gradient,
+  where the simulation is not finite. Atlas3D evaluates it every tenth step, with T from 0.5 s up to
+  2 s as shapes improve; gradients are of little use beyond that.
   """
   tilt = jnp.asarray(tilt, float)
   end, _ = rollout(item, tilt, seconds)
   finite = jnp.isfinite(end).all()
-  return turned(jnp.where(finite, end, quaternion.from_vector(tilt)), quaternion.from_vector(tilt))
+  return rotation_loss(jnp.where(finite, end, quaternion.from_vector(tilt)),
+                       quaternion.from_vector(tilt))
 
 
-def turned(end, start):
-  """4 (1 - cos theta) of the turn theta between two quaternions [4]."""
+def rotation_loss(end, start):
+  """4 (1 - cos theta) [] of the angle theta between two quaternions [4]."""
   inverse = start * jnp.array([1.0, -1.0, -1.0, -1.0])
   return 8 * jnp.sum(quaternion.product(end, inverse)[1:]**2)
 
 
 def equilibrium(vertices, center):
-  """Atlas3D's stable-equilibrium loss: how much the centre of mass sinks when the shape is tilted.
+  """Atlas3D's stable-equilibrium loss: by how much a tilt lowers the centre of mass.
 
-  vertices [V, 3], center [3] of mass; the mean over ten tilts up to 0.1 rad to twenty sides of what
-  the height of the centre over the lowest vertex loses, where it does. 0 for every shape whose
+  vertices [V, 3], center [3] of mass; the mean over ten tilts up to 0.1 rad in twenty directions of
+  the decrease (or 0) of the centre's height above the lowest vertex. 0 for every shape whose
   support margin is 0.1 rad or more. The paper's shapes fill a sphere of radius 1.
   """
   x, y, z = (vertices - center[None]).T
   height = -extremum.lowest(z)
 
-  def sunk(side):
+  def decrease(side):
     out = x * jnp.cos(side) + y * jnp.sin(side)
-    tilted = lambda tilt: -extremum.lowest(z * jnp.cos(tilt) + out * jnp.sin(tilt))
-    return jax.nn.relu(height - jax.vmap(tilted)(jnp.asarray(TILTS, z.dtype)))
-  return jax.vmap(sunk)(jnp.asarray(AZIMUTHS, z.dtype)).mean()
+    height_at = lambda tilt: -extremum.lowest(z * jnp.cos(tilt) + out * jnp.sin(tilt))
+    return jax.nn.relu(height - jax.vmap(height_at)(jnp.asarray(TILTS, z.dtype)))
+  return jax.vmap(decrease)(jnp.asarray(AZIMUTHS, z.dtype)).mean()
 
 
 def bottom_laplacian(vertices, links):
-  """Atlas3D's flatness of the sole: mean |z| of the uniform Laplacian over the bottom vertices.
+  """Atlas3D's flatness loss: mean |z| of the uniform Laplacian over the bottom vertices.
 
-  links [E, 2] are the edges in both directions; the bottom is what lies less than BAND above the
-  lowest vertex.
+  links [E, 2] are the edges in both directions; the bottom vertices are less than BAND above the
+  lowest one.
   """
   z = vertices[:, 2]
   bottom = jax.lax.stop_gradient(z < z.min() + BAND)
@@ -72,8 +73,8 @@ def laplacian(vertices, links):
   return total / jnp.maximum(count, 1.0)[:, None] - vertices
 
 
-def margin(item, target, tilts=((0.0, 0.0, 0.0),)):
-  """By how much the settled support margin (`rest.margin`) falls short of `target`, in radians.
+def margin_loss(item, target, tilts=((0.0, 0.0, 0.0),)):
+  """The shortfall [] of the settled support margin (`rest.margin`) from `target`, in radians.
 
   The mean over tilts [P, 3] of a body (a `body.Packed` without its leading axis). Margins of bodies
   that fall are negative.

@@ -1,4 +1,4 @@
-"""The drop test in C MuJoCo: does a body released on a plane stay as it is?
+"""The drop test in C MuJoCo: does a body released on a plane keep its orientation?
 
 DSO's protocol: the body is released at rest with its lowest vertex on an infinite plane; all of
 MuJoCo's settings are its defaults (gravity 9.81 along -z, friction 1, Newton solver, soft contacts)
@@ -21,9 +21,9 @@ from jax3dgen.core.errors import MeshError
 from jax3dgen.scene import mesh as meshes
 
 GRAVITY = 9.81
-CHECKS = 100  # how often in a drop its energy is looked at
-GAIN = 0.1  # energy gain (in m g x size) and penetration (in size) that no contact allows
-REST = 0.01  # speed (in the square root of g x size) below which a body has come to rest
+CHECKS = 100  # checks of the energy in a drop
+GAIN = 0.1  # limits of energy gain (in m g x size) and of penetration (in size)
+REST = 0.01  # speed limit of a body at rest, in sqrt(g x size)
 WARNINGS = [int(kind) for kind in (mujoco.mjtWarning.mjWARN_BADQPOS,
                                    mujoco.mjtWarning.mjWARN_BADQVEL,
                                    mujoco.mjtWarning.mjWARN_BADQACC)]
@@ -39,8 +39,8 @@ class Motion(NamedTuple):
 class Drop(NamedTuple):
   """The outcome of a drop.
 
-  `rotation_deg` in [0, 180] is the angle between the mesh as it was given, before any tilt, and at
-  the end (NaN if `diverged`); `settled` says that it came to rest. A vertex v of the mesh ends at
+  `rotation_deg` in [0, 180] is the angle between the mesh before any tilt and at the end
+  (NaN if `diverged`); `settled` is true where it came to rest. A vertex v of the mesh ends at
   rotate(quaternion, v) + position, in the mesh's units, the plane at z = 0.
   """
   stable: bool
@@ -55,7 +55,7 @@ class Drop(NamedTuple):
 def drop(body, seconds=10.0, timestep=1e-3, threshold_deg=20.0, tilt=(0.0, 0.0, 0.0), fps=None):
   """Simulates a `body.Body` from its upright pose turned by `tilt` (axis times angle, radians).
 
-  `fps` asks for its motion at about that many frames a second.
+  With `fps`, the Drop has its motion at about that many frames a second.
   """
   model = compile_model(body, timestep)
   data = release(model, body, tilt)
@@ -86,8 +86,8 @@ def compile_model(body, timestep=1e-3, friction=1.0):
 def legacy_figures(mesh, density=1000.0, scale=1.0):
   """(mass [], center [3], inertia [3, 3]) of a Mesh times `scale` by MuJoCo's 'legacy' inertia.
 
-  These figures are behind DSO's labels. They do not depend on the winding, and count the volume of
-  a concave mesh too large. For labels as DSO's, give them to the mesh's Body, with its own `scale`.
+  DSO's labels use these values. They do not depend on the winding and overestimate the volume of a
+  concave mesh. For labels as DSO's, set them in the mesh's Body, with the `scale` of the Body.
   """
   vertices, faces = meshes.checked(mesh)
   used, faces = np.unique(faces, return_inverse=True)
@@ -114,7 +114,7 @@ def _compiled(spec):
 def release(model, body, tilt=(0.0, 0.0, 0.0), data=None):
   """mujoco.MjData with the body at rest, turned by `tilt`, its lowest vertex on the plane.
 
-  `data` of the same model is used again if given: to make one costs as much as hundreds of steps.
+  `data` of the same model is reused if given, because creating one costs hundreds of steps.
   """
   if data is None:
     data = mujoco.MjData(model)
@@ -129,7 +129,7 @@ def release(model, body, tilt=(0.0, 0.0, 0.0), data=None):
 
 
 def settle(model, data, body, seconds, threshold_deg=20.0, fps=None):
-  """Simulates `seconds` from the state in `data`, which it changes, and judges the outcome."""
+  """The Drop of `seconds` from the state in `data`, which it changes."""
   with quiet():
     times, qpos, qvel, diverged = follow(model, data, body, seconds, fps)
   frames = [_pose(row, body) for row in (qpos if fps else qpos[-1:])]
@@ -144,8 +144,8 @@ def settle(model, data, body, seconds, threshold_deg=20.0, fps=None):
 def follow(model, data, body, seconds, fps=None):
   """(times [T], qpos [T, 7], qvel [T, 6], diverged) of the `seconds` that follow the state in data.
 
-  T is about CHECKS, or as `fps` asks; the last row is the end, or the first one that is not
-  `sound`, or is so late that MuJoCo warned. Run it within `quiet`.
+  T is about CHECKS, or by `fps`; the last row is the end, the first state that is not `sound`, or
+  the state after a warning of MuJoCo. Run it within `quiet`.
   """
   timestep = model.opt.timestep
   total = max(round(seconds / timestep), 1)
@@ -168,10 +168,10 @@ def follow(model, data, body, seconds, fps=None):
 
 
 def sound(qpos, qvel, hull, mass, inertia, qpos0, qvel0):
-  """Whether states (qpos [..., 7], qvel [..., 6]) can have come from the state (qpos0, qvel0).
+  """Whether states (qpos [..., 7], qvel [..., 6]) are physically possible after (qpos0, qvel0).
 
-  They are finite, have no energy that contacts cannot give, and are not below the plane. `hull`
-  [K, 3] and `inertia` [3, 3] are about the centre of mass. For arrays of NumPy and of JAX.
+  That is finite, with a gain of energy of at most GAIN, and not below the plane. `hull` [K, 3] and
+  `inertia` [3, 3] are about the centre of mass. For NumPy and JAX arrays.
   """
   w, x, y, z = (qpos[..., i, None] for i in range(3, 7))
   heights = (2 * (x * z - w * y) * hull[:, 0] + 2 * (y * z + w * x) * hull[:, 1]
@@ -183,7 +183,7 @@ def sound(qpos, qvel, hull, mass, inertia, qpos0, qvel0):
 
 
 def resting(qvel, hull):
-  """Whether a body with these velocities [..., 6] has come to rest. For NumPy and JAX."""
+  """Whether a body with these velocities [..., 6] is at rest. For NumPy and JAX arrays."""
   size = (hull.max(0) - hull.min(0)).max()
   speed = (qvel[..., :3]**2).sum(-1)**0.5 + size * (qvel[..., 3:]**2).sum(-1)**0.5
   return speed < REST * (GRAVITY * size)**0.5
@@ -205,7 +205,7 @@ def rotation_deg(quaternion):
 
 @contextlib.contextmanager
 def quiet():
-  """MuJoCo counts its warnings in mjData; this keeps it from printing and logging them as well."""
+  """Suppresses MuJoCo's printing and logging of warnings; mjData counts them all the same."""
   mujoco.set_mju_user_warning(lambda text: None)
   try:
     yield
@@ -221,7 +221,7 @@ def _energy(qpos, qvel, mass, inertia):
 
 
 def _pose(qpos, body):
-  """Position and quaternion that take the mesh, as it was given, to where it is in a state."""
+  """(position, quaternion) of the transform of the mesh, before any tilt, to a state."""
   quaternion = qpos[3:] / np.linalg.norm(qpos[3:])
   return (qpos[:3] - _matrix(quaternion) @ body.center) / body.scale, quaternion
 

@@ -1,4 +1,4 @@
-"""Meshes brought to a common place and size, since contact parameters are absolute lengths."""
+"""Normalisation of meshes in position and size, since contact parameters are absolute lengths."""
 
 import numpy as np
 
@@ -12,10 +12,10 @@ MODES = ('none', 'unit_cube', 'dso')
 def normalize(mesh, mode):
   """(Mesh, scale [], offset [3]) with vertices (v - offset) * scale, on the host in float64.
 
-  'none' leaves the mesh as it is; 'unit_cube' takes the middle of its bounding box to the origin
-  and its largest extent to 1; 'dso' takes its mean vertex to the origin and its largest absolute
-  coordinate to 0.5, as DSO's evaluation does. Only vertices that a face uses count, those at the
-  same place as one, so that neither seams nor stray points move the mesh.
+  'none' changes nothing; 'unit_cube' centres the bounding box and scales the largest extent to 1;
+  'dso' centres the mean vertex and scales the largest absolute coordinate to 0.5, as in DSO's
+  evaluation. Only vertices of faces count, coincident ones once, so that seams and stray points
+  have no effect.
   """
   if mode not in MODES:
     raise ConfigError(f'A mesh is normalised by {", ".join(MODES)}, not {mode!r}.')

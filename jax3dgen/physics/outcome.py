@@ -1,4 +1,4 @@
-"""What every engine says about bodies that were released on a plane."""
+"""The Outcome record of drop tests, which every engine returns, and stability labels."""
 
 from flax import struct
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ from jax3dgen.core.types import Array
 class Outcome:
   """The ends of B bodies under P tilts.
 
-  quaternion [B, P, 4] (w, x, y, z) turns the mesh as it was given, before any tilt, to where it
-  ends; position [B, P, 3] is its centre of mass then, the plane at z = 0; rotation_deg [B, P] in
-  [0, 180] is the angle of that turn, NaN where the simulation `diverged` [B, P]; `settled` [B, P]
-  says that it came to rest.
+  quaternion [B, P, 4] (w, x, y, z) rotates the mesh before any tilt to its final orientation;
+  position [B, P, 3] is its final centre of mass, the plane at z = 0; rotation_deg [B, P] in
+  [0, 180] is the angle of that rotation, NaN where the simulation `diverged` [B, P]; `settled`
+  [B, P] is true where the body came to rest.
   """
   quaternion: Array
   position: Array
@@ -30,11 +30,11 @@ def rotation_deg(quaternion):
 
 
 def of(quaternion, position, diverged, settled):
-  """The Outcome of these ends, with `rotation_deg` filled in."""
+  """The Outcome of final states, with `rotation_deg` computed."""
   angle = jnp.where(diverged, jnp.nan, rotation_deg(quaternion))
   return Outcome(quaternion, position, angle, diverged, settled & ~diverged)
 
 
 def stable(outcome, threshold_deg=20.0):
-  """Which worlds [B, P] stand: turned by less than the threshold, and not diverged (DSO's rule)."""
+  """Stability labels [B, P]: rotation below the threshold and not diverged (DSO's rule)."""
   return (outcome.rotation_deg < threshold_deg) & ~outcome.diverged

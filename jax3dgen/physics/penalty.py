@@ -1,18 +1,17 @@
-"""A rigid body on springs, in pure JAX: the cheapest dynamics with useful gradients.
+"""Rigid-body dynamics with penalty contacts in pure JAX: the fastest engine with useful gradients.
 
-Every vertex of the hull that is below the plane is pushed up by a spring with a damper, and held
-back by friction (the contact model of Atlas3D's simulator; its constants are absolute, these scale
-with the weight). All forces are in proportion to the mass, which therefore cancels: there are only
-accelerations here. One vertex that carries the whole weight sinks in by SAG, n vertices by SAG / n.
-The dampers together have the damping ratio DAMPING however many vertices carry the body, and set
-in with the depth, so that forces are continuous. Friction is that of Coulomb above a sliding speed
-and viscous below: above SLIP, or, where one step of that would overshoot because wide feet carry a
-slender body, above the speed that a step can just stop. Semi-implicit Euler; with these constants
-steps of up to 2 ms are stable.
+Each hull vertex below the plane has a spring, a damper and friction (the contact model of Atlas3D's
+simulator; its constants are absolute, these scale with the weight). All forces are proportional to
+the mass, which cancels: only accelerations are computed. One vertex that carries the whole weight
+sinks in by SAG, n vertices by SAG / n. The dampers together have the damping ratio DAMPING for any
+number of contacts, and grow with the depth, so that forces are continuous. Friction is Coulomb
+above a sliding speed and viscous below: SLIP, or, where one step at SLIP would overshoot
+(wide feet under a slender body), the speed that one step can stop. Semi-implicit Euler; with these
+constants steps of up to 2 ms are stable.
 
 `rollout` is differentiable with respect to the hull (and so the centre of mass) and the inertia,
-and `of_mesh` makes both, differentiably, of a mesh's vertices. Gradients are of little use beyond
-half a second: impacts are chaotic.
+and `of_mesh` computes both, differentiably, from a mesh's vertices. Gradients are of little use
+beyond half a second: impacts are chaotic.
 
 States and items are those of `worlds`; K is the number of hull vertices.
 """
@@ -35,25 +34,25 @@ def simulate(packed, tilts, seconds=10.0, timestep=2e-3, friction=1.0):
   """The Outcome [B, P] of `body.Packed` bodies released upright and turned by tilts [P, 3].
 
   Tilts are axis times angle in radians; positions are in the bodies' own (scaled) units. A world
-  counts as diverged by `native.sound`, and changes no other.
+  diverges by `native.sound`, independently of the others.
   """
   def world(item, tilt):
-    return worlds.watched(_stepper(item, timestep, friction), worlds.released(item.hull, tilt),
-                          lambda state: state, item, *worlds.steps(seconds, timestep))
+    return worlds.integrate(_stepper(item, timestep, friction), worlds.release(item.hull, tilt),
+                            lambda state: state, item, *worlds.steps(seconds, timestep))
 
   packed = jax.tree.map(lambda x: jnp.asarray(x, float), packed)
   return jax.vmap(jax.vmap(world, (None, 0)), (0, None))(packed, jnp.asarray(tilts, float))
 
 
 def rollout(item, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=2e-3, friction=1.0):
-  """(quaternion [4], position [3] of the centre of mass) of one body after some tenths of a second.
+  """(quaternion [4], position [3] of the centre of mass) of one body after `seconds`.
 
   Differentiable with respect to the hull, mass and inertia of `item`, a `body.Packed` without its
-  leading axis. Steps are computed again on the way back: memory does not grow with K. A gradient
-  that is not finite becomes 0 as a whole; an end that is not finite stays what it is.
+  leading axis. Steps are recomputed in the backward pass: memory does not grow with K. A gradient
+  that is not finite becomes 0 as a whole; an end that is not finite is returned.
   """
-  item = worlds.guarded(jax.tree.map(lambda x: jnp.asarray(x, float), item))
-  state = worlds.released(item.hull, jnp.asarray(tilt, float))
+  item = worlds.finite_gradients(jax.tree.map(lambda x: jnp.asarray(x, float), item))
+  state = worlds.release(item.hull, jnp.asarray(tilt, float))
   qpos, _ = advance(item, state, seconds, timestep, friction)
   return worlds.end(qpos, item.center)
 
@@ -68,21 +67,21 @@ def advance(item, state, seconds, timestep=2e-3, friction=1.0):
 def of_mesh(vertices, faces, corners, density=1000.0):
   """The item (a `body.Packed` without its leading axis) of a closed mesh, differentiably.
 
-  vertices [V, 3], faces [F, 3]; corners [K] are the indices of the vertices of the convex hull (or
-  of all that may touch the plane), of which repeats do not count.
+  vertices [V, 3], faces [F, 3]; corners [K] are indices of the convex hull's vertices
+  (or of all that may touch the plane); repeats do not count.
   """
-  found = solid(vertices, faces)
-  return Packed(vertices[corners] - found.center[None], density * found.volume, found.center,
-                density * found.inertia, jnp.zeros_like(found.volume))
+  body = solid(vertices, faces)
+  return Packed(vertices[corners] - body.center[None], density * body.volume, body.center,
+                density * body.inertia, jnp.zeros_like(body.volume))
 
 
 def _stepper(item, timestep, friction):
   """The function from a state (qpos, qvel) of this body to the next."""
   hull, inertia = item.hull, item.inertia / item.mass
   inverse = jnp.linalg.inv(inertia)
-  # The rows that fill a hull up repeat its first one, and must not carry weight again.
+  # Padding repeats the first row of a hull, and must not carry weight again.
   real = (hull != hull[:1]).any(1).at[0].set(True)
-  # What a push is answered by, at the most.
+  # Largest acceleration of a contact point per unit force.
   yields = 1 + extremum.highest((hull**2).sum(1)) * jnp.linalg.norm(inverse)
   slip = jnp.maximum(SLIP, timestep * friction * GRAVITY * yields)
 
@@ -102,7 +101,7 @@ def _stepper(item, timestep, friction):
 
 
 def _contact(height, velocity, real, slip, friction):
-  """Forces per mass [K, 3] on vertices at heights [K] with velocities [K, 3]; `real` [K] count."""
+  """Forces per mass [K, 3] on vertices at heights [K] with velocities [K, 3]; `real` [K] mask."""
   depth = jnp.where(real, jnp.maximum(-height, 0.0), 0.0)
   count = jnp.maximum((depth > 0).sum(), 1)
   damper = 2 * DAMPING * jnp.sqrt(GRAVITY / SAG / count) * jnp.minimum(depth / SAG * count, 1.0)

@@ -1,11 +1,10 @@
-"""Rotations as unit quaternions (w, x, y, z), for one rotation at a time; `jax.vmap` gives batches.
-"""
+"""Rotations as unit quaternions (w, x, y, z) [4]; `jax.vmap` for batches."""
 
 import jax.numpy as jnp
 
 
 def from_vector(vector):
-  """The turn [4] about a vector [3] by its length in radians; differentiable at 0, too."""
+  """The rotation [4] of a rotation vector [3] (radians); differentiable at 0."""
   square = vector @ vector
   angle = jnp.sqrt(jnp.where(square > 0, square, 1.0))
   half = jnp.where(square > 0, 0.5 * angle, 0.0)
@@ -14,7 +13,7 @@ def from_vector(vector):
 
 
 def product(p, q):
-  """The turn p after the turn q."""
+  """The rotation p after the rotation q."""
   return jnp.concatenate([(p[0] * q[0] - p[1:] @ q[1:])[None],
                           p[0] * q[1:] + q[0] * p[1:] + jnp.cross(p[1:], q[1:])])
 

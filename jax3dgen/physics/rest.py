@@ -1,19 +1,19 @@
-"""Where a body comes to rest on a plane, without time steps, and how firmly it stands.
+"""The resting pose of a body on a plane, without time steps, and its support margin.
 
 A body released on a plane turns about the point or edge that carries it, away from its support,
-until the next vertex lands. The fall becomes spin, and at each landing the angular momentum about
-the next axis survives (a plastic impact), so that a body may roll over an edge that would hold it
-if it were still. Friction never slips.
+until the next vertex lands. Potential energy becomes rotation, and each landing is a plastic impact
+that conserves the angular momentum about the next axis, so that a body may roll over an edge on
+which it would stand from rest. There is no slip.
 
-One pivot looks once at every vertex. About a horizontal axis, the vertex with the largest x / z
-lands first: x is its distance from the axis on the side that sinks, z its height. Vertices that
-touch the plane on that side land after no turn at all, so the same rule walks round the support
-polygon towards the foot of the centre of mass, and no convex hull is needed.
+One pivot reads every vertex once. About a horizontal axis, the vertex with the largest x / z lands
+first: x is its distance from the axis on the sinking side, z its height. Vertices that touch the
+plane on that side land at angle 0, so the same rule goes round the support polygon towards the
+projection of the centre of mass, and no convex hull is needed.
 
 Functions here take one body; V is its number of hull vertices, padded by repeats of one of them.
-Vectors [3] are in the axes of the body and relative to its centre of mass, masses are 1, and what
-is 'flat' [2] lies in the plane, with the foot of the centre of mass at the origin. Seen from above,
-the support is to the left of its edges.
+Vectors [3] are in the axes of the body and relative to its centre of mass, masses are 1, and 'flat'
+vectors [2] lie in the plane, with the foot (the projection of the centre of mass) at the origin.
+Seen from above, the support is to the left of its edges.
 """
 
 import functools
@@ -31,13 +31,13 @@ EVEN = 1e-6  # of the size: a foot this close to an edge is over the support
 
 
 class _World(NamedTuple):
-  """What a pivot changes: a pose, and what the body turns about next.
+  """The state of a body between pivots: its pose, and the next axis of rotation.
 
-  `support` [3] numbers the vertices of a triangle in the plane, repeated where it is less. The
-  body turns about the edge from the first to the second, or about the first alone if it is at a
-  `corner`, towards `out`, horizontal and of length 1. `energy` is that of this turn. `spin` and
-  `velocity` (of the centre of mass) are those before the impact that is being resolved. `inside`
-  says that the foot is known to be in the support polygon.
+  `support` [3] are indices of a triangle in the plane, repeated where there are fewer. The body
+  turns about the edge from the first to the second, or about the first alone if it is at a
+  `corner`, towards `out`, horizontal and of length 1. `energy` is that of this rotation. `spin` and
+  `velocity` (of the centre of mass) are those before the current impact. `inside` is true once the
+  foot is in the support polygon.
   """
   quaternion: Array
   place: Array
@@ -55,8 +55,8 @@ class _World(NamedTuple):
 def settle(packed, tilts, pivots=20):
   """The `Outcome` [B, P] of bodies (`body.Packed`) released at rest under tilts [P, 3].
 
-  A tilt is an axis times an angle in radians. `settled` is false where the body still turns after
-  `pivots` steps, and `diverged` true for bodies that are not finite.
+  A tilt is an axis times an angle in radians. `settled` is false where the body still rotates after
+  `pivots` steps, `diverged` is true for bodies that are not finite.
   """
   world = _each(functools.partial(_settle, pivots=pivots), packed, tilts)
   broken = ~jnp.isfinite(world.place).all(-1) | ~jnp.isfinite(world.quaternion).all(-1)
@@ -66,15 +66,15 @@ def settle(packed, tilts, pivots=20):
 
 
 def margin(packed, tilts, pivots=20, threshold_deg=20.0):
-  """How firmly bodies stand once they have settled: angles [B, P] in radians.
+  """Support margins of settled bodies (`body.Packed`) under tilts [P, 3]: [B, P] in radians.
 
   The margin is atan(d / h) for a centre of mass at the height h whose foot is d inside the nearest
-  edge of the support: how far the body may be tilted before it topples. A body that ends turned by
-  `threshold_deg` or more has that of the last pose, before it had turned so far, in which its foot
-  was outside, and d < 0: how far it is from standing.
+  edge of the support: the tilt at which the body topples. A body that ends rotated by
+  `threshold_deg` or more has the (negative) margin of the last pose below that rotation in which
+  its foot was outside.
 
-  Differentiable with respect to packed.hull, which is relative to the centre of mass: which
-  vertices carry the body is held fixed, and what is differentiated is the formula in them.
+  Differentiable with respect to packed.hull, which is relative to the centre of mass, for a fixed
+  choice of the supporting vertices.
   """
   return _each(functools.partial(_margin, pivots=pivots, threshold_deg=threshold_deg), packed,
                tilts)
@@ -106,22 +106,22 @@ def _release(hull, center, tilt):
 
 
 def _pivot(hull, inertia, world):
-  """The World once the next vertex has landed and what to turn about is decided again."""
+  """The _World after the next vertex has landed, with the next axis."""
   size = jnp.ptp(hull, axis=0).max()
   up, out, a = world.up, world.out, hull[world.support[0]]
   x, z = hull @ out - a @ out, hull @ up - a @ up
   touching = jnp.where(x > TOUCH * size, x * (1e9 / size), -1e30)  # more than any x / z
   landed = jnp.argmax(jnp.where(z > TOUCH * size, x / z, touching)).astype(jnp.int32)
   falls = z[landed] > TOUCH * size
-  turned = _turned(inertia, world, a, hull[jnp.where(falls, landed, world.support[0])])
-  world_, axis, ahead = jax.tree.map(lambda new, old: jnp.where(falls, new, old), turned,
+  rotation = _rotate(inertia, world, a, hull[jnp.where(falls, landed, world.support[0])])
+  world_, axis, ahead = jax.tree.map(lambda new, old: jnp.where(falls, new, old), rotation,
                                      (world, jnp.cross(up, out), out))
-  new = _decided(hull, inertia, size, world_, jnp.stack([ahead, axis]), landed)
+  new = _next_axis(hull, inertia, size, world_, jnp.stack([ahead, axis]), landed)
   return jax.tree.map(lambda new, old: jnp.where(world.done, old, new), new, world)
 
 
-def _turned(inertia, world, a, s):
-  """(World, axis, out) after the turn about the point a that lands the point s."""
+def _rotate(inertia, world, a, s):
+  """(_World, axis, out) after the rotation about the point a that lands the point s."""
   up, axis = world.up, jnp.cross(world.up, world.out)
   cos, sin = _unit(jnp.stack([(s - a) @ world.out, (s - a) @ up]))
   new_up, ahead = _unit(cos * up - sin * world.out), cos * world.out + sin * up
@@ -138,56 +138,56 @@ def _turned(inertia, world, a, s):
 
 
 class _Side(NamedTuple):
-  """A side of the support from a point to the next: its direction, how far beyond it the foot is,
-  the nearest of its points to the foot, and where that is (the ends are at 0 and 1)."""
+  """A side of the support between two points: its direction, the distance of the foot beyond it,
+  its point nearest to the foot, and the parameter of that (0 and 1 at the ends)."""
   tangent: Array
   beyond: Array
   near: Array
   share: Array
 
 
-def _decided(hull, inertia, size, world, frame, landed):
-  """The World with what to turn about next, in the triangle of the edge and the landed vertex.
+def _next_axis(hull, inertia, size, world, frame, landed):
+  """The _World with its next axis, in the triangle of the edge and the landed vertex.
 
   frame [2, 3] maps to the plane: away from the edge, and along it. With the foot outside, the body
-  falls over the nearest side; with the foot inside, it turns about what its momentum can lift its
-  centre of mass over, or rests. In both cases it goes on over the landed vertex alone if the blow
-  there throws the others up.
+  falls over the nearest side; with the foot inside, it rotates over a side or vertex if its energy
+  suffices to lift the centre of mass over it, or rests. In both cases it pivots about the landed
+  vertex alone if the impact there lifts the others.
   """
   first, second = world.support[0], world.support[jnp.where(world.corner, 0, 1)]
   triangle = jnp.stack([first, landed, second])
   flat = hull[triangle] @ frame.T
-  side = jax.vmap(_side)(flat, jnp.roll(flat, -1, 0))  # to what landed, from there, and back
+  side = jax.vmap(_side)(flat, jnp.roll(flat, -1, 0))  # the sides from first to landed to second
   open_ = (side.beyond > EVEN * size) & ~world.inside
   outer = open_[0] | open_[1]
   behind = open_[2] & ~outer
   height = -hull[first] @ world.up
-  kept = lambda line, point: _kept(inertia, world, line, point)
-  over = jax.vmap(kept)(side.tangent @ frame, hull[triangle]) - _barrier(side.beyond, height)
-  lone_out, lone_energy, lone_over = _alone(hull[triangle], inertia, size, world)
+  axis_energy = lambda line, point: _axis_energy(inertia, world, line, point)
+  over = jax.vmap(axis_energy)(side.tangent @ frame, hull[triangle]) - _barrier(side.beyond, height)
+  lone_out, lone_energy, lone_over = _vertex_pivot(hull[triangle], inertia, size, world)
   best = over[:2].max()
   rolls = jnp.maximum(best, lone_over) > 0
   lone = (lone_over > 0) & (outer | (lone_over > best))
   nearest = jnp.argmin(jnp.where(open_, (side.near**2).sum(-1), jnp.inf)[:2])
-  chosen = jnp.where(outer, nearest, jnp.where(behind & ~rolls, 2, jnp.argmax(over[:2])))
-  tangent, _, near, share = jax.tree.map(lambda x: x[chosen], side)
+  which = jnp.where(outer, nearest, jnp.where(behind & ~rolls, 2, jnp.argmax(over[:2])))
+  tangent, _, near, share = jax.tree.map(lambda x: x[which], side)
   corner = outer & ((share <= 0) | (share >= 1))
   flat_out = jnp.where(corner, -_unit(near), jnp.stack([tangent[1], -tangent[0]]))
-  order = chosen + jnp.where(corner & (share >= 1), 1, 0) + jnp.arange(3)
+  order = which + jnp.where(corner & (share >= 1), 1, 0) + jnp.arange(3)
   out = jnp.where(lone, lone_out, flat_out @ frame)
   support = jnp.where(lone, jnp.roll(triangle, -1), triangle[order % 3])
-  energy = jnp.where(lone, lone_energy, kept(jnp.cross(world.up, out), hull[support[0]]))
+  energy = jnp.where(lone, lone_energy, axis_energy(jnp.cross(world.up, out), hull[support[0]]))
   inside = world.inside | ~(outer | behind)
   return world._replace(
       support=support, corner=corner | lone, out=out, energy=jax.lax.stop_gradient(energy),
       inside=inside, done=inside & ~rolls)
 
 
-def _alone(points, inertia, size, world):
-  """(out, energy, excess) of the turn about the second of points [3, 3] that a blow there leaves.
+def _vertex_pivot(points, inertia, size, world):
+  """(out, energy, excess) of the rotation about the second of points [3, 3] after an impact there.
 
-  The excess, over what it takes to lift the centre of mass over that point, is negative where the
-  turn would press one of the other two into the plane.
+  The excess is the energy beyond that of lifting the centre of mass over the point; negative where
+  the rotation would push one of the other two into the plane.
   """
   s, up = points[1], world.up
   momentum = inertia @ world.spin + jnp.cross(world.velocity, s)
@@ -215,14 +215,14 @@ def _side(p, q):
                p + jnp.clip(share, 0.0, 1.0) * step, share)
 
 
-def _kept(inertia, world, line, point):
-  """The energy left if an impact leaves only the turn about a line (length 1) through a point."""
+def _axis_energy(inertia, world, line, point):
+  """The energy of rotation about a line (unit vector) through a point after a plastic impact."""
   momentum = line @ (inertia @ world.spin + jnp.cross(world.velocity, point))
   return 0.5 * jnp.maximum(momentum, 0.0)**2 / _about(inertia, line, point)
 
 
 def _about(inertia, axis, point):
-  """The moment of inertia about an axis (length 1) through a point."""
+  """The moment of inertia about an axis (unit vector) through a point."""
   return axis @ inertia @ axis + point @ point - (point @ axis)**2
 
 
@@ -250,8 +250,8 @@ def _margin(hull, inertia, center, tilt, pivots, threshold_deg):
 def _nearest(hull, world):
   """The vertices [2] of the side of the support that is nearest to the foot.
 
-  Seen from a corner of the support, all other vertices in the plane lie within a half turn that
-  includes the foot, and the one furthest to the right is at the other end of a side.
+  From a corner of the support, all other vertices in the plane lie within a half turn that includes
+  the foot, and the rightmost one is the other end of a side.
   """
   touch = TOUCH * jnp.ptp(hull, axis=0).max()
   frame = jnp.stack([world.out, jnp.cross(world.up, world.out)])

@@ -1,16 +1,14 @@
-"""Deforms a mesh as little as possible until it stands.
+"""Minimal deformation of a mesh until it passes the drop test.
 
 A free-form deformation (Bernstein polynomials over the bounding box: smooth and of low frequency)
-moves the whole solid, and what it leaves below a floor is pressed flat onto that floor, which
-becomes the sole. The control points follow the gradient of the support margin, through the centre
-of mass of the deformed solid and through the corners of the sole, against the size and the
-roughness of the displacement. How much is pressed flat trades against how far the mass has to move,
-so several depths of the floor, above the lowest vertex, are tried.
+moves the whole solid, and vertices below a floor are projected onto it, as the base. The control
+points follow the gradient of the support margin, through the centre of mass of the deformed solid
+and the corners of the base, with penalties on the size and the roughness of the displacement. A
+larger base needs less displacement, so several heights of the floor are tried.
 
-What comes out is a solid as the input is one: a deformation that folds space is refused, and what
-was pressed to a sheet without volume (it would stand on paper) is cut off. A candidate counts only
-where C MuJoCo says, at DSO's settings and in the mesh's own units, that it stands; the one that
-moved the surface least is kept.
+The result is a solid again: a deformation that folds space is rejected, and parts flattened to a
+sheet without volume are cut off. A candidate counts only where it stands in C MuJoCo, at DSO's
+settings and in the mesh's own units; the one with the smallest displacement is returned.
 
 V vertices, F faces, C control points. Lengths are in units of the largest extent of the mesh.
 """
@@ -35,20 +33,20 @@ from jax3dgen.scene.solid import solid
 
 EDGE = 0.05  # longest edge
 DEPTHS = (0.003, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15)  # of the floor
-CUTS = tuple(i / 100 for i in range(1, 61))  # shares of the height, of the flat cuts that are tried
-MARGINS_DEG = (0.5, 2.0, 5.0)  # support margins that are aimed at, one after the other
-CORNERS = 32  # of a support polygon, padded
+CUTS = tuple(i / 100 for i in range(1, 61))  # shares of the height for flat cuts
+MARGINS_DEG = (0.5, 2.0, 5.0)  # target support margins, tried in turn
+CORNERS = 32  # of a support polygon, after padding
 ROUGHNESS = 0.3  # weight of the displacement's Laplacian beside its size
-SLIVER = 1e-4  # cut off at the floor, and with it what was pressed to sheets
-FOLDS = 17  # places along each axis where a deformation is looked at for folds
+SLIVER = 1e-4  # height of the final cut above the floor, which removes flat sheets
+FOLDS = 17  # grid points per axis at which folds are detected
 STEPS, RATE = 150, 3e-3  # of Adam on the control points
 DEGREE = 4  # of the Bernstein polynomials along each axis
 
 
 class Stabilized(NamedTuple):
-  """mesh: the deformed Mesh, or the input where it stands or nothing helped. `stands`: this mesh in
-  C MuJoCo at DSO's settings; moved: root mean square displacement of the vertices in units of the
-  extent; depth and margin_deg: of the attempt that was kept (None: none was)."""
+  """mesh: the deformed Mesh, or the input where it stands or no attempt succeeded. stands: its
+  label in C MuJoCo at DSO's settings; moved: root mean square displacement of the vertices in units
+  of the extent; depth and margin_deg: of the successful attempt, or None."""
   mesh: Mesh
   stands: bool
   moved: float
@@ -64,16 +62,16 @@ def bernstein(unit, degree=DEGREE):
   return np.einsum('vi,vj,vk->vijk', *np.moveaxis(along, 1, 0)).reshape(len(unit), -1)
 
 
-def pressed(vertices, floor):
-  """Vertices [V, 3] with all that lies below `floor` flat on it."""
+def flatten(vertices, floor):
+  """Vertices [V, 3] with z clipped to `floor` or above."""
   return jnp.concatenate([vertices[:, :2], jnp.maximum(vertices[:, 2:], floor)], 1)
 
 
 def support_margin(vertices, faces, corners):
-  """atan(distance of the foot of the centre of mass to the nearest edge / its height) in radians.
+  """atan(distance of the projected centre of mass to the nearest edge / its height) in radians.
 
   `corners` [K] are the vertices of the support polygon, counter-clockwise from above; repeats do
-  not count. Negative where the foot lies outside. Differentiable with respect to `vertices`.
+  not count. Negative where the projection lies outside. Differentiable with respect to `vertices`.
   """
   center = solid(vertices, faces).center
   feet = vertices[corners]
@@ -87,11 +85,11 @@ def support_margin(vertices, faces, corners):
   return jnp.arctan2(nearest, center[2] - jnp.mean(feet[:, 2]))
 
 
-def sole(vertices, links, floor):
-  """Indices [CORNERS] of the corners of the sole, or None where they span no area.
+def base_corners(vertices, links, floor):
+  """Indices [CORNERS] of the corners of the base, or None where they span no area.
 
-  The sole is outlined by what touches the floor and is linked (`links` [E, 2], in both directions)
-  to what does not: the middle of a sheet, pressed flat from both sides, bears nothing.
+  The hull of the vertices on the floor that are linked (`links` [E, 2], in both directions) to
+  vertices above it: the inside of a flattened sheet carries no load.
   """
   touches = vertices[:, 2] <= floor + 1e-6
   rim = np.unique(links[touches[links[:, 0]] & ~touches[links[:, 1]], 0])
@@ -126,7 +124,7 @@ def _update(control, state, weights, vertices, faces, links, corners, floor, tar
   """One step on the control points [C, 3]; (control, state, margin before the step)."""
   def loss(control):
     moved = weights @ control
-    margin = support_margin(pressed(vertices + moved, floor), faces, corners)
+    margin = support_margin(flatten(vertices + moved, floor), faces, corners)
     size = jnp.mean(jnp.sum(moved**2, 1))
     rough = jnp.mean(jnp.sum(losses.laplacian(moved, links)**2, 1))
     return 10.0 * jax.nn.relu(target - margin) + size + ROUGHNESS * rough, margin
@@ -137,8 +135,7 @@ def _update(control, state, weights, vertices, faces, links, corners, floor, tar
 
 
 def attempt(vertices, faces, depth, margin_deg):
-  """Vertices [V, 3] (largest extent 1) deformed to the support margin, or None where they were not.
-  """
+  """Vertices [V, 3] (largest extent 1) deformed to the support margin, or None on failure."""
   low, size = vertices.min(0), np.ptp(vertices, axis=0)
   floor = low[2] + depth
   weights = jnp.asarray(bernstein((vertices - low) / size), jnp.float32)
@@ -148,8 +145,8 @@ def attempt(vertices, faces, depth, margin_deg):
   state = optimiser.init(control)
   start = jnp.asarray(vertices, jnp.float32)
   for _ in range(STEPS):
-    now = np.asarray(pressed(start + weights @ control, floor))
-    corners = sole(now, links, floor)
+    now = np.asarray(flatten(start + weights @ control, floor))
+    corners = base_corners(now, links, floor)
     if corners is None:
       return None
     before = control
@@ -179,21 +176,21 @@ def stabilize(mesh, seconds=10.0):
   middle = 0.5 * (vertices.min(0) + vertices.max(0))
   unit = (vertices - middle) / extent
   for depth, margin_deg in itertools.product(DEPTHS, MARGINS_DEG):
-    found = attempt(unit, faces, depth, margin_deg)
-    if found is None:
+    deformed = attempt(unit, faces, depth, margin_deg)
+    if deformed is None:
       continue
-    moved = float(np.sqrt(np.mean(np.sum((found - unit)**2, 1))))
+    moved = float(np.sqrt(np.mean(np.sum((deformed - unit)**2, 1))))
     if best.stands and moved >= best.moved:
       continue
-    made = without_sheets(fine.replace(vertices=np.float32(found * extent + middle)))
-    if made is not None and _stands(made, seconds):
-      best = Stabilized(made, True, moved, depth, margin_deg)
+    candidate = without_sheets(fine.replace(vertices=np.float32(deformed * extent + middle)))
+    if candidate is not None and _stands(candidate, seconds):
+      best = Stabilized(candidate, True, moved, depth, margin_deg)
   return best
 
 
 def without_sheets(mesh):
-  """A Mesh with a pressed sole as a solid that ends a sliver above it: what was pressed to a sheet
-  is gone. None where only a sheet held its parts together."""
+  """A flattened Mesh cut SLIVER above the floor, which removes sheets without volume; None where
+  only a sheet connected its parts."""
   low, extent = mesh.vertices[:, 2].min(), np.ptp(mesh.vertices, axis=0).max()
   solid_part = meshes.above(mesh, low + SLIVER * extent)
   parts = [len(np.unique(meshes.shells(m.faces, len(m.vertices)))) for m in (mesh, solid_part)]
@@ -201,14 +198,14 @@ def without_sheets(mesh):
 
 
 def smallest_flat_cut(mesh, shares=CUTS, seconds=10.0):
-  """The baseline of DSO D.2: (share, mesh) of the smallest flat cut that makes a Mesh stand.
+  """The baseline of DSO D.2: (share, mesh) of the smallest flat cut after which a Mesh stands.
 
-  `shares` of the height are tried in order; None where none of them helps.
+  `shares` of the height are tried in order; None where none succeeds.
   """
   for share in shares:
     try:
       cut = meshes.flat_cut(mesh, float(share))
-    except MeshError:  # nothing is left
+    except MeshError:  # empty above the cut
       continue
     if _stands(cut, seconds):
       return float(share), cut
@@ -216,7 +213,7 @@ def smallest_flat_cut(mesh, shares=CUTS, seconds=10.0):
 
 
 def _stands(mesh, seconds):
-  """Whether C MuJoCo says so; what is no body stands nowhere."""
+  """The label of C MuJoCo; False for a mesh that is no valid body."""
   try:
     return native.drop(body.from_mesh(mesh), seconds).stable
   except MeshError:

@@ -1,7 +1,7 @@
-"""From triangles of any origin to a closed surface with its outside outside, for `physics.body`.
+"""Repair of triangle meshes to closed, outward-oriented surfaces, for `physics.body`.
 
-Host work (numpy) on vertices [V, 3] float64 and faces [F, 3] int64, in time and memory that grow
-like a sort, so that a scan of millions of faces is no special case. Axes: V vertices, F faces.
+NumPy on vertices [V, 3] float64 and faces [F, 3] int64, in O(F log F) time and memory, for scans of
+millions of faces. Axes: V vertices, F faces.
 """
 
 import manifold3d
@@ -11,15 +11,16 @@ from scipy import sparse, spatial
 from jax3dgen.core.errors import MeshError
 from jax3dgen.scene import mesh as meshes
 
-TOLERANCE = 1e-6  # distance (of the extent) and relative volume that count as the same, and as none
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, of a hash
-WORK = 2 * 10**7  # shells x faces: more of it would keep the booleans busy for minutes
+TOLERANCE = 1e-6  # of distances (in extents) and of relative volumes
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd multiplier of the hash
+WORK = 2 * 10**7  # shells x faces: limit of the boolean operations, which take minutes beyond
 
 
 def distinct(rows):
   """(index [U] of the first of each kind of row, in that order; the kind [N] of each row [N, D]).
 
-  Like np.unique(axis=0), but for the order, and ten times as fast: by a 64-bit hash, checked.
+  np.unique(axis=0) in the order of first occurrence, ten times as fast: by a 64-bit hash, with a
+  check for collisions.
   """
   rows = np.ascontiguousarray(rows, np.int64 if rows.dtype.kind in 'iu' else np.float64)
   key = np.zeros(len(rows), np.uint64)
@@ -41,21 +42,21 @@ def distinct(rows):
 
 
 def compact(faces, count):
-  """(indices of the vertices that faces [F, 3] use, of `count`; faces that name these)."""
+  """(indices of the vertices, of `count`, that faces [F, 3] use; faces with new indices)."""
   used = np.zeros(count, bool)
   used[faces] = True
   return np.flatnonzero(used), (np.cumsum(used) - 1)[faces]
 
 
-def tidied(vertices, faces):
-  """Without unused vertices, vertices at the same place, and faces of less than three corners.
+def clean(vertices, faces):
+  """(vertices, faces, notes) without unused and coincident vertices and degenerate faces.
 
-  STL files and flat-shaded meshes repeat their vertices, so all of that is bookkeeping. A face
-  that comes again with the same winding is dropped, too: a change of the surface, and noted.
+  STL files and flat-shaded meshes repeat their vertices, so these are no changes of the surface.
+  Repeated faces of the same winding are dropped as well: a change of the surface, with a note.
   """
   used, faces = compact(faces, len(vertices))
   first, same = distinct(vertices[used])
-  vertices, faces = vertices[used[first]], _proper(same[faces])
+  vertices, faces = vertices[used[first]], _without_degenerate(same[faces])
   if not len(faces):
     raise MeshError('All faces of the mesh are degenerate.')
   turned = np.take_along_axis(faces, (np.argmin(faces, 1)[:, None] + np.arange(3)) % 3, 1)
@@ -65,11 +66,11 @@ def tidied(vertices, faces):
   return vertices[used], faces, notes
 
 
-def closed_up(vertices, faces):
-  """(vertices, faces, notes) after the least repair that closes the surface, or after all."""
+def close(vertices, faces):
+  """(vertices, faces, notes) after the first repairs that close the surface, or after all."""
   notes = []
-  for words, repair in (('vertices welded', _welded), ('winding made consistent', _wound),
-                        ('holes filled', _filled)):
+  for words, repair in (('vertices welded', _weld), ('winding made consistent', _wind),
+                        ('holes filled', _fill_holes)):
     if is_closed(faces):
       break
     before = len(vertices), faces
@@ -86,11 +87,11 @@ def is_closed(faces):
   return np.array_equal(np.sort(start * count + end), np.sort(end * count + start))
 
 
-def oriented(vertices, faces):
-  """A closed surface with its outside outside, and its shells united where they overlap.
+def orient(vertices, faces):
+  """(vertices, faces, notes) of a closed surface with outward faces and overlapping shells united.
 
-  Of several shells, the largest first, one wound inwards that lies in the solid so far is a
-  cavity; any other one adds to the solid. (vertices, faces, notes).
+  Of several shells, in the order of volume, one that is wound inwards and lies in the solid so far
+  is a cavity; others add to the solid.
   """
   notes = []
   if signed_volume(vertices, faces) < 0:
@@ -122,7 +123,7 @@ def oriented(vertices, faces):
 
 
 def signed_volume(vertices, faces):
-  """What a closed surface encloses, negative where its inside is outside."""
+  """The volume of a closed surface, negative where its faces point inwards."""
   return _cones(vertices, faces).sum()
 
 
@@ -132,17 +133,17 @@ def _cones(vertices, faces):
   return np.einsum('fi,fi->f', a, np.cross(b, c)) / 6
 
 
-def _welded(vertices, faces):
-  """Vertices closer than about the tolerance (of the extent 1) become one."""
-  crowd, place = distinct(np.floor(vertices / TOLERANCE).astype(np.int64))  # bounds the pairs
-  i, j = spatial.cKDTree(vertices[crowd]).query_pairs(TOLERANCE, output_type='ndarray').T
-  same = _joined(i, j, len(crowd))[place]
+def _weld(vertices, faces):
+  """(vertices, faces) with vertices closer than about TOLERANCE (at extent 1) merged."""
+  cells, place = distinct(np.floor(vertices / TOLERANCE).astype(np.int64))  # bounds the pairs
+  i, j = spatial.cKDTree(vertices[cells]).query_pairs(TOLERANCE, output_type='ndarray').T
+  same = _components(i, j, len(cells))[place]
   first = np.unique(same, return_index=True)[1]
-  return vertices[first], _proper(same[faces])
+  return vertices[first], _without_degenerate(same[faces])
 
 
-def _joined(i, j, count):
-  """Labels [count] of the connected parts of a graph with edges (i, j)."""
+def _components(i, j, count):
+  """Labels [count] of the connected components of a graph with edges (i, j)."""
   link = sparse.coo_matrix((np.ones(len(i), np.int8), (i, j)), (count, count))
   return sparse.csgraph.connected_components(link, directed=False)[1]
 
@@ -160,15 +161,15 @@ def _edges(faces):
   return start, end, order[new[times == 1]], order[twice], order[twice + 1]
 
 
-def _wound(vertices, faces):
-  """Faces turned so that each runs against its neighbour along the edge that the two share.
+def _wind(vertices, faces):
+  """Faces flipped so that neighbours traverse their shared edge in opposite directions.
 
-  Neighbours are visited in a breadth-first tree of each connected part, whose first face stays.
+  Neighbours are visited in a breadth-first tree of each connected component from its first face.
   """
   count = len(faces)
-  start, _, _, one, other = _edges(faces)
-  i, j, odd = one // 3, other // 3, start[one] == start[other]
-  root = np.unique(_joined(i, j, count), return_index=True)[1]
+  start, _, _, first, second = _edges(faces)
+  i, j, odd = first // 3, second // 3, start[first] == start[second]
+  root = np.unique(_components(i, j, count), return_index=True)[1]
   i, j = np.append(i, np.full(len(root), count)), np.append(j, root)
   link = sparse.coo_matrix((np.ones(len(i), np.int8), (i, j)), (count + 1, count + 1)).tocsr()
   parent = sparse.csgraph.breadth_first_order(link, count, directed=False)[1]
@@ -182,19 +183,19 @@ def _wound(vertices, faces):
   return vertices, np.where(turn[:count, None], faces[:, ::-1], faces)
 
 
-def _filled(vertices, faces):
-  """A fan over each hole: each connected set of boundary edges that are as many into each of its
-  vertices as out of it."""
+def _fill_holes(vertices, faces):
+  """A triangle fan over each hole: a connected set of boundary edges with as many into each vertex
+  as out of it."""
   start, end, once, _, _ = _edges(faces)
   start, end, count = start[once], end[once], len(vertices)
-  label = _joined(start, end, count)
+  label = _components(start, end, count)
   uneven = np.bincount(start, minlength=count) != np.bincount(end, minlength=count)
   apex = np.unique(label, return_index=True)[1]
   whole = np.bincount(label, uneven)[label[start]] == 0
   fan = np.stack([end, start, apex[label[start]]], 1)[whole]
-  return vertices, np.concatenate([faces, _proper(fan)])
+  return vertices, np.concatenate([faces, _without_degenerate(fan)])
 
 
-def _proper(faces):
+def _without_degenerate(faces):
   a, b, c = faces.T
   return faces[(a != b) & (b != c) & (c != a)]

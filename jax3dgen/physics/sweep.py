@@ -1,8 +1,7 @@
-"""Engines behind one call: which of these bodies stand, released upright or tilted?
+"""Stability sweeps: one interface to all engines for M bodies released under P tilts.
 
-M bodies, P tilts; every engine gets the same worlds. The engines differ in what they are for:
-`native` (C MuJoCo) is the truth of tables, `mjx` the same physics for accelerators, `penalty` has
-the cheapest gradients, `rest` has no time at all, and brax's two are a second opinion.
+`native` (C MuJoCo) is the reference, `mjx` the same physics on accelerators, `penalty` has the
+fastest gradients, `rest` needs no time steps, and brax's two serve for comparison.
 """
 
 import functools
@@ -16,7 +15,7 @@ from jax3dgen.core import parallel, rng
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.physics import brax_check, mjx_batch, native_batch, outcome, penalty, rest
 
-# The engine's own time step in seconds; `rest` has none, and SMALL ones are stable up to theirs.
+# Default time steps in seconds, for SMALL engines also the largest stable ones; `rest` has none.
 TIMESTEPS = {'native': 1e-3, 'mjx': 4e-3, 'penalty': 2e-3, 'rest': 0.0,
              'brax_positional': 2e-3, 'brax_spring': 1e-3}
 ENGINES = tuple(TIMESTEPS)
@@ -27,7 +26,7 @@ WORLDS = 1024  # bodies x tilts of one compiled call on all devices together
 class Result(NamedTuple):
   """Numpy arrays of M bodies under P tilts; see `outcome.Outcome` for the first five.
 
-  stable [M, P] by the threshold; a body that diverged is not.
+  stable [M, P] are the labels of `outcome.stable`.
   """
   quaternion: np.ndarray
   position: np.ndarray
@@ -41,7 +40,8 @@ def tilts(n, max_deg, key):
   """Rotation vectors [n, 3] (radians) of DSO's perturbation, or [1, 3] zeros where `n` is 0.
 
   The angle is uniform in [-max_deg, max_deg], the axis horizontal and uniform (DSO App. D.1 does
-  not name the axis). Those of at most m degrees are a sample of the same law with m for max_deg.
+  not name the axis). Those of at most m degrees are a sample of the same distribution with max_deg
+  = m.
   """
   if n == 0:
     return np.zeros((1, 3), np.float32)
@@ -55,10 +55,10 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
         friction=1.0):
   """`Result` of a `body.Bodies` released under tilts [P, 3] and simulated for `seconds`.
 
-  `timestep` None or 0 is the engine's own, of which penalty's and brax's are also the largest that
-  they take, whatever is asked for; `rest` ignores it, `seconds` and `friction` (its bodies never
-  slide). Bodies go through in powers of two, up to `WORLDS` worlds at once, so that few
-  compilations serve all calls with the same number of tilts and padded hull size.
+  `timestep` None or 0 is the engine's default, which for SMALL engines is also an upper limit;
+  `rest` ignores it, `seconds` and `friction` (its bodies never slide). Bodies are batched in powers
+  of two, up to `WORLDS` worlds at a time, so that few compilations serve all calls with the same
+  number of tilts and padded hull size. ConfigError for an unknown engine.
   """
   if engine not in ENGINES:
     raise ConfigError(f'engine={engine!r}: the engines are {", ".join(ENGINES)}.')
@@ -67,12 +67,12 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
   if engine in SMALL:
     timestep = min(timestep, TIMESTEPS[engine])
   if engine == 'native':
-    found = native_batch.simulate(bodies, tilts, seconds, timestep, friction)
+    outcomes = native_batch.simulate(bodies, tilts, seconds, timestep, friction)
   else:
-    found = _batched(bodies, tilts, engine, seconds, timestep, friction)
-  fields = {name: np.asarray(getattr(found, name))
+    outcomes = _batched(bodies, tilts, engine, seconds, timestep, friction)
+  fields = {name: np.asarray(getattr(outcomes, name))
             for name in ('quaternion', 'position', 'rotation_deg', 'diverged', 'settled')}
-  return Result(**fields, stable=np.asarray(outcome.stable(found, threshold_deg)))
+  return Result(**fields, stable=np.asarray(outcome.stable(outcomes, threshold_deg)))
 
 
 def _batched(bodies, tilts, engine, seconds, timestep, friction):
@@ -97,7 +97,7 @@ _split = functools.cache(parallel.split)  # one compilation for all durations
 
 
 def _compiled(engine, seconds, timestep, friction):
-  """(packed, tilts) -> Outcome of an engine; over all devices, where it does not see to that."""
+  """(packed, tilts) -> Outcome of an engine; over all devices."""
   if engine == 'rest':
     return _split(rest.settle, 1)
   if engine == 'penalty':

@@ -1,4 +1,4 @@
-"""What the JAX engines share: how a body is released, watched, and what is said of its end.
+"""Shared parts of the JAX engines: initial state, simulation loop with checks, final pose.
 
 A state is that of MuJoCo's free joint: qpos [7] = centre of mass and quaternion (w, x, y, z), qvel
 [6] = velocity in the world's axes and spin in the body's. Functions take one body and one tilt;
@@ -12,7 +12,7 @@ from jax3dgen.core import extremum
 from jax3dgen.physics import native, outcome, quaternion
 
 
-def released(hull, tilt):
+def release(hull, tilt):
   """(qpos, qvel) at rest, turned by `tilt` (axis times radians), the lowest vertex on the plane."""
   turn = quaternion.from_vector(tilt)
   height = -extremum.lowest(hull @ quaternion.matrix(turn)[2])
@@ -20,10 +20,10 @@ def released(hull, tilt):
           jnp.zeros_like(hull, shape=6))
 
 
-def watched(step, state, read, item, total, stride):
-  """The Outcome of one world after `total` times `step(state)`, looked at every `stride` steps.
+def integrate(step, state, read, item, total, stride):
+  """The Outcome of one world after `total` times `step(state)`, checked every `stride` steps.
 
-  `read(state)` is (qpos, qvel). A world counts as diverged by `native.sound`.
+  `read(state)` is (qpos, qvel). It has diverged where a check fails `native.sound`.
   """
   start = read(state)
 
@@ -40,26 +40,26 @@ def watched(step, state, read, item, total, stride):
 
 
 def steps(seconds, timestep):
-  """[total, stride]: how many steps these seconds are, and how many there are between two looks."""
+  """[total, stride]: the number of steps, and of steps between two checks."""
   total = jnp.maximum(jnp.round(jnp.asarray(seconds / timestep)), 1).astype(int)
   return jnp.stack([total, -(-total // native.CHECKS)])
 
 
 def end(qpos, center):
-  """Quaternion and position of the centre of mass, which was released above the plane's origin."""
+  """(quaternion [4], position [3] of the centre of mass), for a body released above the origin."""
   offset = jnp.asarray(center, float) * jnp.array([1.0, 1.0, 0.0])
   return qpos[3:] / jnp.linalg.norm(qpos[3:]), qpos[:3] + offset
 
 
 @jax.custom_vjp
-def guarded(tree):
-  """The tree; gradients through it are 0 where any part of them is not finite."""
+def finite_gradients(tree):
+  """The tree; a gradient through it that is not finite becomes 0 as a whole."""
   return tree
 
 
-def _zeroed(_, gradient):
+def _finite_or_zero(_, gradient):
   finite = jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(gradient)]))
   return (jax.tree.map(lambda x: jnp.where(finite, x, jnp.zeros_like(x)), gradient),)
 
 
-guarded.defvjp(lambda tree: (tree, None), _zeroed)
+finite_gradients.defvjp(lambda tree: (tree, None), _finite_or_zero)

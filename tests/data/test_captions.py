@@ -8,7 +8,7 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.data import captions, figurine_examples, prompts
 from jax3dgen.prior import words
 
-_draw = jax.jit(captions.draw)
+_draw = jax.jit(captions.sample_captions)
 BATCH = 500
 
 

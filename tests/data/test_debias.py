@@ -10,21 +10,21 @@ from jax3dgen.data import debias, prompts
 
 
 def test_words_of_a_view_leave_the_other_views():
-  kept = debias.debiased('a smiling bear, front view')
+  kept = debias.by_view('a smiling bear, front view')
   assert kept['front'] == 'a smiling bear, front view'
   assert kept['side'] == kept['back'] == kept['overhead'] == 'a bear'
-  assert debias.debiased('a bear with a backpack')['front'] == 'a bear with a'
-  assert debias.debiased('a bear with a backpack')['back'] == 'a bear with a backpack'
-  assert set(debias.debiased('a red bear').values()) == {'a red bear'}
-  assert debias.debiased('smile')['back'] == 'smile'  # nothing would be left
+  assert debias.by_view('a bear with a backpack')['front'] == 'a bear with a'
+  assert debias.by_view('a bear with a backpack')['back'] == 'a bear with a backpack'
+  assert set(debias.by_view('a red bear').values()) == {'a red bear'}
+  assert debias.by_view('smile')['back'] == 'smile'  # nothing would be left
 
 
 def test_a_word_goes_where_the_ratio_is_below_the_threshold():
   # By hand: p(back) 0.2 with 'x' and 0.25 without, so 0.2 / 0.225 = 0.889; with 'y' 0.2 and 0.21.
   table = {'x y': 0.2, 'y': 0.25, 'x': 0.21}
   score = lambda texts: [[0.3, 0.3, table[text], 0.2] for text in texts]
-  assert debias.debiased('x y', score)['back'] == 'y'
-  assert debias.debiased('x y', score)['front'] == 'x y'
+  assert debias.by_view('x y', score)['back'] == 'y'
+  assert debias.by_view('x y', score)['front'] == 'x y'
 
 
 def test_words_are_whole_words():
@@ -33,7 +33,7 @@ def test_words_are_whole_words():
 
 
 def test_view_prompts_take_the_text_of_their_view():
-  made = prompts.view_prompts('a bear, front view', debias.debiased('a bear, front view'))
+  made = prompts.view_prompts('a bear, front view', debias.by_view('a bear, front view'))
   assert made['back'] == 'a bear, back view' and made['main'] == 'a bear, front view'
   assert made['front'] == 'a bear, front view, front view'
 

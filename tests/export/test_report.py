@@ -57,7 +57,7 @@ def whole(tmp_path, **changes):
       'previews': strips(3),
       'curves': {'loss': (steps, 1 / (1 + steps)), 'still': (steps, 0 * steps)},
   } | changes
-  report.write(tmp_path / 'report.html', **arguments)
+  report.write_report(tmp_path / 'report.html', **arguments)
   return tmp_path / 'report.html'
 
 

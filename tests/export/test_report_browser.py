@@ -79,9 +79,10 @@ def test_the_report_works(tmp_path):
   half_turn = np.diag([-1.0, -1.0, 1.0, 1.0])
   half_turn[2, 3] = 0.9
   steps = np.arange(0, 100, 5)
-  report.write(tmp_path / 'report.html', HOSTILE, GOOD, {'seed': 0, 'prompt': HOSTILE}, HOSTILE,
-               mesh=painted_ball(), rest=np.stack([np.eye(4), half_turn]), previews=strips(3),
-               curves={'loss': (steps, np.exp(-steps / 30))}, notes=[HOSTILE])
+  report.write_report(
+      tmp_path / 'report.html', HOSTILE, GOOD, {'seed': 0, 'prompt': HOSTILE}, HOSTILE,
+      mesh=painted_ball(), rest=np.stack([np.eye(4), half_turn]), previews=strips(3),
+      curves={'loss': (steps, np.exp(-steps / 30))}, notes=[HOSTILE])
   seen = open_page((tmp_path / 'report.html').read_text('utf-8'), tmp_path)
   assert seen['faults'] == [] and seen['broken'] is None
   assert all(name == 'data:' for name in seen['fetched']) and seen['pictures']

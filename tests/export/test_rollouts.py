@@ -48,7 +48,8 @@ def written(folder, **changes):
   paths, items = sources(folder)
   found = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
                     seconds=2.0, timestep=4e-3)
-  links = rollouts.write(folder, paths, items, found, TILTS, ConfigDict(CONFIG | changes), 'again')
+  links = rollouts.write_pages(folder, paths, items, found, TILTS, ConfigDict(CONFIG | changes),
+                               'again')
   return links, {link: (folder / link).read_text('utf-8') for link in links.values()}
 
 
@@ -104,7 +105,7 @@ def test_a_file_that_has_gone_is_passed_over(tmp_path):
   found = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
                     seconds=0.1, timestep=4e-3)
   paths[0].unlink()
-  links = rollouts.write(tmp_path, paths, items, found, TILTS, ConfigDict(CONFIG), 'again')
+  links = rollouts.write_pages(tmp_path, paths, items, found, TILTS, ConfigDict(CONFIG), 'again')
   assert list(links) == [2]
 
 

@@ -49,9 +49,9 @@ def page(tmp_path):
   found = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS, 'native',
                     seconds=2.0)
   rows = {'native': sweep_tables.rows(items, 'native', found, [45.0, 3.4], 1.0)}
-  sweep_page.write(tmp_path / 'report.html', items, rows, TILTS, {'native': found},
-                   {'native': {0.01: 1.0, 0.08: 0.5}}, {'tilts': {'n': 2, 'max_deg': 4.58}},
-                   'the command', {2: 'rollouts/pole.html'})
+  sweep_page.write_page(tmp_path / 'report.html', items, rows, TILTS, {'native': found},
+                        {'native': {0.01: 1.0, 0.08: 0.5}}, {'tilts': {'n': 2, 'max_deg': 4.58}},
+                        'the command', {2: 'rollouts/pole.html'})
   return (tmp_path / 'report.html').read_text('utf-8')
 
 

@@ -22,7 +22,7 @@ def panels(count, height, width):
 def test_video_reads_back(tmp_path, height, width):
   frames = panels(8, height, width)
   path = tmp_path / 'turn table.mp4'
-  turntable.write(path, frames, fps=12)
+  turntable.write_video(path, frames, fps=12)
   done = subprocess.run(
       [imageio_ffmpeg.get_ffmpeg_exe(), '-i', path, '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-'],
       capture_output=True)
@@ -37,15 +37,15 @@ def test_video_reads_back(tmp_path, height, width):
 
 def test_bytes_and_floats_give_the_same_video(tmp_path):
   frames = panels(2, 32, 32)
-  turntable.write(tmp_path / 'a.mp4', frames)
-  turntable.write(tmp_path / 'b.mp4', turntable.pixels(frames))
+  turntable.write_video(tmp_path / 'a.mp4', frames)
+  turntable.write_video(tmp_path / 'b.mp4', turntable.pixels(frames))
   assert (tmp_path / 'a.mp4').read_bytes() == (tmp_path / 'b.mp4').read_bytes()
 
 
 @pytest.mark.parametrize('shape', [(4, 8, 8, 4), (0, 8, 8, 3), (8, 8, 3)])
 def test_refuses_what_is_no_film(tmp_path, shape):
   with pytest.raises(ValueError, match='Expected'):
-    turntable.write(tmp_path / 'a.mp4', np.zeros(shape))
+    turntable.write_video(tmp_path / 'a.mp4', np.zeros(shape))
   assert not list(tmp_path.iterdir())
 
 

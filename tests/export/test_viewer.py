@@ -49,7 +49,7 @@ def test_poses_share_a_mesh_and_keep_their_transforms():
   turn[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
   turn[:3, 3] = 1, 2, 3
   path = np.stack([np.eye(4), turn])
-  poses = [viewer.standing(mesh), viewer.Pose('b', mesh, path, fps=5.0), viewer.Pose('c', ball())]
+  poses = [viewer.on_floor(mesh), viewer.Pose('b', mesh, path, fps=5.0), viewer.Pose('c', ball())]
   read = scene(viewer.figure(poses, 'a ball', floor=True))
   assert len(read['meshes']) == 2 and [p['mesh'] for p in read['poses']] == [0, 0, 1]
   assert read['floor'] and read['poses'][1]['fps'] == 5.0
@@ -66,7 +66,7 @@ def test_a_movement_ends_where_it_rests():
 
 
 def test_standing_touches_the_floor():
-  pose = viewer.standing(ball())
+  pose = viewer.on_floor(ball())
   lowest = (np.asarray(pose.mesh.vertices) @ pose.transform[:3, :3].T + pose.transform[:3, 3])[:, 2]
   assert abs(lowest.min()) < 1e-6
 

@@ -20,7 +20,7 @@ def test_streaming_is_exact_however_the_set_is_cut():
   np.testing.assert_allclose(whole.mean, rows.astype(np.float64).mean(0), rtol=1e-12)
   np.testing.assert_allclose(frechet.covariance(whole), np.cov(rows.astype(np.float64).T),
                              rtol=1e-9)
-  other = frechet.merged(frechet.moments(rows[100:]), frechet.moments(rows[:100]))
+  other = frechet.merge(frechet.moments(rows[100:]), frechet.moments(rows[:100]))
   np.testing.assert_allclose(other.scatter, whole.scatter, rtol=1e-9)
   with pytest.raises(ConfigError, match='no pictures'):
     frechet.stream(lambda x: x, [])
@@ -31,7 +31,7 @@ def test_streaming_is_exact_however_the_set_is_cut():
 def test_empty_moments_change_nothing():
   some = frechet.moments(features(9))
   none = frechet.Moments(0, np.zeros(5), np.zeros((5, 5)))
-  assert frechet.merged(none, some) is some and frechet.merged(some, none) is some
+  assert frechet.merge(none, some) is some and frechet.merge(some, none) is some
 
 
 def test_distance_is_that_of_scipy_s_root():

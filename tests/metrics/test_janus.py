@@ -104,7 +104,7 @@ def test_report():
 
 
 def test_ring_faces_the_front_first_and_turns_to_the_left():
-  ring = janus.ring(2.9, 0.7)
+  ring = janus.view_cameras(2.9, 0.7)
   assert ring.azimuth.shape == (24,)
   np.testing.assert_allclose(np.rad2deg(ring.azimuth[:3]), [0, 15, 30], atol=1e-4)
   assert float(ring.c2w[6, 1, 3]) > 2.5  # azimuth 90: from the object's left, +y

@@ -95,7 +95,7 @@ AZIMUTH = jnp.arange(janus.N_VIEWS) * (2 * np.pi / janus.N_VIEWS)
 @pytest.mark.parametrize('kind', range(len(figurines.KINDS)))
 def test_correct_figurines_have_one_face(params, kind):
   color = kind % len(figurines.COLORS)
-  got = janus.judge(params, strip(kind, color, kind % 2, AZIMUTH), referee.labels(),
+  got = janus.evaluate_views(params, strip(kind, color, kind % 2, AZIMUTH), referee.labels(),
                     figurines.KINDS[kind], figurines.COLORS[color])
   assert got['face_count'] == 1 and got['kind_correct'] and got['color_correct'], got
   assert got['winding'] == pytest.approx(1.0, abs=0.05) and got['view_kl'] < 0.05
@@ -104,7 +104,7 @@ def test_correct_figurines_have_one_face(params, kind):
 
 @pytest.mark.parametrize('kind', range(len(figurines.KINDS)))
 def test_figurines_that_turn_wrongly_are_counted(params, kind):
-  judge = lambda azimuth: janus.judge(params, strip(kind, 0, 0, azimuth), referee.labels(),
+  judge = lambda azimuth: janus.evaluate_views(params, strip(kind, 0, 0, azimuth), referee.labels(),
                                       figurines.KINDS[kind])
   double = judge(2 * AZIMUTH)  # front, left, back, right, front, left, back, right
   assert double['face_count'] == 2 and double['winding'] == pytest.approx(2.0, abs=0.05)

@@ -41,26 +41,26 @@ def test_a_straight_view_from_above_is_no_nan():
 
 def test_normalized_is_about_its_mean_and_reaches_one():
   vertices = np.random.default_rng(0).uniform(3, 9, (40, 3)).astype(np.float32)
-  found = t3bench.normalized(Mesh(vertices, np.arange(39).reshape(-1, 3)))
+  found = t3bench.normalize(Mesh(vertices, np.arange(39).reshape(-1, 3)))
   np.testing.assert_allclose(found.vertices.mean(0), 0, atol=1e-6)
   assert np.abs(found.vertices).max() == pytest.approx(1)
   ratio = np.ptp(found.vertices, 0) / np.ptp(vertices, 0)
   np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
   with pytest.raises(ConfigError, match='one place'):
-    t3bench.normalized(Mesh(np.ones((3, 3), np.float32), np.array([[0, 1, 2]])))
+    t3bench.normalize(Mesh(np.ones((3, 3), np.float32), np.array([[0, 1, 2]])))
 
 
 def test_smoothing_keeps_constants_and_is_a_matrix():
   _, neighbours = t3bench.sphere(1)
-  np.testing.assert_allclose(t3bench.smoothed(np.full(42, 0.3), neighbours), 0.3)
+  np.testing.assert_allclose(t3bench.smooth(np.full(42, 0.3), neighbours), 0.3)
   matrix = np.eye(42)
   for i, near in enumerate(neighbours):
     matrix[i, near] = 1
   matrix /= matrix.sum(1, keepdims=True)
   x = np.random.default_rng(0).normal(size=42)
-  np.testing.assert_allclose(t3bench.smoothed(x, neighbours),
+  np.testing.assert_allclose(t3bench.smooth(x, neighbours),
                              np.linalg.matrix_power(matrix, 3) @ x)
-  np.testing.assert_array_equal(t3bench.smoothed(x, neighbours, 0), x)
+  np.testing.assert_array_equal(t3bench.smooth(x, neighbours, 0), x)
 
 
 @pytest.mark.parametrize('reward', [-1.0, 0.0, 0.7])

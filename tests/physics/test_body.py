@@ -191,7 +191,7 @@ def test_error_of_a_reduced_hull_is_the_largest_distance(count, stretch):
   points /= np.linalg.norm(points, axis=1, keepdims=True)
   turn = trimesh.transformations.random_rotation_matrix(random.random(3))[:3, :3]
   vertices = points * stretch @ turn.T
-  kept, error = body._reduced(vertices, 48)
+  kept, error = body._reduce(vertices, 48)
   assert len(np.unique(kept, axis=0)) == 48 and {*map(tuple, kept)} <= {*map(tuple, vertices)}
   weight = 1e4 * max(stretch)  # of the sum of the coefficients, which is one
   table = np.concatenate([kept.T, np.full((1, 48), weight)])

@@ -17,7 +17,7 @@ def test_standability_of_a_turn(theta, expected):
   start, axis = Rotation.from_rotvec([0.3, -0.2, 0.1]), np.array([2.0, -1, 2]) / 3
   end = Rotation.from_rotvec(theta * axis) * start
   wxyz = lambda r: jnp.asarray(np.roll(r.as_quat(), 1))
-  np.testing.assert_allclose(losses.turned(wxyz(end), wxyz(start)), expected, rtol=1e-5)
+  np.testing.assert_allclose(losses.rotation_loss(wxyz(end), wxyz(start)), expected, rtol=1e-5)
   frobenius = np.sum((end.as_matrix() - start.as_matrix())**2)
   np.testing.assert_allclose(frobenius, expected, rtol=1e-5)
 
@@ -82,7 +82,7 @@ def leaning(offset):
 def test_margin_loss_in_closed_form(x64):
   vertices, faces = leaning(0.2)
   margin = np.arctan2(0.1, 0.5)
-  loss = lambda v, target: losses.margin(penalty.of_mesh(v, faces, np.arange(8)), target)
+  loss = lambda v, target: losses.margin_loss(penalty.of_mesh(v, faces, np.arange(8)), target)
   assert loss(vertices, margin - 0.01) == 0
   np.testing.assert_allclose(loss(vertices, margin + 0.05), 0.05, atol=1e-6)
   fallen, _ = leaning(0.6)
@@ -92,7 +92,7 @@ def test_margin_loss_in_closed_form(x64):
 def test_gradient_of_the_margin_with_respect_to_the_vertices_of_a_mesh(x64):
   rng = np.random.default_rng(0)
   faces = leaning(0.0)[1]
-  loss = jax.jit(lambda x: losses.margin(
+  loss = jax.jit(lambda x: losses.margin_loss(
       penalty.of_mesh(x.reshape(8, 3), faces, np.arange(8)), 1.0))
   found, h = [], 1e-6
   for offset in rng.uniform(0.0, 0.6, 12):
@@ -108,7 +108,7 @@ def test_descending_a_loss_brings_the_centre_over_the_support(loss):
   vertices, faces = leaning(0.46)
   functions = {
       'standability': lambda v: losses.standability(penalty.of_mesh(v, faces, np.arange(8))),
-      'margin': lambda v: losses.margin(penalty.of_mesh(v, faces, np.arange(8)), 0.1),
+      'margin': lambda v: losses.margin_loss(penalty.of_mesh(v, faces, np.arange(8)), 0.1),
       'equilibrium': lambda v: losses.equilibrium(v, solid(v, faces).center)}
   inside = lambda v: solid(v, faces).center[0] < v[v[:, 2] < 0, 0].max()
   assert not inside(vertices)
@@ -136,5 +136,5 @@ def test_a_tilt_at_the_start_is_not_counted():
   tilt = jnp.array([0.0, 0.05, 0.0])
   assert losses.standability(item, tilt, seconds=2e-3) < 1e-6
   start = quaternion.from_vector(tilt)
-  assert losses.turned(jnp.array([1.0, 0, 0, 0]), start) == pytest.approx(4 * (1 - np.cos(0.05)),
-                                                                          rel=1e-3)
+  assert losses.rotation_loss(jnp.array([1.0, 0, 0, 0]), start) == pytest.approx(
+      4 * (1 - np.cos(0.05)), rel=1e-3)

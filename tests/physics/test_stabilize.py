@@ -38,7 +38,7 @@ def test_bernstein_weights_reproduce_what_is_linear():
 def test_support_margin_of_a_leaning_box(lean):
   made = sheared(lean)
   low = float(made.vertices[:, 2].min())
-  corners = stabilize.sole(made.vertices, stabilize.edges(made.faces), low)
+  corners = stabilize.base_corners(made.vertices, stabilize.edges(made.faces), low)
   found = stabilize.support_margin(jnp.asarray(made.vertices), made.faces, corners)
   # The centre is lean / 2 beyond the middle of a foot of half width 0.2, at height 0.5.
   np.testing.assert_allclose(found, np.arctan2(0.2 - lean / 2, 0.5), atol=1e-6)
@@ -46,7 +46,7 @@ def test_support_margin_of_a_leaning_box(lean):
 
 def test_gradient_of_the_support_margin():
   made = meshes.refine(sheared(0.2), 0.3)
-  corners = stabilize.sole(made.vertices, stabilize.edges(made.faces),
+  corners = stabilize.base_corners(made.vertices, stabilize.edges(made.faces),
                            float(made.vertices[:, 2].min()))
   with jax.enable_x64(True):
     start = jnp.asarray(made.vertices, jnp.float64)
@@ -60,7 +60,7 @@ def test_gradient_of_the_support_margin():
 
 def test_sole_is_the_outline_of_what_touches():
   made = meshes.refine(sheared(0.0), 0.1)
-  corners = stabilize.sole(made.vertices, stabilize.edges(made.faces),
+  corners = stabilize.base_corners(made.vertices, stabilize.edges(made.faces),
                            float(made.vertices[:, 2].min()))
   assert len(corners) == stabilize.CORNERS
   np.testing.assert_allclose(sorted(map(tuple, np.unique(np.abs(made.vertices[corners]), axis=0))),
@@ -71,7 +71,7 @@ def test_sole_is_the_outline_of_what_touches():
                                       [(0, 0, 0), (1, 0, 0), (2, 0, 0), (1, 0, 1)]])
 def test_a_point_and_a_line_are_no_sole(vertices):
   links = np.array([(i, j) for i in range(len(vertices)) for j in range(len(vertices)) if i != j])
-  assert stabilize.sole(np.array(vertices, float), links, 0.0) is None
+  assert stabilize.base_corners(np.array(vertices, float), links, 0.0) is None
 
 
 def on_a_plate(*columns):
@@ -86,9 +86,9 @@ def on_a_plate(*columns):
 def test_what_is_pressed_to_a_sheet_bears_nothing():
   """The plate is below the floor: what is left is the column alone, as a solid."""
   made = on_a_plate(0.1)
-  flat = made.replace(vertices=np.asarray(stabilize.pressed(made.vertices, 0.05)))
+  flat = made.replace(vertices=np.asarray(stabilize.flatten(made.vertices, 0.05)))
   assert np.ptp(flat.vertices[:, 0]) > 1.39
-  corners = stabilize.sole(flat.vertices, stabilize.edges(flat.faces), 0.05)
+  corners = stabilize.base_corners(flat.vertices, stabilize.edges(flat.faces), 0.05)
   assert (abs(flat.vertices[corners, :2] - (0.1, 0)) < 0.1001).all()
   left = stabilize.without_sheets(flat)
   surface = trimesh.Trimesh(left.vertices, left.faces)
@@ -100,7 +100,7 @@ def test_what_is_pressed_to_a_sheet_bears_nothing():
 def test_a_sheet_holds_nothing_together():
   made = on_a_plate(-0.5, 0.5)
   for floor, whole in ((0.005, True), (0.05, False)):
-    flat = made.replace(vertices=np.asarray(stabilize.pressed(made.vertices, floor)))
+    flat = made.replace(vertices=np.asarray(stabilize.flatten(made.vertices, floor)))
     assert (stabilize.without_sheets(flat) is not None) == whole
 
 
@@ -133,7 +133,7 @@ def test_what_stands_is_left_alone_and_what_is_open_is_refused():
   found = stabilize.stabilize(made)
   assert found.stands and found.moved == 0 and found.depth is None
   assert found.mesh is made
-  with pytest.raises(MeshError, match='no solid'):
+  with pytest.raises(MeshError, match='no valid solid'):
     stabilize.stabilize(made.replace(faces=made.faces[:-1]))
 
 

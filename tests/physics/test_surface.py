@@ -51,7 +51,7 @@ def test_winding_is_made_consistent_as_by_trimesh():
   turned[mask] = turned[mask, ::-1]
   expected = trimesh.Trimesh(whole.vertices, turned, process=False)
   trimesh.repair.fix_winding(expected)
-  _, found = surface._wound(whole.vertices, turned)
+  _, found = surface._wind(whole.vertices, turned)
   assert surface.is_closed(found) and not surface.is_closed(turned)
   for shell in (slice(0, len(torus().faces)), slice(len(torus().faces), None)):
     assert directed(found[shell]) in (directed(expected.faces[shell]),
@@ -65,7 +65,7 @@ def test_rings_and_moebius_strips(count, odd):
   """Of an odd number of triangles a strip is one-sided: one edge stays run twice the same way."""
   strip = (np.arange(count)[:, None] + np.arange(3)) % count
   strip[::3] = strip[::3, ::-1]
-  _, found = surface._wound(np.zeros((count, 3)), strip)
+  _, found = surface._wind(np.zeros((count, 3)), strip)
   assert len(directed(found)) == 3 * count - odd
 
 
@@ -75,7 +75,7 @@ def test_holes_are_filled_as_by_trimesh():
   left = ~np.isin(whole.faces, (0, 40, 300, 641)).any(1)
   expected = trimesh.Trimesh(whole.vertices, whole.faces[left], process=False)
   trimesh.repair.fill_holes(expected, use_fan=True)
-  vertices, found = surface._filled(whole.vertices, whole.faces[left])
+  vertices, found = surface._fill_holes(whole.vertices, whole.faces[left])
   assert surface.is_closed(found) and len(found) == len(expected.faces)
   np.testing.assert_allclose(surface.signed_volume(vertices, found), expected.volume, rtol=1e-4)
 
@@ -88,7 +88,7 @@ def test_holes_that_touch_are_filled():
   other = next(v for v, steps in apart.items() if steps == 2 and len(
       set(links[v]) & set(links[100])) == 1)
   left = ~np.isin(whole.faces, (100, other)).any(1)
-  _, found = surface._filled(whole.vertices, whole.faces[left])
+  _, found = surface._fill_holes(whole.vertices, whole.faces[left])
   assert surface.is_closed(found)
   found = body.from_mesh(Mesh(whole.vertices, whole.faces[left]))
   np.testing.assert_allclose(found.mass, 1000 * whole.volume, rtol=2e-2)
@@ -100,7 +100,7 @@ def test_crowds_of_vertices_are_welded():
   random = np.random.default_rng(0)
   crowd = box.vertices[0] + 1e-9 * random.random((20000, 3))
   faces = 8 + random.integers(0, 20000, (20000, 3))
-  vertices, left = surface._welded(np.concatenate([box.vertices, crowd]),
+  vertices, left = surface._weld(np.concatenate([box.vertices, crowd]),
                                    np.concatenate([box.faces[1:], faces]))
   assert len(vertices) == 8 and len(left) == 11
 
@@ -110,7 +110,7 @@ def test_vertices_are_welded_across_the_cells():
   places = np.random.default_rng(0).random((200, 3))
   near, far = places + (4e-7, -4e-7, 4e-7), places + (2e-6, 0, 0)
   faces = np.arange(600).reshape(3, 200).T
-  vertices, left = surface._welded(np.concatenate([places, near, far]), faces)
+  vertices, left = surface._weld(np.concatenate([places, near, far]), faces)
   assert len(vertices) == 400 and len(left) == 0
 
 

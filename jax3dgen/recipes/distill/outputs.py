@@ -85,7 +85,7 @@ def make_judge(parts):
   """
   labels, params = referee.labels(), referee.load()
   draw = renderer(parts, scene_step.stage_at(parts.cfg, parts.cfg.train.steps).size)
-  camera = janus.ring(*lens(parts.cfg))
+  camera = janus.view_cameras(*lens(parts.cfg))
 
   def judge(field, prompt):
     meant = words.meant(prompt)
@@ -163,7 +163,7 @@ def write(parts, workdir, fields, config, began, command):
   frames = [draw(field, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
             for i in range(cfg.result.turntable_frames)]
   mesh_io.write(workdir / 'mesh.glb', surface)
-  turntable.write(workdir / 'turntable.mp4', np.stack(frames))
+  turntable.write_video(workdir / 'turntable.mp4', np.stack(frames))
   figures = {
       'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
       'seconds': round(time.monotonic() - began, 1),

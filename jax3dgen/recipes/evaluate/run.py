@@ -243,7 +243,7 @@ def run(config, workdir, command=''):
           f'{config.reference.count} for each prompt, front, side and back forms alike')},
       'views': config.views.to_dict(), 'groups': groups, 'prompts': prompt_rows, 'objects': rows,
       'left_out': [{'name': name, 'why': why} for name, why in faults]}
-  sweep_tables.write(workdir / 'evaluate.csv', list(rows[0]), rows)
+  sweep_tables.write_csv(workdir / 'evaluate.csv', list(rows[0]), rows)
   with files.replacing(workdir / 'evaluate.md') as beside:
     beside.write_text(evaluate_page.text(record), encoding='utf-8')
   with files.replacing(workdir / 'evaluate.json') as beside:

@@ -62,7 +62,7 @@ def reject_rates(params, key, views, count):
 
 def strips(params, views):
   """Judgement of the ring of views of every kind x colour x hat, leading axes [K, C, 2, V]."""
-  camera = janus.ring(views.ring_distance, np.deg2rad(views.fovy_deg))
+  camera = janus.view_cameras(views.ring_distance, np.deg2rad(views.fovy_deg))
 
   @jax.jit
   def classify(params, kind, color, hat):

@@ -125,6 +125,6 @@ def text(rows, command):
 
 def write_study(workdir, rows, command):
   """Writes stabilize.md and stabilize.csv."""
-  sweep_tables.write(workdir / 'stabilize.csv', COLUMNS, rows)
+  sweep_tables.write_csv(workdir / 'stabilize.csv', COLUMNS, rows)
   with files.replacing(workdir / 'stabilize.md') as beside:
     beside.write_text(text(rows, command), encoding='utf-8')

@@ -82,11 +82,12 @@ def run(config, paths, workdir, command=''):
                        if count}
   sweep_tables.write(workdir / 'runs.csv', sweep_tables.RUNS, runs)
   first = next(iter(results.values()))
-  pages = rollouts.write(workdir, paths, items, first, tilts, config, command) if first else {}
-  sweep_page.write(workdir / 'report.html', items, rows, tilts, results, rates, config.to_dict(),
-                   command, pages)
-  sweep_tables.write(workdir / 'results.csv', sweep_tables.RESULTS,
-                     [row for table in rows.values() for row in table])
+  pages = (rollouts.write_pages(workdir, paths, items, first, tilts, config, command) if first else
+           {})
+  sweep_page.write_page(workdir / 'report.html', items, rows, tilts, results, rates,
+                        config.to_dict(), command, pages)
+  sweep_tables.write_csv(workdir / 'results.csv', sweep_tables.RESULTS,
+                         [row for table in rows.values() for row in table])
   return Sweep(items, tilts, results, rows)
 
 

@@ -6,6 +6,7 @@ Axes: P objects (particles, seeds), V views, each from the same cameras, K class
 classifier of K classes can replace that of ImageNet.
 """
 
+import chex
 import numpy as np
 
 from jax3dgen.metrics import entropy
@@ -13,16 +14,19 @@ from jax3dgen.metrics import entropy
 
 def variation(p):
   """IV: entropy of the mean of probabilities p [P, V, K] over objects and views; at most ln K."""
+  chex.assert_rank(p, 3)
   return float(entropy.entropy(np.asarray(p, np.float64).mean((0, 1))))
 
 
 def variation_by_view(p):
   """The older form of IV: each view's mean over the objects has an entropy; their mean."""
+  chex.assert_rank(p, 3)
   return float(entropy.entropy(np.asarray(p, np.float64).mean(0)).mean())
 
 
 def quality(p):
   """IQ: mean entropy of the single images, p [P, V, K]; lower is surer, at most IV."""
+  chex.assert_rank(p, 3)
   return float(entropy.entropy(p).mean())
 
 
@@ -32,6 +36,7 @@ def cosine(features):
   Needs two objects or more; features without length have the cosine 0.
   """
   features = np.asarray(features, np.float64)
+  chex.assert_rank(features, 3)
   count = len(features)
   if count < 2:
     raise ValueError(f'Pairs need two objects or more; got {count}.')

@@ -8,6 +8,7 @@ all. Eq. 33 reads (1 / n) sum p log p, but neither its sign nor its factor fits 
 Axes: V views, K classes, D embedding.
 """
 
+import chex
 import numpy as np
 
 
@@ -19,6 +20,7 @@ def entropy(p):
 
 def of_mean(p):
   """Entropy [] of the mean over the views of probabilities p [V, K]; of poses: pEnt."""
+  chex.assert_rank(p, 2)
   return float(entropy(np.asarray(p, np.float64).mean(0)))
 
 

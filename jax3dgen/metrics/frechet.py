@@ -11,6 +11,7 @@ Axes: B images of a batch, D features, N images, K pose classes.
 
 from typing import NamedTuple
 
+import chex
 import numpy as np
 
 from jax3dgen.core.errors import ConfigError
@@ -26,6 +27,7 @@ class Moments(NamedTuple):
 def moments(features):
   """Moments of features [N, D]."""
   features = np.asarray(features, np.float64)
+  chex.assert_rank(features, 2)
   mean = features.mean(0)
   centred = features - mean[None]
   return Moments(len(features), mean, centred.T @ centred)

@@ -11,6 +11,7 @@ time, by k-d trees (`with_trees`), which is 20 times as fast there.
 Axes: B pairs of shapes, N estimated and K true points.
 """
 
+import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -63,11 +64,13 @@ def measure(key, estimate, true, count=POINTS):
 @jax.jit
 def compare(estimate, true):
   """Scores of points estimate [B, N, 3] and true [B, K, 3] in the unit cube, after ICP."""
+  chex.assert_shape([estimate, true], (None, None, 3))
   return jax.vmap(lambda p, q: score(icp(p, q)[0], q))(estimate, true)
 
 
 def with_trees(estimate, true):
   """Scores [] of host points estimate [N, 3] and true [K, 3] after ICP, equal to `compare`."""
+  chex.assert_shape([estimate, true], (None, 3))
   tree = spatial.cKDTree(true)
 
   def correspond(points):

@@ -7,6 +7,7 @@ an object with two half faces may have winding 1, one that shows its back everyw
 face.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,7 @@ def visible_arc_deg(p_face):
 
 def view_kl(p_view):
   """KL(mean over the views of p_view [..., V, 4] || uniform) [...] in nats, between 0 and log 4."""
+  chex.assert_shape(p_view, (..., 4))
   p = p_view.mean(-2)
   return jnp.sum(p * (jnp.log(jnp.maximum(p, 1e-12)) + np.log(p.shape[-1])), -1)
 

@@ -6,6 +6,7 @@ threshold and the simulation did not diverge (DSO's rule).
 
 from typing import NamedTuple
 
+import chex
 import numpy as np
 
 MAX_TILTS = (0.01, 0.02, 0.04, 0.08)  # radians, DSO Table 6
@@ -63,6 +64,7 @@ def stable(rotation_deg, diverged, threshold_deg=20.0):
 def summary(rotation_deg, diverged, threshold_deg=20.0):
   """The Summary of runs [M, P]."""
   diverged = np.asarray(diverged, bool)
+  chex.assert_rank([rotation_deg, diverged], 2)
   angle = np.where(diverged, np.nan, rotation_deg)
   finite = np.isfinite(angle)
   runs = finite.sum(1)

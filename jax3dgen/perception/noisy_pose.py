@@ -9,6 +9,7 @@ depend on the prompt; its accuracy is on the card beside its weights. Axes: B im
 from importlib import resources
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -49,6 +50,7 @@ def classify(params, images, t, cfg):
 
   images are decoded x_t, in [0, 1] where t is 0; larger ones are resized.
   """
+  chex.assert_shape([images, t], [(None, None, None, 3), (len(images),)])
   return jax.nn.softmax(logits(nets.of(params), params, images, t))
 
 

@@ -5,6 +5,7 @@ Class probabilities are a softmax of the cosines between an image and the texts 
 
 from typing import Any
 
+import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -43,5 +44,6 @@ def load(prompt, cfg, attention=None):
 def classify(arrays, images, t, cfg):
   """p(text | image) [B, K] of images [B, H, W, 3] in [0, 1]: a softmax of cosines over
   cfg.temperature. The noise level t is not used."""
+  chex.assert_shape(images, (None, None, None, 3))
   embedding = text_image.embed_images(arrays.net, arrays.params, images)
   return jax.nn.softmax(embedding @ arrays.texts.T / cfg.temperature)

@@ -8,6 +8,7 @@ Axes: B images, K templates, A augmented copies of a template, h and w rows and 
 map, C channels, N = h w.
 """
 
+import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -79,6 +80,7 @@ def probabilities(templates, token, patches, temperature=0.05, parts='both', for
   'matched' as in the authors' code, or 'printed', the literal Eq. 16, which hardly depends on the
   orientation.
   """
+  chex.assert_rank([token, patches], [2, 4])
   for name, value, choices in (('parts', parts, PARTS), ('form', form, FORMS)):
     if value not in choices:
       raise ConfigError(f'{name}={value!r} is none of {", ".join(choices)}.')

@@ -11,6 +11,7 @@ from pathlib import Path
 import re
 from typing import Any
 
+import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -216,5 +217,6 @@ def classify(classifier, images, t, cfg):
 
   cfg.temperature and cfg.parts are those of `pose.probabilities`; the noise level t is not used.
   """
+  chex.assert_shape(images, (None, None, None, 3))
   output = classifier.extract(classifier.params, images)
   return pose.probabilities(classifier.templates, *output, cfg.temperature, cfg.parts)

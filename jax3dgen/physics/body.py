@@ -12,6 +12,7 @@ surface bounds no solid).
 
 from typing import NamedTuple
 
+import chex
 from flax import struct
 import numpy as np
 from scipy import spatial
@@ -104,6 +105,8 @@ def from_mesh(mesh, density=1000.0):
 def pack(meshes, hull_vertices=64, density=1000.0):
   """`Bodies` of Meshes or Body records, with hulls of at most `hull_vertices` in the buckets."""
   items = tuple(m if isinstance(m, Body) else from_mesh(m, density) for m in meshes)
+  for item in items:
+    chex.assert_shape([item.hull, item.inertia], [(None, 3), (3, 3)])
   sizes = tuple(b for b in BUCKETS if b < hull_vertices) + (hull_vertices,)
   reduced = [_reduce(item.hull, hull_vertices) for item in items]
   bucket = np.searchsorted(sizes, [len(hull) for hull, _ in reduced])

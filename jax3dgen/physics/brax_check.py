@@ -11,6 +11,7 @@ import functools
 import importlib
 import warnings
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +31,7 @@ def simulate(packed, tilts, engine='positional', seconds=10.0, timestep=1e-3, fr
   """
   if engine not in ENGINES:
     raise ConfigError(f'The engines of brax are {" and ".join(ENGINES)}, not {engine!r}.')
+  chex.assert_shape(packed.hull, (None, None, 3))
   packed = jax.tree.map(lambda x: jnp.asarray(x, float), packed)
   return jax.device_get(_sweep(engine)(
       packed, jnp.asarray(tilts, float), jnp.array([timestep, friction], float),

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import io
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.spatial.transform import Rotation
@@ -37,6 +38,7 @@ def simulate(packed, tilts, seconds=10.0, timestep=4e-3, friction=1.0, iteration
   in float32, all do at a friction of 0.001. `iterations` are those of the Newton solver,
   `ls_iterations` those of its line search.
   """
+  chex.assert_shape(packed.hull, (None, None, 3))
   count = len(packed.hull)
   devices = min(jax.local_device_count(), count)
   shape = devices, -(-count // devices)

@@ -7,6 +7,7 @@ without Python's lock, so that threads run in parallel.
 from concurrent import futures
 import os
 
+import chex
 import numpy as np
 
 from jax3dgen.core.errors import MeshError
@@ -23,6 +24,7 @@ def simulate(bodies, tilts, seconds=10.0, timestep=1e-3, friction=1.0, threads=N
   that MuJoCo rejects counts as diverged. `threads` is the number of usable cores unless given.
   """
   items, tilts = bodies.items, np.asarray(tilts, np.float64)
+  chex.assert_shape(tilts, (None, 3))
   shape = len(items), len(tilts)
   threads = threads or len(os.sched_getaffinity(0))
   outcome = Outcome(np.full((*shape, 4), np.nan), np.full((*shape, 3), np.nan),

@@ -16,6 +16,7 @@ beyond half a second: impacts are chaotic.
 States and items are those of `worlds`; K is the number of hull vertices.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -40,8 +41,9 @@ def simulate(packed, tilts, seconds=10.0, timestep=2e-3, friction=1.0):
     return worlds.integrate(_stepper(item, timestep, friction), worlds.release(item.hull, tilt),
                             lambda state: state, item, *worlds.steps(seconds, timestep))
 
-  packed = jax.tree.map(lambda x: jnp.asarray(x, float), packed)
-  return jax.vmap(jax.vmap(world, (None, 0)), (0, None))(packed, jnp.asarray(tilts, float))
+  packed, tilts = jax.tree.map(lambda x: jnp.asarray(x, float), packed), jnp.asarray(tilts, float)
+  chex.assert_shape([packed.hull, tilts], [(None, None, 3), (None, 3)])
+  return jax.vmap(jax.vmap(world, (None, 0)), (0, None))(packed, tilts)
 
 
 def rollout(item, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=2e-3, friction=1.0):

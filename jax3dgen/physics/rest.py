@@ -19,6 +19,7 @@ Seen from above, the support is to the left of its edges.
 import functools
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -81,9 +82,11 @@ def margin(packed, tilts, pivots=20, threshold_deg=20.0):
 
 
 def _each(function, packed, tilts):
+  tilts = jnp.asarray(tilts, packed.hull.dtype)
+  chex.assert_shape([packed.hull, tilts], [(None, None, 3), (None, 3)])
   inertia = packed.inertia / packed.mass[:, None, None]
   worlds = jax.vmap(jax.vmap(function, (None, None, None, 0)), (0, 0, 0, None))
-  return worlds(packed.hull, inertia, packed.center, jnp.asarray(tilts, packed.hull.dtype))
+  return worlds(packed.hull, inertia, packed.center, tilts)
 
 
 def _settle(hull, inertia, center, tilt, pivots):

@@ -7,6 +7,7 @@ fastest gradients, `rest` needs no time steps, and brax's two serve for comparis
 import functools
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,6 +64,7 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
   if engine not in ENGINES:
     raise ConfigError(f'engine={engine!r}: the engines are {", ".join(ENGINES)}.')
   tilts = np.asarray(tilts, np.float32)
+  chex.assert_shape(tilts, (None, 3))
   timestep = timestep or TIMESTEPS[engine]
   if engine in SMALL:
     timestep = min(timestep, TIMESTEPS[engine])

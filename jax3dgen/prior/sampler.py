@@ -1,5 +1,6 @@
 """Samplers of a prior; each is one `lax.scan` and is jitted by the caller."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +19,8 @@ def ddim_step(schedule, x, t, t_next, eps, noise, eta, clip=None):
   t and t_next are [B]. The schedule need not preserve variance. `clip` bounds the clean
   estimate to [-clip, clip] and makes eps consistent with it.
   """
+  chex.assert_equal_shape([x, eps])
+  chex.assert_shape([t, t_next], x.shape[:1])
   x0 = base.x0_from_eps(schedule, x, t, eps)
   if clip is not None:
     x0 = jnp.clip(x0, -clip, clip)
@@ -115,6 +118,7 @@ def invert(key, schedule, predict, x0, t, steps, eta=0.0, renoise=0):
   noise (JSD's code: 0.3). With `renoise` > 0 each step is made consistent with the prediction at
   its end by as many fixed-point iterations (ReNoise, Garibi et al. 2024, without its averaging).
   """
+  chex.assert_shape(t, x0.shape[:1])
   low = schedule.safe_range[0]
 
   def step(x, i):

@@ -8,6 +8,7 @@ outside the rendered ball counts as empty. Axes: V vertices, F faces, N points. 
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import manifold3d
@@ -259,7 +260,9 @@ def _colors(query, params, vertices, faces, spacing, frac):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _density(query, params, xyz, frac):
-  return query(params, xyz, jnp.asarray(frac, jnp.float32)).density
+  density = query(params, xyz, jnp.asarray(frac, jnp.float32)).density
+  chex.assert_shape(density, xyz.shape[:-1])
+  return density
 
 
 @functools.partial(jax.jit, static_argnums=0)

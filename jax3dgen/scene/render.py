@@ -8,6 +8,7 @@ places inside them where the field is read. Samples come first here and componen
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -111,6 +112,8 @@ def render_rays(key, query, params, rays, opts, frac=1.0):
 
   `key` None means centred samples. Sample positions are not differentiated.
   """
+  chex.assert_equal_shape([rays.origin, rays.direction])
+  chex.assert_shape(rays.origin, (..., 3))
   shape = rays.origin.shape[:-1]
   origin = jnp.moveaxis(rays.origin.reshape(-1, 3), -1, 0)
   direction = jnp.moveaxis(rays.direction.reshape(-1, 3), -1, 0)

@@ -46,7 +46,7 @@ def test_normalized_is_about_its_mean_and_reaches_one():
   assert np.abs(found.vertices).max() == pytest.approx(1)
   ratio = np.ptp(found.vertices, 0) / np.ptp(vertices, 0)
   np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
-  with pytest.raises(ConfigError, match='one place'):
+  with pytest.raises(ConfigError, match='coincide'):
     t3bench.normalize(Mesh(np.ones((3, 3), np.float32), np.array([[0, 1, 2]])))
 
 

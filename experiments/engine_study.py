@@ -24,7 +24,7 @@ def run(config, workdir, args):
     workdirs.check_config(workdir, config, args.allow_change)
     labels = engines.study(config, names)
     page = engines.text(labels, config, command)
-    sweep_tables.write(workdir / 'labels.csv', engines.COLUMNS, engines.rows(labels))
+    sweep_tables.write_csv(workdir / 'labels.csv', engines.COLUMNS, engines.rows(labels))
     with files.replacing(workdir / 'engines.md') as beside:
       beside.write_text(page, encoding='utf-8')
   print(page)

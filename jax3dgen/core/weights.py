@@ -90,7 +90,7 @@ def save(path, tree, metadata=None, dtype=None):
         {n: np.require(a, requirements='C') for n, a in flat.items()}, metadata))
 
 
-def load(path, target=None):
+def load_tree(path, target=None):
   """The nested dict of a safetensors file, floating tensors as float32.
 
   `target`, when given, is a tree of arrays or ShapeDtypeStructs whose names and shapes the file

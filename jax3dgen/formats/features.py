@@ -72,7 +72,7 @@ def load(path=None, dtype=jnp.float32):
   file = path / 'weights.safetensors'
   if file.is_file():
     weights.check_seal(path, (file.name, 'config.json'))
-    return small(_net(path / 'config.json')), weights.load(file)
+    return small(_net(path / 'config.json')), weights.load_tree(file)
   net, params = dinov2.read(path, dtype)
   return Apply(net, dinov2.MEAN, dinov2.SPREAD), params
 

@@ -63,7 +63,7 @@ def load(path=None):
   """Parameters of the referee in the folder `path` (None: the shipped one), its sha256 checked."""
   path = Path(path or folder())
   weights.check_seal(path, ('weights.safetensors',))
-  return weights.load(path / 'weights.safetensors')
+  return weights.load_tree(path / 'weights.safetensors')
 
 
 @jax.jit

@@ -1,1 +1,1 @@
-"""Layer 4: pretrained image and text-image networks, and pose classifiers."""
+"""Layer 4: image and text-image networks, pose classifiers, contrastive losses."""

@@ -10,7 +10,7 @@ import optax
 
 from jax3dgen.perception import augment
 
-INK = 0.06  # a patch shows something where its mean distance from white exceeds this
+INK = 0.06  # a patch has content where its mean distance from white exceeds this
 
 
 def unit(x):
@@ -35,7 +35,7 @@ def info_nce(anchors, others, first, temperature, weight=None):
 def sample_patches(key, images, count, per_side):
   """Places (x, y) [B, S] of images [B, H, H, 3]: the centres of S = `count` of per_side^2 patches.
 
-  Patches that show something come first: those of the white ground all look alike.
+  Patches with content come first, because those of the white background are all alike.
   """
   side = images.shape[1] // per_side
   ink = (1.0 - images).mean(-1).reshape(-1, per_side, side, per_side, side).mean((2, 4))

@@ -31,7 +31,7 @@ def read(folder=None):
   """Parameters of a folder of weights (None: the shipped one), its sha256 checked."""
   folder = folder or shipped()
   weights.check_seal(folder, ('weights.safetensors', 'config.json'))
-  return weights.load(folder / 'weights.safetensors')
+  return weights.load_tree(folder / 'weights.safetensors')
 
 
 def load(prompt, cfg, attention=None):

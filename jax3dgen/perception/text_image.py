@@ -80,7 +80,7 @@ def read(folder=None):
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'{path / "config.json"} does not describe this network '
                       f'({str(error).splitlines()[0]}).') from error
-  return config['net'], words, weight_files.load(path / 'weights.safetensors', target)
+  return config['net'], words, weight_files.load_tree(path / 'weights.safetensors', target)
 
 
 def embed_images(config, params, x):

@@ -92,7 +92,7 @@ def read(weights=None):
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'{path.with_name("config.json")} does not describe this network '
                       f'({str(error).splitlines()[0]}).') from error
-  return config, words, weight_files.load(path, target)
+  return config, words, weight_files.load_tree(path, target)
 
 
 def shipped():

@@ -79,11 +79,11 @@ def optimise(cfg, workdir, programs, start, state, checkpoints, describe, fixed=
   """
   replicated = parallel.replicate(state)
   began = time.monotonic()
-  costs = {program: parallel.cost(program, replicated, *fixed)
-           for program in dict.fromkeys(programs)}
+  by_program = {program: parallel.cost(program, replicated, *fixed)
+                for program in dict.fromkeys(programs)}
   if parallel.is_main():
     print(f'Compiled the step in {time.monotonic() - began:.1f} s.')
-  memory.check_memory(max(costs.values(), key=lambda cost: cost.beside))
+  memory.check_memory(max(by_program.values(), key=lambda cost: cost.beside))
   turns = iter(programs)
   with contextlib.closing(log.Writer(workdir, start)) as writer:
     final = run(
@@ -91,7 +91,7 @@ def optimise(cfg, workdir, programs, start, state, checkpoints, describe, fixed=
         writer=writer, checkpoints=checkpoints, log_every=cfg.log.every,
         checkpoint_every=cfg.checkpoint.every, describe=describe, hooks=hooks(writer),
         guard=stops.Guard(watchdog, cfg.train.max_skipped),
-        flop=sum(costs[program].flop for program in programs))
+        flop=sum(by_program[program].flop for program in programs))
   return parallel.unreplicate(final)
 
 

@@ -33,7 +33,7 @@ def header(entries, data=b''):
 
 
 def test_round_trip(file):
-  back = weights.load(file, TREE)
+  back = weights.load_tree(file, TREE)
   jax.tree.map(np.testing.assert_array_equal, back, TREE)
   assert back['count'].dtype == jnp.int32
   assert sorted(p.name for p in file.parent.iterdir()) == ['weights.safetensors']
@@ -46,7 +46,7 @@ def test_half_precision_on_disk_is_single_in_memory(file):
   weights.save(file, TREE, dtype=np.float16)
   stored = safetensors_numpy.load_file(file)
   assert stored['net/conv/kernel'].dtype == np.float16 and stored['count'].dtype == np.int32
-  kernel = weights.load(file)['net']['conv']['kernel']
+  kernel = weights.load_tree(file)['net']['conv']['kernel']
   assert kernel.dtype == jnp.float32
   np.testing.assert_allclose(kernel, TREE['net']['conv']['kernel'], rtol=1e-3)
 
@@ -72,7 +72,7 @@ def test_pickles_are_refused_unread(tmp_path, name, zipped):
   else:
     path.write_bytes(pickle.dumps(Trap(mark)))
   with pytest.raises(WeightError, match='pickle'):
-    weights.load(path)
+    weights.load_tree(path)
   assert not mark.exists()
 
 
@@ -102,7 +102,7 @@ def test_crafted_files_are_refused_at_once(tmp_path, data):
   tracemalloc.start()
   began = time.process_time()
   with pytest.raises(WeightError, match='weights.safetensors'):
-    weights.load(path)
+    weights.load_tree(path)
   assert time.process_time() - began < 1 and tracemalloc.get_traced_memory()[1] < 1e8
   tracemalloc.stop()
 
@@ -114,15 +114,15 @@ def test_truncated_flipped_and_missing_files(file):
   weights.check_seal(file.parent, [file.name])
   file.write_bytes(data[:-3])
   with pytest.raises(WeightError, match='whole'):
-    weights.load(file)
+    weights.load_tree(file)
   file.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
-  weights.load(file)  # a flipped byte is only seen by the checksum
+  weights.load_tree(file)  # a flipped byte is only seen by the checksum
   with pytest.raises(WeightError, match='sha256'):
     weights.check_seal(file.parent, [file.name])
   with pytest.raises(WeightError, match='No such file'):
-    weights.load(file.with_name('none.safetensors'))
+    weights.load_tree(file.with_name('none.safetensors'))
   with pytest.raises(WeightError, match='directory'):
-    weights.load(file.parent)
+    weights.load_tree(file.parent)
 
 
 def test_one_table_names_all_differences(file):
@@ -130,7 +130,7 @@ def test_one_table_names_all_differences(file):
   target = {'net': {'conv': {'kernel': np.zeros((4, 3))}, 'scale': np.zeros(())},
             'count': np.zeros(1, np.int32)}
   with pytest.raises(WeightError) as caught:
-    weights.load(file, target=target)
+    weights.load_tree(file, target=target)
   rows = [line.split() for line in str(caught.value).splitlines()[1:]]
   assert rows[1:] == [['net/scale', 'missing', '-', 'scalar'], ['net/bias', 'unused', '4', '-'],
                       ['net/conv/kernel', 'misshaped', '3x4', '4x3']]
@@ -143,7 +143,7 @@ def test_nonfinite_tensors_are_named(tmp_path, value):
   safetensors_numpy.save_file({'good': np.ones(3, np.float32),
                                'bad/one': np.array([1, value], np.float16)}, path)
   with pytest.raises(WeightError, match='bad/one') as caught:
-    weights.load(path)
+    weights.load_tree(path)
   assert 'good' not in str(caught.value)
 
 
@@ -158,6 +158,6 @@ def test_half_precision_overflow_is_refused_on_saving(file):
 def test_scalars_stay_scalars(tmp_path):
   tree = {'scale': np.float32(2.5), 'turned': np.arange(6.0, dtype=np.float32).reshape(2, 3).T}
   weights.save(tmp_path / 'a.safetensors', tree)
-  back = weights.load(tmp_path / 'a.safetensors', tree)
+  back = weights.load_tree(tmp_path / 'a.safetensors', tree)
   assert back['scale'].shape == () and float(back['scale']) == 2.5
   np.testing.assert_array_equal(back['turned'], tree['turned'])

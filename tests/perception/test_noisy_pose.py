@@ -37,7 +37,7 @@ def measured():
 def test_fresh_views_are_told_as_well_as_recorded(params, views, t):
   images, pose = views
   level = jnp.full(COUNT, t)
-  seen = trainer.add_noise(jax.random.key(6), images, level) if t else images
+  seen = trainer.noisy_images(jax.random.key(6), images, level) if t else images
   p = np.asarray(jax.jit(noisy_pose.classify, static_argnums=3)(params, seen, level, None))
   np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
   share = measured()[t]['accuracy']

@@ -238,7 +238,7 @@ def capsule():
               (0.5 + 0.4 * made.vertices).astype(np.float32))
 
 
-def test_flat_sole_is_the_solid_above_the_cut():
+def test_flat_cut_is_the_solid_above_the_cut():
   whole = capsule()
   low, height = whole.vertices[:, 2].min(), np.ptp(whole.vertices[:, 2])
   cut = mesh.flat_cut(whole, 0.1)
@@ -267,7 +267,7 @@ def test_refined_is_the_same_solid_with_all_its_shells():
   np.testing.assert_allclose((found.volume, found.area), (both.volume, both.area), rtol=1e-5)
 
 
-def test_a_capsule_stands_on_a_flat_sole_only():
+def test_a_capsule_stands_on_a_flat_cut_only():
   tipped = capsule()
   turn = trimesh.transformations.rotation_matrix(0.05, [1, 0, 0])[:3, :3]
   tipped = tipped.replace(vertices=(tipped.vertices @ turn.T).astype(np.float32))
@@ -275,7 +275,7 @@ def test_a_capsule_stands_on_a_flat_sole_only():
   assert native.drop(body.from_mesh(mesh.flat_cut(tipped, 0.15)), seconds=5.0).stable
 
 
-def test_flat_sole_keeps_the_largest_piece():
+def test_flat_cut_keeps_the_largest_piece():
   box = lambda size, place: trimesh.creation.box(size).apply_translation(place)
   made = trimesh.boolean.union([box((2, 1, 0.1), (0, 0, 0.05)), box((0.3, 1, 1), (-0.8, 0, 0.5)),
                                 box((0.6, 1, 1), (0.7, 0, 0.5))])  # a U of two unequal pillars

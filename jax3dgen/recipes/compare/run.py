@@ -225,7 +225,7 @@ def history(strips, kind):
   for step, strip in strips:
     side = strip.shape[1] // outputs.PREVIEW_VIEWS
     views = jnp.stack(jnp.split(jnp.asarray(strip[:side]), outputs.PREVIEW_VIEWS, 1))
-    report = janus.judge(params, views, labels, kind if kind in labels.kinds else None)
+    report = janus.evaluate_views(params, views, labels, kind if kind in labels.kinds else None)
     for name, column in columns.items():
       column.append(step if name == 'step' else report[name])
   return columns

@@ -88,10 +88,10 @@ def make_judge(parts):
   camera = janus.view_cameras(*lens(parts.cfg))
 
   def judge(field, prompt):
-    meant = words.meant(prompt)
-    label = lambda names: next((name for name in names if name in meant), None)
-    return janus.judge(params, draw(field, camera), labels, label(labels.kinds),
-                       label(labels.colors))
+    prompt_words = words.with_synonyms(prompt)
+    label = lambda names: next((name for name in names if name in prompt_words), None)
+    return janus.evaluate_views(params, draw(field, camera), labels, label(labels.kinds),
+                                label(labels.colors))
   return judge
 
 
@@ -175,7 +175,7 @@ def write(parts, workdir, fields, config, began, command):
       'watertight': mesh.is_watertight(surface.faces)}
   if particles:
     figures['particles'] = particles
-  report.write(
+  report.write_report(
       workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
       rest=native.path(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,
       film=workdir / 'turntable.mp4', glb=workdir / 'mesh.glb', previews=previews(workdir),

@@ -43,7 +43,7 @@ def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
 
   `score` is that of `data.debias` where prompts are debiased, else None.
   """
-  texts = prompts.view_prompts(text, score and debias.debiased(text, score))
+  texts = prompts.view_prompts(text, score and debias.by_view(text, score))
   if not view_prompts:
     texts = texts | {view: texts['main'] for view in ('front', 'side', 'back', 'overhead')}
   rows = prior.embed(params, tokenize(list(texts.values())))

@@ -53,7 +53,7 @@ def run(config, workdir, command=''):
                       f'{", ".join(figurines.KINDS)}.')
   if cfg.test.count < CHUNK:
     raise ConfigError(f'config.test.count={cfg.test.count} must be at least {CHUNK}.')
-  extract, params = templates.seeing()
+  extract, params = templates.load_extractor()
   sets = ({'own': cfg.templates} if cfg.templates else
           {'renders': ''} | {name: name for name in templates.OTHERS})
   views = {name: held_out(extract, params, cfg, strength)
@@ -64,7 +64,7 @@ def run(config, workdir, command=''):
             'elevations_deg': ELEVATIONS_DEG, 'rows': []}
   for name, folder in sets.items():
     for kind in kinds:
-      poses, pictures = templates.read(templates.chosen(kind, folder))
+      poses, pictures = templates.read(templates.folder_of(kind, folder))
       bank = templates.build(jax.random.key(0), extract, params, pictures)
       for state, features in views.items():
         record['rows'] += [{'templates': name, 'kind': kind, 'views': state, **row}

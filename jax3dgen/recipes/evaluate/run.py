@@ -144,7 +144,7 @@ def ask_all(item, judges):
 def row(answers, views, judges, labels):
   """The figures of one object, a dict; `views` is the section of the config."""
   item = answers.item
-  prompt_words = words.meant(item.prompt)
+  prompt_words = words.with_synonyms(item.prompt)
   match = lambda names: next((name for name in names if name in prompt_words), None)
   subset = lambda x, number: jax.tree.map(lambda leaf: object_views.pick(leaf, number), x)
   forms = prompts.view_prompts(item.prompt)

@@ -135,7 +135,7 @@ def prompt_row(config, group, prompt, judges, directions, neighbours, workdir):
     return row
   mesh, missing = None, ''
   try:
-    mesh = metrics.normalized(mesh_io.read(path, config.up))
+    mesh = metrics.normalize(mesh_io.read(path, config.up))
   except (MeshError, ConfigError) as error:
     missing = str(error)
   scores = rewards(mesh, directions, config, judges.reward, prompt)

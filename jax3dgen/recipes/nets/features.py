@@ -142,14 +142,14 @@ def crops(key, images, cfg):
   low, high = cfg.scale
   crop = augment.Crop(cfg.shift * u[:2].T, 0.5 * (low + high) + 0.5 * (high - low) * u[2:4].T,
                       cfg.shear * u[4])
-  out = augment.cropped(images, crop)
+  out = augment.apply_crop(images, crop)
   v = jax.random.uniform(k_color, (8, batch))
   tone = lambda x: 1.0 + cfg.tone * (2 * x - 1)
   angle = jnp.where(v[0] < cfg.hue, np.pi, 0.3) * (2 * v[1] - 1)
   mix = cfg.mix * jax.random.normal(k_mix, (batch, 3, 3))
   matrix = augment.colour_matrix(angle, tone(v[2])) + mix - mix.mean(-1, keepdims=True)
-  out = augment.recoloured(out, matrix, jnp.minimum(tone(v[3]), 1.1), tone(v[4]))
-  out = augment.outlined(augment.greyed(out, v[5] < cfg.grey), v[7] < cfg.lines)
+  out = augment.recolour(out, matrix, jnp.minimum(tone(v[3]), 1.1), tone(v[4]))
+  out = augment.outline(augment.to_grey(out, v[5] < cfg.grey), v[7] < cfg.lines)
   strength = jnp.where(v[6] < cfg.clean, 0.0, cfg.strength)[:, None, None, None]
   return figurine_views.spoil(
       jax.random.uniform(k_amounts, (batch, figurine_views.DRAWS)),
@@ -173,8 +173,8 @@ def objective(net, params, key, images, cfg, axis_name=None):
   forth, hit = contrastive.info_nce(a, gather(b), first, cfg.loss.temperature)
   back, _ = contrastive.info_nce(b, gather(a), first, cfg.loss.temperature)
   p, q = jnp.split(patches, 2)
-  x, y = contrastive.sample_patches(k_places, augment.cropped(images, crop_one), cfg.loss.patches,
-                                 p.shape[1])
+  x, y = contrastive.sample_patches(k_places, augment.apply_crop(images, crop_one),
+                                    cfg.loss.patches, p.shape[1])
   u, v = augment.target(crop_two, *augment.source(crop_one, x, y))
   inside = (jnp.abs(u) < 1) & (jnp.abs(v) < 1)  # places that the second crop shows too
   flat = lambda z: contrastive.unit(z).reshape(-1, z.shape[-1])

@@ -101,11 +101,11 @@ def pose_of(azimuth):
   return jnp.floor(azimuth / (np.pi / 2) + 0.5).astype(jnp.int32) % 4
 
 
-def add_noise(key, images, t):
+def noisy_images(key, images, t):
   """images [B, H, W, 3] in [0, 1] as decoded x_t of the embedded prior at t [B]: they leave [0, 1].
   """
-  x_t = priors.noise_to(embedded.SCHEDULE, 2.0 * images - 1.0, t,
-                        jax.random.normal(key, images.shape))
+  x_t = priors.add_noise(embedded.SCHEDULE, 2.0 * images - 1.0, t,
+                         jax.random.normal(key, images.shape))
   return 0.5 * (x_t + 1.0)
 
 
@@ -117,7 +117,7 @@ def objective(net, params, key, images, pose, noises):
   images, pose = (jnp.concatenate([x] * noises) for x in (images, pose))
   low, high = embedded.SCHEDULE.safe_range
   t = jax.random.uniform(rng.stream(key, 'level'), pose.shape, minval=low, maxval=high)
-  noisy = add_noise(rng.stream(key, 'noise'), images, t)
+  noisy = noisy_images(rng.stream(key, 'noise'), images, t)
   logits = noisy_pose.logits(net, params, noisy, t)
   loss = optax.softmax_cross_entropy_with_integer_labels(logits, pose).mean()
   return loss, {'accuracy': (logits.argmax(-1) == pose).mean()}
@@ -138,7 +138,7 @@ def probabilities(params, key, views):
   """(p [LEVELS, CHUNK, 4], poses [CHUNK]) of held-out pictures, the same ones at each level."""
   images, pose = pictures(rng.stream(key, 'pictures'), CHUNK, views)
   t = jnp.repeat(jnp.array(LEVELS), CHUNK)
-  noisy = add_noise(rng.stream(key, 'noise'), jnp.concatenate([images] * len(LEVELS)), t)
+  noisy = noisy_images(rng.stream(key, 'noise'), jnp.concatenate([images] * len(LEVELS)), t)
   p = noisy_pose.classify(params, noisy, t, None)
   return p.reshape(len(LEVELS), CHUNK, -1), pose
 

@@ -107,7 +107,7 @@ def class_counts(config, pictures, judge, classifier):
   """{'judge', 'classifier', 'right_kind'}: numbers of the pictures [N, H, W, 3] in each class, by
   the judge and by the rectifier's own classifier, and of those of the prompt's kind."""
   count = lambda labels: [int((labels == k).sum()) for k in range(config.distill.classes)]
-  prompt_words = words.meant(config.prompt)
+  prompt_words = words.with_synonyms(config.prompt)
   kind = np.asarray(particles.judging()(jnp.asarray(pictures)).kind).argmax(-1)
   right = [i for i, name in enumerate(figurines.KINDS) if name in prompt_words]
   return {'judge': count(judge(pictures)), 'classifier': count(classifier(pictures)),
@@ -141,7 +141,7 @@ def load_judge(config):
 def views(config):
   """(the referee's features [N, D], hat or not [N]) of degraded figurines of the prompt's kind and
   colour, of any where the prompt names none; half of them with a hat."""
-  prompt_words = words.meant(config.prompt)
+  prompt_words = words.with_synonyms(config.prompt)
   matches = lambda names: jnp.array([i for i, name in enumerate(names) if name in prompt_words]
                                     or range(len(names)), jnp.int32)
   choices = matches(figurines.KINDS), matches(figurines.COLORS)

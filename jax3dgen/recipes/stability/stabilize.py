@@ -31,7 +31,7 @@ def run(config, workdir, command=''):
   before = native.drop(body.from_mesh(original), config.seconds)
   result = stabilize.stabilize(original, config.seconds)
   after = native.drop(body.from_mesh(result.mesh), config.seconds, fps=30)
-  cut = stabilize.flat_cut(original, seconds=config.seconds)
+  cut = stabilize.smallest_flat_cut(original, seconds=config.seconds)
   figures = {
       'prompt': pathlib.Path(config.mesh).name,
       'stable': after.stable, 'rotation_deg': after.rotation_deg,
@@ -43,9 +43,10 @@ def run(config, workdir, command=''):
       'vertices': len(result.mesh.vertices), 'faces': len(result.mesh.faces),
       'watertight': meshes.is_watertight(result.mesh.faces)}
   mesh_io.write(workdir / 'mesh.glb', result.mesh)
-  report.write(workdir / 'report.html', figures['prompt'], figures, config.to_dict(), command,
-               mesh=result.mesh, rest=None if after.diverged else native.path(after.motion), fps=30,
-               glb=workdir / 'mesh.glb')
+  report.write_report(
+      workdir / 'report.html', figures['prompt'], figures, config.to_dict(), command,
+      mesh=result.mesh, rest=None if after.diverged else native.path(after.motion), fps=30,
+      glb=workdir / 'mesh.glb')
   with files.replacing(workdir / 'result.json') as beside:
     beside.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
   return figures
@@ -78,7 +79,7 @@ def examine(seed, config):
   if drop.stable:
     return []
   result = stabilize.stabilize(solid, config.seconds)
-  cut = stabilize.flat_cut(solid, seconds=config.seconds)
+  cut = stabilize.smallest_flat_cut(solid, seconds=config.seconds)
   return [{
       'seed': seed, 'kind': solids.kind(seed), 'rotation_deg': drop.rotation_deg,
       'stands': result.stands, 'chamfer': chamfer(result.mesh, solid) if result.stands else None,

@@ -80,7 +80,7 @@ def run(config, paths, workdir, command=''):
       table = metrics.by_max_tilt(result.stable, tilts)
       rates[engine] = {float(most): float(rate) for most, rate, count in zip(*table, strict=True)
                        if count}
-  sweep_tables.write(workdir / 'runs.csv', sweep_tables.RUNS, runs)
+  sweep_tables.write_csv(workdir / 'runs.csv', sweep_tables.RUNS, runs)
   first = next(iter(results.values()))
   pages = (rollouts.write_pages(workdir, paths, items, first, tilts, config, command) if first else
            {})

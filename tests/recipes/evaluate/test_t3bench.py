@@ -52,7 +52,7 @@ def test_scores_and_resuming(folder, monkeypatch, capsys):
   red, blue = found['prompts']
   assert blue['missing'] and blue['quality'] == pytest.approx(50)  # black is not red at all
   assert len(red['captions']) == 12 and not red['missing']
-  mesh = metrics.normalized(mesh_io.read(red['mesh']))
+  mesh = metrics.normalize(mesh_io.read(red['mesh']))
   directions, neighbours = metrics.sphere(0)
   rewards = [[fakes.redness(raster.render(mesh, metrics.viewpoints(d[None], 2.2, fovy), 16), '')[0]
               for fovy in metrics.FOVY_DEG] for d in directions]

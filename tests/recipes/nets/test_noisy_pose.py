@@ -35,7 +35,7 @@ def test_poses_are_the_sectors_of_objectives():
 
 def test_noise_has_the_schedule_of_the_prior():
   images = jnp.full((2, 64, 64, 3), 0.75)
-  noisy = np.asarray(noisy_pose.add_noise(jax.random.key(0), images, jnp.array([0.0, 0.5])))
+  noisy = np.asarray(noisy_pose.noisy_images(jax.random.key(0), images, jnp.array([0.0, 0.5])))
   np.testing.assert_allclose(noisy[0], 0.75, atol=1e-6)
   # cos(pi / 4) of x_0 = 0.5, and sin(pi / 4) of the noise, as a picture
   assert noisy[1].mean() == pytest.approx(0.5 + 0.25 * np.sqrt(0.5), abs=0.015)

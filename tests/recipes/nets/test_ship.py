@@ -95,7 +95,7 @@ def test_a_new_net_is_one_file(sine, tmp_path, capsys):
   folder = tmp_path / 'run' / 'weights'
   assert str(folder) in capsys.readouterr().out
   weights.check_seal(folder, ('weights.safetensors', 'config.json'))
-  coefficients = weights.load(folder / 'weights.safetensors')['coefficients']
+  coefficients = weights.load_tree(folder / 'weights.safetensors')['coefficients']
   assert coefficients.shape == (6,) and coefficients.any()
   record = json.loads((folder / 'config.json').read_text())
   assert record['config'] | {'name': 'sine_net', 'seed': 3, 'degree': 5} == record['config']
@@ -122,7 +122,7 @@ def test_the_weights_are_the_average_after_a_plain_loop(sine, tmp_path):
   for _ in range(cfg.train.steps):
     state, _ = step(state)
   folder = ship.run(net, config, tmp_path / 'run')
-  coefficients = weights.load(folder / 'weights.safetensors')['coefficients']
+  coefficients = weights.load_tree(folder / 'weights.safetensors')['coefficients']
   np.testing.assert_allclose(coefficients, state.ema['coefficients'][0], rtol=2e-3)
   assert np.abs(coefficients - state.params['coefficients'][0]).max() > 0.01
 
@@ -213,5 +213,5 @@ def test_a_shipped_card_is_that_of_the_recorded_figures(name, monkeypatch):
   labels = {'labels': referee.labels(folder)} if name == 'referee' else {}
   figures = record['measured'] | labels if labels else record['measured']
   card = ship.find(name).card(ship.Result(
-      ConfigDict(record['config']), weights.load(folder / 'weights.safetensors'), figures, {}))
+      ConfigDict(record['config']), weights.load_tree(folder / 'weights.safetensors'), figures, {}))
   assert card.split() == (folder / 'card.md').read_text().split()

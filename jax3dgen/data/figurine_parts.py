@@ -50,14 +50,17 @@ class Part(NamedTuple):
 
 
 def ball(center, size, paint, region=BODY):
+  """An ellipsoid with the radii `size`."""
   return Part('ball', center, size, paint, region)
 
 
 def box(center, size, paint, region=BODY):
+  """An axis-aligned box with the half sizes `size`."""
   return Part('box', center, size, paint, region)
 
 
 def cone(center, size, paint, region=BODY):
+  """An upright frustum with `size` (bottom radius, top radius, half height)."""
   return Part('cone', center, size, paint, region)
 
 
@@ -98,6 +101,8 @@ def top_hat(center, radius, height):
       cone((x, y, z + 0.5 * height), (radius, 1.1 * radius, 0.5 * height), BLACK, HAT),
       cone((x, y, z + 0.09), (1.04 * radius, 1.06 * radius, 0.05), ORANGE, HAT)]
 
+
+# Figurines: () -> (parts, parts of the hat).
 
 def bear():
   return [

@@ -136,6 +136,7 @@ class ClipText(nn.Module):
 
 
 def norm(name, param_dtype):
+  """A layer norm in float32, with the published epsilon."""
   return nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, param_dtype=param_dtype, name=name)
 
 

@@ -32,11 +32,13 @@ class Form(NamedTuple):
 
 
 def conv(form, width, name, size=3, stride=1, padding=AROUND):
+  """A size x size convolution to `width` channels."""
   return nn.Conv(width, (size, size), (stride, stride), padding, dtype=form.dtype,
                  param_dtype=form.param_dtype, name=name)
 
 
 def norm(form, name):
+  """A group norm in float32, with the published epsilon."""
   return nn.GroupNorm(form.groups, epsilon=1e-6, use_fast_variance=False, dtype=jnp.float32,
                       param_dtype=form.param_dtype, name=name)
 

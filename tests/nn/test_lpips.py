@@ -89,5 +89,5 @@ def test_both_published_layouts_have_the_same_names(net, last):
 
 
 def test_unknown_nets_are_refused(tmp_path):
-  with pytest.raises(ConfigError, match="alex or vgg, not on 'squeeze'"):
+  with pytest.raises(ConfigError, match="alex or vgg, not 'squeeze'"):
     perception.load(tmp_path, 'squeeze')

@@ -9,8 +9,8 @@ COST = Cost({'step': 4, 'field': 2**28, 'field_opt': 2**29, 'fit_opt': 2**29, 'o
 
 def test_memory_by_whose_it_is_and_time_at_the_peak():
   arguments, computed = cost.sentences(COST, 'NVIDIA H200')
-  assert arguments == ('Its arguments are 3.00 GiB of fixed parameters, 0.50 GiB of what is '
-                       'trained and 1.00 GiB of the optimiser.')
+  assert arguments == ('Its arguments are 3.00 GiB of fixed parameters, 0.50 GiB of trained '
+                       'state and 1.00 GiB of the optimiser.')
   assert computed == ('It computes at least 6.41 TFLOP on each device, which takes 6.5 ms at the '
                       'bfloat16 peak of NVIDIA H200.')
   assert cost.sentences(COST, 'cpu')[1] == ('It computes at least 6.41 TFLOP on each device.')

@@ -1,6 +1,7 @@
 """A prior whose optimal noise prediction is known: x_0 ~ N(mean, std^2), in closed form."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from jax3dgen.core.types import Camera, Prompt, View
 from jax3dgen.prior import base, schedule
@@ -24,14 +25,15 @@ def prior(mean, std):
                       encode=lambda params, image: image, decode=lambda params, x0: x0,
                       schedule=cosine)
   return record, {'mean': jnp.float32(mean), 'std': jnp.float32(std),
-                  'denoiser': {'attn': {'kernel': jnp.zeros((1, 1))}}}
+                  'denoiser': {'attn': {'kernel': jnp.asarray(np.zeros((1, 1), np.float32))}}}
 
 
 def view(x0, t, guide, shift=0.0, azimuth=0.0, elevation=0.0, negative=0.0, source=0.0, step=0):
   """A View of x0 [B, h, w, c] at noise level t whose every text row shifts the mean by `shift`."""
   batch = x0.shape[0]
-  full = lambda value: jnp.full((batch,), value, jnp.float32)
-  camera = Camera(jnp.zeros((batch, 4, 4)), full(azimuth), full(elevation), full(3.0), full(0.7))
+  full = lambda value: jnp.asarray(np.full(batch, value, np.float32))
+  camera = Camera(jnp.asarray(np.zeros((batch, 4, 4), np.float32)), full(azimuth), full(elevation),
+                  full(3.0), full(0.7))
   row = jnp.float32(shift)
   prompt = Prompt(row, row, row, row, row, jnp.float32(0), jnp.float32(negative),
                   jnp.float32(source))

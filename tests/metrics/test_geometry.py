@@ -1,7 +1,6 @@
 """Chamfer distance, F-score and ICP against scipy, closed forms and a numpy loop."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import spatial
@@ -11,6 +10,8 @@ import trimesh
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
 from jax3dgen.metrics import geometry
+
+rigid = jax.jit(geometry.rigid)
 
 
 def mesh_of(surface):
@@ -90,9 +91,9 @@ def test_scores_are_those_of_scipy(x64):
 def test_shapes_far_apart_have_f_score_zero():
   random = np.random.default_rng(0)
   found = random.random((300, 3)).astype(np.float32)
-  score = geometry.score(found, found + np.float32(9))
+  score = jax.jit(geometry.score)(found, found + np.float32(9))
   assert score.f_score == score.precision == score.recall == 0
-  gradient = jax.grad(lambda points: geometry.score(points, points * 1.0).chamfer)(found)
+  gradient = jax.jit(jax.grad(lambda points: geometry.score(points, points * 1.0).chamfer))(found)
   assert np.isfinite(gradient).all()  # even where points coincide
 
 
@@ -122,7 +123,7 @@ def test_rigid_motion_is_found(degrees, x64):
   others = turn.apply(points) + (1, 2, 3)
   chosen = np.arange(50) < 40
   others[40:] = 9.0  # what is not chosen does not count
-  rotation, shift = geometry.rigid(points, others, jnp.array(chosen))
+  rotation, shift = rigid(points, others, chosen)
   np.testing.assert_allclose(rotation, turn.as_matrix(), atol=1e-9)
   np.testing.assert_allclose(shift, (1, 2, 3), atol=1e-9)
 
@@ -133,19 +134,18 @@ def test_no_motion_is_a_reflection(x64):
   points = random.normal(size=(50, 3)) * (1, 2, 3)
   for others in (points * (1, 1, -1), points * (1, 1, 0)):
     for source in (points, points * (1, 1, 0)):
-      rotation, _ = geometry.rigid(source, others, jnp.ones(50, bool))
+      rotation, _ = rigid(source, others, np.ones(50, bool))
       np.testing.assert_allclose(np.linalg.det(rotation), 1)
   expected = Rotation.align_vectors(points * (1, 1, -1) - (points * (1, 1, -1)).mean(0),
                                     points - points.mean(0))[0]
   np.testing.assert_allclose(
-      geometry.rigid(points, points * (1, 1, -1), jnp.ones(50, bool))[0], expected.as_matrix(),
-      atol=1e-9)
+      rigid(points, points * (1, 1, -1), np.ones(50, bool))[0], expected.as_matrix(), atol=1e-9)
 
 
 def test_too_few_points_move_nothing():
   points = np.random.default_rng(0).random((5, 3)).astype(np.float32)
   for count in range(3):
-    rotation, shift = geometry.rigid(points, points + 1, jnp.arange(5) < count)
+    rotation, shift = rigid(points, points + 1, np.arange(5) < count)
     np.testing.assert_array_equal(rotation, np.eye(3))
     np.testing.assert_array_equal(shift, 0)
 
@@ -184,23 +184,23 @@ def test_trees_and_matrix_products_find_the_same(x64):
 
 
 def test_parallel_squares():
-  """Oracle 28: the distance of parallel unit squares, which ICP closes below its reach alone.
+  """The distance of parallel unit squares, which ICP closes below its reach alone.
 
   N even points of a square leave 1 / (pi N) as the mean square distance of a place in it to the
   nearest, so the distance between samples of squares d apart is d + 1 / (2 pi N d) for large N d^2.
   """
-  count = 4000
+  count, score, icp = 4000, jax.jit(geometry.score), jax.jit(geometry.icp)
   keys = jax.random.split(jax.random.key(0))
   samples = lambda d: (geometry.sample(keys[0], square(d), count).astype(np.float32) - 0.5,
                        geometry.sample(keys[1], square(), count).astype(np.float32) - 0.5)
   for d in (0.1, 0.3):
     found, true = samples(d)
-    np.testing.assert_allclose(geometry.score(found, true).chamfer,
-                               d + 1 / (2 * np.pi * count * d), rtol=1e-3)
-    np.testing.assert_array_equal(geometry.icp(found, true)[0], found)  # nothing corresponds
+    np.testing.assert_allclose(score(found, true).chamfer, d + 1 / (2 * np.pi * count * d),
+                               rtol=1e-3)
+    np.testing.assert_array_equal(icp(found, true)[0], found)  # nothing corresponds
   found, true = samples(0.015)
   noise = 0.5 / np.sqrt(count)
-  assert geometry.score(found, true).chamfer > 0.015
+  assert score(found, true).chamfer > 0.015
   np.testing.assert_allclose(geometry.compare(found[None], true[None]).chamfer, noise, rtol=0.1)
 
 

@@ -30,11 +30,12 @@ def test_sector_matches_a_loop():
 
 def test_azimuth_target_is_a_distribution_that_peaks_in_its_sector():
   azimuth = jnp.asarray(np.random.default_rng(0).uniform(-9, 9, 200), jnp.float32)
-  target = nets.azimuth_target(azimuth, 4.0)
+  target_of = jax.jit(nets.azimuth_target)
+  target = np.asarray(target_of(azimuth, 4.0))
   np.testing.assert_allclose(target.sum(-1), 1.0, rtol=1e-5)
   folded = target.reshape(-1, nets.SECTORS, nets.BINS_PER_SECTOR).sum(-1)
   np.testing.assert_array_equal(folded.argmax(-1), nets.sector(azimuth))
-  border = nets.azimuth_target(jnp.deg2rad(jnp.float32(22.5)), 4.0)
+  border = np.asarray(target_of(np.float32(np.deg2rad(22.5)), 4.0))
   folded = border.reshape(nets.SECTORS, nets.BINS_PER_SECTOR).sum(-1)
   np.testing.assert_allclose(folded[:2], 0.5, atol=1e-3)  # a border is a tie
 
@@ -53,7 +54,7 @@ def test_net_is_rebuilt_from_its_parameters():
 
 
 def test_judgement_of_any_size_is_one_of_probabilities(params):
-  images = jax.random.uniform(jax.random.key(0), (2, 64, 64, 3))
+  images = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
   got = referee.classify(params, images)
   words = referee.labels()
   assert got.kind.shape == (2, len(words.kinds) + 1) and got.color.shape == (2, len(words.colors))
@@ -83,13 +84,19 @@ def test_recorded_accuracy_meets_the_aims():
 def strip(kind, color, hat, azimuth):
   """Pictures of a figurine from the given azimuths [V], as the card's strips are drawn."""
   views = json.loads((referee.folder() / 'config.json').read_text())['config']['views']
-  camera = cameras.orbit(azimuth, np.deg2rad(janus.ELEVATION_DEG), views['ring_distance'],
-                         np.deg2rad(views['fovy_deg']))
-  full = lambda x: jnp.full(azimuth.shape, x, jnp.int32)
-  return figurines.render(figurines.Figurine(full(kind), full(color), full(hat)), camera, 32).rgb
+  full = lambda x: np.full(azimuth.shape, x, np.int32)
+  return render(figurines.Figurine(full(kind), full(color), full(hat)), azimuth,
+                views['ring_distance'], views['fovy_deg'])
 
 
-AZIMUTH = jnp.arange(janus.N_VIEWS) * (2 * np.pi / janus.N_VIEWS)
+@jax.jit
+def render(figurine, azimuth, distance, fovy_deg):
+  camera = cameras.orbit(azimuth, np.deg2rad(janus.ELEVATION_DEG), distance,
+                         jnp.deg2rad(fovy_deg))
+  return figurines.render(figurine, camera, 32).rgb
+
+
+AZIMUTH = np.float32(np.arange(janus.N_VIEWS) * (2 * np.pi / janus.N_VIEWS))
 
 
 @pytest.mark.parametrize('kind', range(len(figurines.KINDS)))
@@ -116,11 +123,11 @@ def test_figurines_that_turn_wrongly_are_counted(params, kind):
 
 
 def test_noise_is_no_figurine(params):
-  images = jax.random.uniform(jax.random.key(1), (64, 32, 32, 3))
-  rejected = referee.classify(params, images).kind.argmax(-1) == len(referee.labels().kinds)
-  assert float(rejected.mean()) >= 0.95
-  white = referee.classify(params, jnp.ones((1, 32, 32, 3)))
-  assert int(white.kind.argmax(-1)[0]) == len(referee.labels().kinds)
+  noise = np.random.default_rng(1).random((64, 32, 32, 3), np.float32)
+  images = np.concatenate([noise, np.ones((1, 32, 32, 3), np.float32)])
+  kinds = np.asarray(referee.classify(params, images).kind).argmax(-1)
+  rejected = kinds == len(referee.labels().kinds)
+  assert rejected[:64].mean() >= 0.95 and rejected[64]  # noise, and white
 
 
 def test_a_damaged_or_missing_referee_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from jax3dgen.nn import hashgrid
 
 METHODS = ('plain', 'fused')
+encode = jax.jit(hashgrid.encode, static_argnames=('grid', 'method'))
 
 
 def small(interpolation='linear'):
@@ -19,9 +20,9 @@ def small(interpolation='linear'):
 
 def setup(interpolation='linear', count=40):
   grid = small(interpolation)
-  k_table, k_points = jax.random.split(jax.random.key(0))
-  table = jax.random.normal(k_table, (grid.rows, 2))
-  return grid, table, jax.random.uniform(k_points, (3, count), minval=-1.0, maxval=1.0)
+  rng = np.random.default_rng(0)
+  return (grid, np.float32(rng.normal(size=(grid.rows, 2))),
+          np.float32(rng.uniform(-1.0, 1.0, (3, count))))
 
 
 def by_loops(table, xyz, grid):
@@ -47,7 +48,7 @@ def by_loops(table, xyz, grid):
 
 
 def test_row_count_of_the_papers_grid():
-  # Oracle 19.
+  # ProlificDreamer's grid: 16 levels of 2 features from 16 to 2048, at most 2^19 rows each.
   grid = hashgrid.hash_grid(16, 2, 19, 16, 2048)
   assert grid.rows == 6_119_864  # 12.24 M parameters, as ProlificDreamer's
   assert grid.width == 32
@@ -67,9 +68,9 @@ def test_one_level_and_bad_names():
 def test_other_numbers_of_features_take_the_plain_form():
   grid = hashgrid.hash_grid(2, 3, 8, 3, 5)
   table = hashgrid.init(jax.random.key(0), grid)
-  xyz = jnp.array([[0.1], [0.2], [0.3]])
-  out = hashgrid.encode(table, xyz, grid)
-  expected = by_loops(np.asarray(table), np.asarray(xyz)[:, 0], grid)
+  xyz = np.float32([[0.1], [0.2], [0.3]])
+  out = encode(table, xyz, grid)
+  expected = by_loops(np.asarray(table), xyz[:, 0], grid)
   np.testing.assert_allclose(out[:, 0], expected, atol=1e-8)
   with pytest.raises(ValueError, match='pairs'):
     hashgrid.encode(table, xyz, grid, method='fused')
@@ -80,21 +81,21 @@ def test_other_numbers_of_features_take_the_plain_form():
 def test_values_equal_loops_over_corners(method, interpolation):
   grid, table, xyz = setup(interpolation)
   assert [level.dense for level in grid.levels] == [True, True, False]
-  edges = jnp.array([[-1.0, 1.0, 0.0, 1.7], [-1.0, 1.0, 1.0, -3.0], [-1.0, 1.0, -1.0, 0.2]])
-  xyz = jnp.concatenate([xyz, edges], 1)
-  out = hashgrid.encode(table, xyz, grid, method=method)
-  expected = np.stack([by_loops(np.asarray(table), p, grid) for p in np.asarray(xyz).T], 1)
+  edges = np.float32([[-1.0, 1.0, 0.0, 1.7], [-1.0, 1.0, 1.0, -3.0], [-1.0, 1.0, -1.0, 0.2]])
+  xyz = np.concatenate([xyz, edges], 1)
+  out = encode(table, xyz, grid, method=method)
+  expected = np.stack([by_loops(table, p, grid) for p in xyz.T], 1)
   np.testing.assert_allclose(out, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize('interpolation', ['linear', 'smoothstep'])
 def test_first_derivatives_of_fused_equal_plain(interpolation):
   grid, table, xyz = setup(interpolation)
-  cotangent = jax.random.normal(jax.random.key(2), (grid.width, xyz.shape[1]))
+  cotangent = np.random.default_rng(2).normal(size=(grid.width, xyz.shape[1])).astype(np.float32)
 
   def gradients(method):
     loss = lambda t, x: jnp.vdot(cotangent, hashgrid.encode(t, x, grid, 0.7, method))
-    return jax.grad(loss, (0, 1))(table, xyz)
+    return jax.jit(jax.grad(loss, (0, 1)))(table, xyz)
 
   for fused, plain in zip(gradients('fused'), gradients('plain')):
     np.testing.assert_allclose(fused, plain, atol=1e-4)
@@ -111,7 +112,8 @@ def slope_loss(table, xyz, grid, method):
 @pytest.mark.parametrize('interpolation', ['linear', 'smoothstep'])
 def test_second_derivatives_of_fused_equal_plain(interpolation):
   grid, table, xyz = setup(interpolation)
-  fused, plain = (jax.grad(slope_loss, (0, 1))(table, xyz, grid, m) for m in ('fused', 'plain'))
+  gradient = jax.jit(jax.grad(slope_loss, (0, 1)), static_argnums=(2, 3))
+  fused, plain = (gradient(table, xyz, grid, m) for m in ('fused', 'plain'))
   for a, b in zip(fused, plain):
     np.testing.assert_allclose(a, b, atol=2e-3, rtol=1e-3)
 
@@ -119,13 +121,12 @@ def test_second_derivatives_of_fused_equal_plain(interpolation):
 @pytest.mark.parametrize('method', METHODS)
 def test_second_derivatives_equal_finite_differences(method, x64):
   grid = small('smoothstep')
-  k_table, k_points, k_way = jax.random.split(jax.random.key(4), 3)
-  table = jax.random.normal(k_table, (grid.rows, 2), jnp.float64)
-  xyz = jax.random.uniform(k_points, (3, 10), jnp.float64, minval=-0.9, maxval=0.9)
-  way = jax.random.normal(k_way, table.shape, jnp.float64)
-  loss = lambda t: slope_loss(t, xyz, grid, method)
+  rng = np.random.default_rng(4)
+  table, way = rng.normal(size=(2, grid.rows, 2))
+  xyz = rng.uniform(-0.9, 0.9, (3, 10))
+  loss = jax.jit(lambda t: slope_loss(t, xyz, grid, method))
   numeric = (loss(table + 1e-5 * way) - loss(table - 1e-5 * way)) / 2e-5
-  np.testing.assert_allclose(jnp.vdot(jax.grad(loss)(table), way), numeric, rtol=1e-5)
+  np.testing.assert_allclose(np.vdot(jax.jit(jax.grad(loss))(table), way), numeric, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -150,33 +151,41 @@ def test_the_fused_backward_pass_holds_one_scatter_per_level():
 @pytest.mark.parametrize('method', METHODS)
 def test_bands_open_from_coarse_to_fine(method):
   grid, table, xyz = setup()
-  full = hashgrid.encode(table, xyz, grid, method=method)
+  full = encode(table, xyz, grid, method=method)
   for frac, strength in ((0.0, [1, 0, 0]), (0.25, [1, 0.5, 0]), (0.75, [1, 1, 0.5]),
                          (1.0, [1, 1, 1])):
-    out = jax.jit(lambda f: hashgrid.encode(table, xyz, grid, f, method))(frac)
-    np.testing.assert_allclose(out, full * np.repeat(strength, 2)[:, None], atol=1e-5)
+    np.testing.assert_allclose(encode(table, xyz, grid, frac, method),
+                               full * np.repeat(strength, 2)[:, None], atol=1e-5)
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_points_outside_clamp_and_get_no_gradient(method):
   grid, table, _ = setup()
-  outside = jnp.array([[1.5], [0.3], [-2.0]])
-  encode = lambda x: hashgrid.encode(table, x, grid, method=method)
-  np.testing.assert_allclose(encode(outside), encode(jnp.array([[1.0], [0.3], [-1.0]])), atol=1e-6)
-  gradient = jax.grad(lambda x: encode(x).sum())(outside)
+  outside = np.float32([[1.5], [0.3], [-2.0]])
+  at = lambda x: encode(table, x, grid, method=method)
+  np.testing.assert_allclose(at(outside), at(np.float32([[1.0], [0.3], [-1.0]])), atol=1e-6)
+  gradient = jax.jit(jax.grad(lambda x: at(x).sum()))(outside)
   assert gradient[0] == 0 and gradient[2] == 0 and gradient[1] != 0
 
 
 def test_nan_positions_read_inside_the_table():
-  grid, table, _ = setup()
-  assert hashgrid.encode(table, jnp.full((3, 4), jnp.nan), grid, method='fused').shape == (6, 4)
+  grid, table, xyz = setup(count=4)
+  with_nan = np.where(np.arange(4) == 1, np.float32(np.nan), xyz)
+  for level in grid.levels:
+    cell, _ = hashgrid._locate(jnp.asarray(0.5 * with_nan + 0.5), level, 'linear', None)
+    rows = np.stack(hashgrid._corner_rows(level, cell)) - level.offset
+    assert rows.min() >= 0 and rows.max() < level.rows
+  out, others = encode(table, with_nan, grid, method='fused'), np.array([0, 2, 3])
+  assert np.isnan(out[:, 1]).all()
+  np.testing.assert_array_equal(out[:, others], encode(table, xyz, grid, method='fused')[:, others])
 
 
 def test_fused_maps_over_particles():
   grid, table, xyz = setup()
-  tables = jnp.stack([table, 2.0 * table])
-  out = jax.vmap(lambda t: hashgrid.encode(t, xyz, grid, method='fused'))(tables)
+  tables = np.stack([table, 2.0 * table])
+  each = jax.jit(jax.vmap(lambda t: hashgrid.encode(t, xyz, grid, method='fused')))
+  out = each(tables)
+  np.testing.assert_allclose(out[0], encode(table, xyz, grid), rtol=1e-6)
   np.testing.assert_allclose(out[1], 2.0 * out[0], rtol=1e-6)
-  grads = jax.grad(lambda t: jax.vmap(
-      lambda t: hashgrid.encode(t, xyz, grid, method='fused'))(t).sum())(tables)
+  grads = jax.jit(jax.grad(lambda t: each(t).sum()))(tables)
   np.testing.assert_allclose(grads[0], grads[1], atol=1e-5)

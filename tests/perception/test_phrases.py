@@ -18,18 +18,19 @@ COLORS = figurines.COLORS
 @pytest.fixture(scope='module')
 def bears():
   """Bears in every colour, seen from the front, without and with a hat: [2 C, 32, 32, 3]."""
-  color = jnp.tile(jnp.arange(len(COLORS)), 2)
-  hat = jnp.repeat(jnp.array([0, 1]), len(COLORS))
-  kind = jnp.full(len(color), figurines.KINDS.index('bear'))
-  ring = camera.orbit(0.3 * jnp.ones(len(color)), 0.2, 2.9, np.deg2rad(40.0))
-  return jax.jit(lambda f, c: figurines.render(f, c, 32).rgb)(
-      figurines.Figurine(kind, color, hat), ring)
+  color = np.tile(np.arange(len(COLORS)), 2)
+  hat = np.repeat([0, 1], len(COLORS))
+  kind = np.full(len(color), figurines.KINDS.index('bear'))
+  bear = jax.jit(lambda figurine: figurines.render(figurine, camera.orbit(
+      0.3 * jnp.ones(len(color)), 0.2, 2.9, np.deg2rad(40.0)), 32).rgb)
+  return bear(figurines.Figurine(kind, color, hat))
 
 
 def told(images, texts, temperature=0.05):
   cfg = SimpleNamespace(templates='|'.join(texts), temperature=temperature)
   arrays = phrases.load('a bear', cfg)
-  return np.asarray(phrases.classify(arrays, images, None, cfg))
+  return np.asarray(jax.jit(lambda arrays, images: phrases.classify(arrays, images, None, cfg))(
+      arrays, images))
 
 
 def test_colours_are_told(bears):

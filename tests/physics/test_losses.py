@@ -48,7 +48,7 @@ BOWL = np.stack([np.sin(POLAR) * np.cos(SIDE), np.sin(POLAR) * np.sin(SIDE), -np
     (CUBOID, (0, 0, 0.45), 0.0, 0),
     (CUBOID, (0.24, 0, 0), 2.18736e-5, 1e-9)])
 def test_equilibrium_in_closed_form(x64, vertices, center, expected, error):
-  found = losses.equilibrium(jnp.asarray(vertices), jnp.asarray(center, float))
+  found = jax.jit(losses.equilibrium)(vertices, np.asarray(center, float))
   np.testing.assert_allclose(found, expected, atol=error + 1e-12)
   np.testing.assert_allclose(found, tilted_by_matrices(vertices, np.array(center)), atol=1e-12)
 
@@ -59,16 +59,16 @@ def test_bottom_laplacian_is_that_of_the_sole_alone():
   vertices = np.array(plate.vertices)
   neighbours = [vertices[n].mean(0) - v for n, v in
                 zip(plate.vertex_neighbors, vertices, strict=True)]
-  np.testing.assert_allclose(losses.laplacian(jnp.asarray(vertices), links), neighbours, atol=1e-6)
+  np.testing.assert_allclose(jax.jit(losses.laplacian)(vertices, links), neighbours, atol=1e-6)
   low = vertices[:, 2] < -0.24
   expected = np.abs(np.array(neighbours)[low, 2]).mean()
-  loss = lambda v: losses.bottom_laplacian(v, links)
-  np.testing.assert_allclose(loss(jnp.asarray(vertices)), expected, rtol=1e-5)
+  loss = jax.jit(lambda v: losses.bottom_laplacian(v, links))
+  np.testing.assert_allclose(loss(vertices), expected, rtol=1e-5)
   inner = np.flatnonzero(low & (np.abs(vertices[:, :2]).max(1) < 0.3))[0]
   dented = vertices.copy()
   dented[inner, 2] += 0.015
-  assert loss(jnp.asarray(dented)) > expected
-  slope = jax.grad(loss)(jnp.asarray(dented))
+  assert loss(dented) > expected
+  slope = np.asarray(jax.jit(jax.grad(loss))(dented))
   assert slope[inner, 2] > 0 and (slope[vertices[:, 2] > 0.1] == 0).all()
 
 
@@ -79,27 +79,30 @@ def leaning(offset):
   return jnp.asarray(np.array(box.vertices)), np.array(box.faces)
 
 
+@jax.jit
+def margin_loss(vertices, target):
+  """losses.margin of such a box, compiled once."""
+  return losses.margin_loss(penalty.of_mesh(vertices, leaning(0.0)[1], np.arange(8)), target)
+
+
 def test_margin_loss_in_closed_form(x64):
-  vertices, faces = leaning(0.2)
+  vertices, _ = leaning(0.2)
   margin = np.arctan2(0.1, 0.5)
-  loss = lambda v, target: losses.margin_loss(penalty.of_mesh(v, faces, np.arange(8)), target)
-  assert loss(vertices, margin - 0.01) == 0
-  np.testing.assert_allclose(loss(vertices, margin + 0.05), 0.05, atol=1e-6)
+  assert margin_loss(vertices, margin - 0.01) == 0
+  np.testing.assert_allclose(margin_loss(vertices, margin + 0.05), 0.05, atol=1e-6)
   fallen, _ = leaning(0.6)
-  np.testing.assert_allclose(loss(fallen, 0.1), 0.1 + np.arctan2(0.1, 0.5), atol=1e-6)
+  np.testing.assert_allclose(margin_loss(fallen, 0.1), 0.1 + np.arctan2(0.1, 0.5), atol=1e-6)
 
 
 def test_gradient_of_the_margin_with_respect_to_the_vertices_of_a_mesh(x64):
   rng = np.random.default_rng(0)
-  faces = leaning(0.0)[1]
-  loss = jax.jit(lambda x: losses.margin_loss(
-      penalty.of_mesh(x.reshape(8, 3), faces, np.arange(8)), 1.0))
-  found, h = [], 1e-6
+  gradient, found, h = jax.jit(jax.grad(margin_loss)), [], 1e-6
   for offset in rng.uniform(0.0, 0.6, 12):
-    x = (leaning(offset)[0] + rng.uniform(-0.03, 0.03, (8, 3))).ravel()
-    slope = jax.grad(loss)(x)
-    difference = np.array([loss(x + h * e) - loss(x - h * e) for e in jnp.eye(24)])
-    found.append(slope @ difference / jnp.linalg.norm(slope) / np.linalg.norm(difference))
+    x = np.asarray(leaning(offset)[0]) + rng.uniform(-0.03, 0.03, (8, 3))
+    slope = np.asarray(gradient(x, 1.0)).ravel()
+    difference = np.array([margin_loss(x + h * e, 1.0) - margin_loss(x - h * e, 1.0)
+                           for e in np.eye(24).reshape(24, 8, 3)])
+    found.append(slope @ difference / np.linalg.norm(slope) / np.linalg.norm(difference))
   assert np.median(found) > 0.999
 
 
@@ -108,14 +111,16 @@ def test_descending_a_loss_brings_the_centre_over_the_support(loss):
   vertices, faces = leaning(0.46)
   functions = {
       'standability': lambda v: losses.standability(penalty.of_mesh(v, faces, np.arange(8))),
-      'margin': lambda v: losses.margin_loss(penalty.of_mesh(v, faces, np.arange(8)), 0.1),
+      'margin': lambda v: margin_loss(v, 0.1),
       'equilibrium': lambda v: losses.equilibrium(v, solid(v, faces).center)}
-  inside = lambda v: solid(v, faces).center[0] < v[v[:, 2] < 0, 0].max()
+  center = jax.jit(lambda v: solid(v, faces).center)
+  inside = lambda v: center(v)[0] < v[v[:, 2] < 0, 0].max()
+  vertices = np.asarray(vertices)
   assert not inside(vertices)
-  step = jax.jit(jax.grad(functions[loss]))
+  slope_of = jax.jit(jax.grad(functions[loss]))
   for _ in range(120):  # the tilts take turns: descent is a zigzag
-    slope = step(vertices)
-    vertices = vertices - 0.003 * slope / jnp.maximum(jnp.linalg.norm(slope), 1e-9)
+    slope = np.asarray(slope_of(vertices))
+    vertices = vertices - np.float32(0.003) * slope / np.maximum(np.linalg.norm(slope), 1e-9)
   assert inside(vertices)
 
 
@@ -132,9 +137,9 @@ def test_standability_through_mjx_is_that_of_mujoco():
 
 def test_a_tilt_at_the_start_is_not_counted():
   vertices, faces = leaning(0.0)
-  item = penalty.of_mesh(vertices, faces, np.arange(8))
-  tilt = jnp.array([0.0, 0.05, 0.0])
-  assert losses.standability(item, tilt, seconds=2e-3) < 1e-6
-  start = quaternion.from_vector(tilt)
-  assert losses.rotation_loss(jnp.array([1.0, 0, 0, 0]), start) == pytest.approx(
+  tilt = np.float32([0.0, 0.05, 0.0])
+  assert jax.jit(lambda v: losses.standability(
+      penalty.of_mesh(v, faces, np.arange(8)), tilt, seconds=2e-3))(vertices) < 1e-6
+  start = jax.jit(quaternion.from_vector)(tilt)
+  assert losses.rotation_loss(np.float32([1.0, 0, 0, 0]), start) == pytest.approx(
       4 * (1 - np.cos(0.05)), rel=1e-3)

@@ -20,7 +20,7 @@ def packed_of(*surfaces):
 
 
 BOX = trimesh.creation.box((0.5, 1.0, 1.0))
-settle = jax.jit(rest.settle)
+settle, margin = jax.jit(rest.settle), jax.jit(rest.margin)
 
 
 def about_y(*degrees):
@@ -41,15 +41,15 @@ def test_margin_of_a_box_is_its_critical_angle():
     packed = packed_of(BOX)
     # The hull is relative to the centre of mass: moving one is moving the other.
     packed = packed.replace(hull=packed.hull - np.float32([offset, 0, 0]))
-    margin = np.rad2deg(rest.margin(packed, np.zeros((1, 3), np.float32)))[0, 0]
-    np.testing.assert_allclose(margin, np.rad2deg(np.arctan2(distance, 0.5)), atol=0.01)
+    angle = np.rad2deg(margin(packed, np.zeros((1, 3), np.float32)))[0, 0]
+    np.testing.assert_allclose(angle, np.rad2deg(np.arctan2(distance, 0.5)), atol=0.01)
 
 
 def test_a_foot_beside_the_support_has_a_negative_margin():
   packed = packed_of(BOX)
   packed = packed.replace(hull=packed.hull - np.float32([0.3, 0, 0]))
-  margin = np.rad2deg(rest.margin(packed, np.zeros((1, 3), np.float32)))[0, 0]
-  np.testing.assert_allclose(margin, -np.rad2deg(np.arctan2(0.05, 0.5)), atol=0.01)
+  angle = np.rad2deg(margin(packed, np.zeros((1, 3), np.float32)))[0, 0]
+  np.testing.assert_allclose(angle, -np.rad2deg(np.arctan2(0.05, 0.5)), atol=0.01)
   assert settle(packed, np.zeros((1, 3), np.float32)).rotation_deg[0, 0] > 80
 
 

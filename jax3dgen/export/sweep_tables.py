@@ -13,7 +13,7 @@ from jax3dgen.core import files
 from jax3dgen.core.errors import MeshError
 from jax3dgen.export import mesh_io, thumbnail, turntable
 from jax3dgen.physics import body as bodies
-from jax3dgen.physics import native_batch, normalize
+from jax3dgen.physics import native, normalize
 from jax3dgen.scene import mesh as meshes
 
 POINTS = 2500  # of a mesh's surface, for the page
@@ -50,8 +50,8 @@ def examine(path, name, up='auto', mode='unit_cube', inertia='exact', density=10
     normalized, scale, offset = normalize.normalize(mesh, mode)
     solid = bodies.from_mesh(normalized, density)
     if inertia == 'mujoco_legacy':
-      mass, center, tensor = native_batch.legacy_figures(normalized)
-      solid = solid.replace(mass=density * mass, center=center, inertia=density * tensor)
+      mass, center, tensor = native.legacy_figures(normalized, density, solid.scale)
+      solid = solid.replace(mass=mass, center=center, inertia=tensor)
     points, normals, _ = thumbnail.surface_points(normalized, POINTS)
   except MeshError as error:
     return Item(name, str(error).removeprefix(f'{path}: '))

@@ -57,30 +57,41 @@ def _flatten(value, prefix=''):
   return out
 
 
+def refuse_other_config(workdir, config):
+  """ConfigError where `check_config` would raise it; writes nothing and makes no folder."""
+  path, new = pathlib.Path(workdir) / 'config.json', _plain(config)
+  parallel.from_main(lambda: _compare(path.parent, _read(path), new))
+
+
 def check_config(workdir, config, allow_change=False):
   """Writes config.json, or compares the config with that of the workdir.
 
   `train.steps` may grow and log.* and checkpoint.* may change; anything else, and another number of
   devices, is refused with a table unless `allow_change`.
   """
+  path, new = pathlib.Path(workdir) / 'config.json', _plain(config)
+  parallel.from_main(lambda: _check(path, new, allow_change))
+
+
+def _plain(config):
   plain = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
-  plain = json.loads(json.dumps(plain | {'devices': parallel.device_count()}))
-  parallel.from_main(lambda: _check(pathlib.Path(workdir) / 'config.json', plain, allow_change))
+  return json.loads(json.dumps(plain | {'devices': parallel.device_count()}))
 
 
 def _check(path, new, allow_change):
-  old = _read(path, allow_change)
-  if old is not None:
-    _compare(path.parent, _flatten(old), _flatten(new), allow_change)
+  _compare(path.parent, _read(path, allow_change), new, allow_change)
   with writing(path), files.replacing(path) as beside:
     beside.write_text(json.dumps(new, indent=2, sort_keys=True) + '\n', encoding='utf-8')
 
 
-def _read(path, allow_change):
+def _read(path, allow_change=False):
+  with writing(path.parent):
+    try:
+      text = path.read_bytes()
+    except FileNotFoundError:
+      return None
   try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except FileNotFoundError:
-    return None
+    return json.loads(text)
   except ValueError as error:
     if allow_change:
       return None
@@ -89,7 +100,10 @@ def _read(path, allow_change):
         '--allow_change to go on with the one given, or choose another --workdir.') from error
 
 
-def _compare(workdir, old, new, allow_change):
+def _compare(workdir, old, new, allow_change=False):
+  if old is None:
+    return
+  old, new = _flatten(old), _flatten(new)
   changes = [k for k in sorted(old.keys() | new.keys())
              if old.get(k) != new.get(k) and not _allowed(k, old.get(k), new.get(k))]
   if not changes:

@@ -90,3 +90,15 @@ def test_damaged_config(tmp_path):
     workdirs.check_config(tmp_path, config())
   workdirs.check_config(tmp_path, config(), allow_change=True)
   workdirs.check_config(tmp_path, config())
+
+
+def test_another_config_is_refused_before_anything_is_written(tmp_path):
+  workdirs.refuse_other_config(tmp_path / 'new', config())
+  assert not (tmp_path / 'new').exists()
+  workdirs.check_config(tmp_path, config())
+  workdirs.refuse_other_config(tmp_path, config(train__steps=20))
+  with pytest.raises(errors.ConfigError, match='seed +0 +1'):
+    workdirs.refuse_other_config(tmp_path, config(seed=1))
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(errors.ConfigError, match='cannot be written: Not a directory'):
+    workdirs.refuse_other_config(tmp_path / 'file', config())

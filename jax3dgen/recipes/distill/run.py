@@ -45,20 +45,22 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
   parallel.initialize()
   began = time.monotonic()
   config, workdir = complete(config), pathlib.Path(workdir)
+  if not allow_change:
+    workdirs.refuse_other_config(workdir, config)
+  figures = parallel.from_main(complete_figures, workdir, config)
   parts = distill_parts.build(config)
   axes, fixed = distill_parts.place(parts)
   stages = [scene_step.stage_at(parts.cfg, i) for i in range(parts.cfg.train.steps)]
   programs = {stage: parallel.map(distill_parts.field_step(parts, parallel.AXIS, stage), 3, axes)
               for stage in dict.fromkeys(stages)}
-  for program in programs.values():  # what an objective refuses in tracing, before any file
-    program.lower(parallel.replicate(parts.state), *fixed)
+  for program in () if figures else programs.values():
+    program.lower(parallel.replicate(parts.state), *fixed)  # refusals in tracing, before any file
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, allow_change)
     folder = workdir / 'checkpoints'
     with contextlib.closing(
         checkpoint.Checkpoints(folder, config.checkpoint.keep, config.to_json())) as checkpoints:
       start, state = checkpoints.restore(parts.state) or (0, parts.state)
-      figures = parallel.from_main(lambda: complete_figures(workdir, config))
       if figures and start == config.train.steps:
         print(f'{workdir} is finished: {figures["steps"]} steps of {figures["prompt"]!r}.')
         return Result(workdir, figures, state.field)

@@ -10,6 +10,7 @@ import pytest
 
 from jax3dgen.core import launch
 from jax3dgen.distill import sds
+from jax3dgen.recipes.distill import outputs
 from tests.house import ROOT
 
 PROJECT = ('jax3dgen', 'experiments')
@@ -31,6 +32,8 @@ def test_few_frames_in_few_files_lead_to_the_formula(tmp_path, monkeypatch):
     return direction(*args)
   monkeypatch.setattr(sds, 'DISTILLATION', sds.DISTILLATION._replace(direction=recorded))
   monkeypatch.setattr(launch, 'reexecute', lambda: None)
+  monkeypatch.setattr(outputs, 'previewer', lambda *_: lambda *_: None)  # no part of the stack
+  monkeypatch.setattr(outputs, 'write', lambda *_: {})
   monkeypatch.setattr(sys, 'argv', [
       'distill.py', f'--config={ROOT / "configs" / "embedded.py"}:tiny', f'--workdir={tmp_path}'])
   handler = signal.getsignal(signal.SIGTERM)

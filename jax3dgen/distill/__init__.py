@@ -1,1 +1,1 @@
-"""Layer 4: score distillation objectives, one file each."""
+"""Layer 5: score distillation objectives, one file each."""

@@ -34,9 +34,13 @@ def directed(module, x0=X0, key=0, t=T, step=0, **fields):
                        source=SOURCE, step=step)
   cfg = ConfigDict(module.DEFAULTS | fields)
   state = base.DistillState({}, {})
-  g, after, _ = module.direction(jax.random.key(key), view, PRIOR, PARAMS, state, cfg)
-  assert after is state
-  return np.asarray(g)
+
+  @jax.jit
+  def direction(key, view):
+    g, after, _ = module.direction(key, view, PRIOR, PARAMS, state, cfg)
+    assert after is state
+    return g
+  return np.asarray(direction(jax.random.key(key), view))
 
 
 def mean_of(module, away, **fields):
@@ -181,8 +185,9 @@ def test_exact_jsd_is_the_gradient_of_the_divergence(saturating):
   view = gaussian.view(jnp.full((200_000, 1, 1, 1), x0), T, base.classifier_free)
   zero = jnp.int32(0)
   view = view.replace(prompt=jax.tree.map(lambda _: zero, view.prompt))
-  g, _, _ = objective.direction(jax.random.key(0), view, prior, params, base.DistillState({}, {}),
-                                ConfigDict({'weighting': 'uniform'}))
+  cfg = ConfigDict({'weighting': 'uniform'})
+  g = np.asarray(jax.jit(lambda key, view: objective.direction(
+      key, view, prior, params, base.DistillState({}, {}), cfg)[0])(jax.random.key(0), view))
   found, error = g.mean() / SIGMA, g.std() / np.sqrt(g.size) / SIGMA
   h = 1e-4
   slope = lambda f: (f(ALPHA * x0 + h) - f(ALPHA * x0 - h)) / (2 * h)
@@ -200,10 +205,11 @@ def test_inversion_turns_by_the_angle_of_each_step():
   # Oracle 7: under N(0, 1), every DDIM step multiplies by cos(phi' - phi), phi = arccos alpha.
   prior, params = gaussian.prior(0.0, 1.0)
   predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
-  x0 = jnp.ones((1, 1, 1, 1))
+  x0 = np.ones((1, 1, 1, 1), np.float32)
   low = prior.schedule.safe_range[0]
   for steps in (1, 7, 10):
-    found = sampler.invert(jax.random.key(0), prior.schedule, predict, x0, jnp.full(1, 0.9), steps)
+    found = jax.jit(lambda x, steps=steps: sampler.invert(
+        jax.random.key(0), prior.schedule, predict, x, jnp.full(1, 0.9), steps))(x0)
     np.testing.assert_allclose(found, np.cos(0.5 * np.pi * (0.9 - low) / steps)**steps, rtol=1e-5)
 
 
@@ -220,16 +226,17 @@ def test_transitions_of_stable_diffusion_s_grid():
 def test_renoised_inversion_is_undone_by_ddim():
   steps, t = 10, 0.6
   predict = lambda x, t: PRIOR.predict(PARAMS, x, t, jnp.zeros(len(x)))
+  ddim = jax.jit(lambda x, now, later: sampler.ddim_step(
+      PRIOR.schedule, x, now, later, predict(x, now), 0.0, 0.0))
   low = PRIOR.schedule.safe_range[0]
   levels = low + (t - low) * np.arange(steps, -1, -1) / steps
 
   def error(renoise):
-    x = sampler.invert(jax.random.key(0), PRIOR.schedule, predict, jnp.asarray(X0), jnp.full(3, t),
-                       steps, renoise=renoise)
+    x = jax.jit(lambda x: sampler.invert(jax.random.key(0), PRIOR.schedule, predict, x,
+                                         jnp.full(3, t), steps, renoise=renoise))(X0)
     for now, later in zip(levels[:-1], levels[1:], strict=True):
-      now, later = jnp.full(3, now), jnp.full(3, later)
-      x = sampler.ddim_step(PRIOR.schedule, x, now, later, predict(x, now), 0.0, 0.0)
-    return float(jnp.abs(x - X0).max())
+      x = ddim(x, np.full(3, now, np.float32), np.full(3, later, np.float32))
+    return float(np.abs(x - X0).max())
   errors = [error(renoise) for renoise in (0, 2, 8)]
   assert errors[0] > 10 * errors[1] and errors[2] < 1e-4
 
@@ -238,9 +245,9 @@ def test_stochastic_inversion_keeps_the_spread_of_noise():
   # Samples of N(0, 1) stay so under its own score, whatever eta.
   prior, params = gaussian.prior(0.0, 1.0)
   predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
-  x0 = jax.random.normal(jax.random.key(1), (20_000, 1, 1, 1))
-  found = sampler.invert(jax.random.key(2), prior.schedule, predict, x0, jnp.full(20_000, 0.9), 200,
-                         eta=0.3)
+  x0 = np.random.default_rng(1).normal(size=(20_000, 1, 1, 1)).astype(np.float32)
+  found = jax.jit(lambda x: sampler.invert(jax.random.key(2), prior.schedule, predict, x,
+                                           jnp.full(20_000, 0.9), 200, eta=0.3))(x0)
   np.testing.assert_allclose(found.std(), 1.0, rtol=0.02)
 
 
@@ -264,6 +271,10 @@ def test_control_variate_of_jsd(noise, scale, low, high, monkeypatch):
   monkeypatch.setattr(base, 'guided', lambda *args: seen.append(guided(*args)) or seen[-1])
   cfg = ConfigDict(jsd.DEFAULTS | {'guidance': scale, 'minority_noise': noise,
                                    'clip': False})
-  jsd.direction(jax.random.key(1), view, prior, params, base.DistillState({}, {}), cfg)
-  found = np.corrcoef(np.ravel(seen[-2]), np.ravel(seen[-1]))[0, 1]
+
+  @jax.jit
+  def predictions(key, view):
+    jsd.direction(key, view, prior, params, base.DistillState({}, {}), cfg)
+    return seen[-2:]
+  found = np.corrcoef(*map(np.ravel, predictions(jax.random.key(1), view)))[0, 1]
   assert low <= found <= high + 1e-6

@@ -1,6 +1,7 @@
 """What holds for every objective of jax3dgen/distill, the ones yet to come included."""
 
 import contextlib
+import functools
 import importlib
 
 import jax
@@ -39,39 +40,43 @@ def setup(name):
   return made
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
-  s = setup(name)
-  seen, inner = {}, s.distillation.direction
+@functools.cache
+def traced(name):
+  """(setup, shapes in and out of the direction, how often it called view.guide) of one step."""
+  s, shapes, calls = setup(name), {}, []
+  inner = s.distillation.direction
+
+  def guide(*args):
+    calls.append(args)
+    return base.classifier_free(*args)
 
   def direction(key, view, *rest):
-    g, state, metrics = inner(key, view, *rest)
-    seen.update(g=g.shape, x0=view.x0.shape, metrics={k: v.shape for k, v in metrics.items()},
-                state=jax.tree.map(jnp.shape, (rest[2].buffers, rest[2].trainable)),
-                after=jax.tree.map(jnp.shape, (state.buffers, state.trainable)))
+    g, state, metrics = inner(key, view.replace(guide=guide), *rest)
+    shapes.update(g=g.shape, x0=view.x0.shape, metrics={k: v.shape for k, v in metrics.items()},
+                  state=jax.tree.map(jnp.shape, (rest[2].buffers, rest[2].trainable)),
+                  after=jax.tree.map(jnp.shape, (state.buffers, state.trainable)))
     return g, state, metrics
   s.distillation = s.distillation._replace(direction=direction)
   jax.eval_shape(s.step(1), s.state, *s.fixed)
-  assert seen['g'] == seen['x0'] and set(seen['metrics'].values()) == {()}
-  assert seen['state'] == seen['after']
+  return s, shapes, len(calls)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
+  _, shapes, _ = traced(name)
+  assert shapes['g'] == shapes['x0'] and set(shapes['metrics'].values()) == {()}
+  assert shapes['state'] == shapes['after']
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_record_says_whether_the_direction_uses_guidance(name):
-  s, calls = setup(name), []
-
-  def direction(key, view, *rest):
-    def guide(*args):
-      calls.append(args)
-      return base.classifier_free(*args)
-    return inner(key, view.replace(guide=guide), *rest)
-  inner = s.distillation.direction
-  s.distillation = s.distillation._replace(direction=direction)
-  jax.eval_shape(s.step(1), s.state, *s.fixed)
+  s, _, calls = traced(name)
   assert bool(calls) == s.distillation.guided
 
 
-MAPPED = ('sds', 'usd')  # usd is vsd and the rectifier; the others go the way of these
+# usd is vsd and the rectifier; sds is in tests/recipes/distill/test_step.py, the others go the way
+# of these two.
+MAPPED = ('usd',)
 
 
 @pytest.mark.parametrize('name', [
@@ -116,7 +121,7 @@ def test_a_resumed_run_repeats_an_unbroken_one(name, tmp_path):
 @pytest.mark.parametrize('name', NAMES)
 def test_every_setting_is_explained(name):
   module = importlib.import_module(f'jax3dgen.distill.{name}')
-  config = setup(name).cfg
+  config = traced(name)[0].cfg
   wanted = {f'distill.{field}' for field in getattr(module, 'DEFAULTS', {})}
   files = _config.objective_files(config)
   assert wanted <= set().union(*(_config.comments(p.read_text('utf-8')) for p in files))

@@ -16,6 +16,7 @@ from tests import gaussian
 
 MEANS, STDS, WEIGHTS = [[-2.0], [0.0], [1.5]], [0.3, 0.5, 0.2], [0.7, 0.2, 0.1]
 PRIOR, PARAMS = mixtures.mixture(MEANS, STDS, WEIGHTS)
+TABLE = np.tile(WEIGHTS, (10, 1))  # the averages are the mixture's own weights
 T = 0.35
 KEY = jax.random.key(0)
 
@@ -37,8 +38,8 @@ def config(**fields):
 
 
 def view_of(x0, **fields):
-  view = gaussian.view(jnp.asarray(x0, float).reshape(-1, 1, 1, 1), T, base.classifier_free,
-                       **fields)
+  view = gaussian.view(jnp.asarray(np.reshape(np.asarray(x0, float), (-1, 1, 1, 1))), T,
+                       base.classifier_free, **fields)
   whole = jnp.int32(-1)
   return view.replace(prompt=Prompt(*[whole] * 8))
 
@@ -53,22 +54,28 @@ def directed(cfg, view, table=None, classify=noisy_posterior, inner=sds.DISTILLA
       key, view, prior, PARAMS, state, cfg))(view, state)
 
 
+def plain_sds(view, prior=PRIOR, params=PARAMS, cfg=None, key=KEY):
+  """The direction of SDS alone."""
+  direction = lambda view: sds.direction(key, view, prior, params, None, cfg or config())[0]
+  return np.asarray(jax.jit(direction)(view))
+
+
 def rectifier_alone(cfg, view, table, key=KEY):
   """What the rectifier adds to SDS."""
   g, _, _ = directed(cfg, view, table, key=key)
-  return g - sds.direction(key, view, PRIOR, PARAMS, None, cfg)[0]
+  return np.asarray(g) - plain_sds(view, cfg=cfg, key=key)
 
 
 def test_rectified_sds_is_sds_of_the_rebalanced_mixture(x64):
   # Oracle 8: eps - sigma grad log r is the prediction of the mixture whose parts weigh the same.
   view = view_of(np.linspace(-2.5, 2.0, 12))
-  table = jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  table = TABLE
   g, _, metrics = directed(config(), view, table)
   balanced, its = mixtures.mixture(MEANS, STDS, [1, 1, 1])
-  expected, _, _ = sds.direction(KEY, view, balanced, its, None, config())
+  expected = plain_sds(view, balanced, its)
   np.testing.assert_allclose(g, expected, atol=2e-3)  # the table's grid
-  plain, _, _ = sds.direction(KEY, view, PRIOR, PARAMS, None, config())
-  assert jnp.abs(g - plain).max() > 0.1 and metrics['rectifier'] > 0.01
+  plain = plain_sds(view)
+  assert np.abs(g - plain).max() > 0.1 and metrics['rectifier'] > 0.01
 
 
 def test_control_is_sds_of_the_camera_s_part(x64):
@@ -77,29 +84,33 @@ def test_control_is_sds_of_the_camera_s_part(x64):
     view = view_of(np.linspace(-1.0, 1.0, 5), azimuth=azimuth)
     g, _, _ = directed(config(control=True), view)
     alone, its = mixtures.mixture(MEANS[k:k + 1], STDS[k:k + 1], [1])
-    expected, _, _ = sds.direction(KEY, view, alone, its, None, config())
+    expected = plain_sds(view, alone, its)
     np.testing.assert_allclose(g, expected, atol=0.05)
 
 
 def test_uniform_averages_leave_the_direction_as_it_is():
   view = view_of([-1.0, 0.5])
   g, _, metrics = directed(config(rect_scale=1e4), view)
-  plain, _, _ = sds.direction(KEY, view, PRIOR, PARAMS, None, config())
+  plain = plain_sds(view)
   assert metrics['rectifier'] == 0  # sum_k p_k = 1 has no gradient
   np.testing.assert_allclose(g, plain, rtol=3e-7)  # a compiled program against single operations
   assert metrics['pose_entropy'] > 0.99 * np.log(3)
 
 
 def test_without_the_denoiser_s_jacobian():
-  view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
-  plain, _, _ = sds.direction(KEY, view, PRIOR, PARAMS, None, config())
+  view, table = view_of([0.3, -0.4]), TABLE
+  plain = plain_sds(view)
   g, _, _ = directed(config(detach_denoiser=True), view, table)
-  x_t, _ = base.noised(KEY, view, PRIOR)
-  clean = priors.x0_from_eps(PRIOR.schedule, x_t, view.t,
-                             PRIOR.predict(PARAMS, x_t, view.t, jnp.full(2, -1)))
-  log_r = lambda x: jnp.log(noisy_posterior(None, x) @ (1 / 3 / jnp.array(WEIGHTS))).sum()
+
+  @jax.jit
+  def slope(view):
+    x_t, _ = base.noised(KEY, view, PRIOR)
+    clean = priors.x0_from_eps(PRIOR.schedule, x_t, view.t,
+                               PRIOR.predict(PARAMS, x_t, view.t, jnp.full(2, -1)))
+    log_r = lambda x: jnp.log(noisy_posterior(None, x) @ (1 / 3 / jnp.array(WEIGHTS))).sum()
+    return jax.grad(log_r)(clean)
   alpha, sigma = np.cos(0.5 * np.pi * T), np.sin(0.5 * np.pi * T)
-  expected = -sigma / alpha * jax.grad(log_r)(clean)
+  expected = -sigma / alpha * slope(view)
   np.testing.assert_allclose(g - plain, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -121,7 +132,7 @@ def test_the_denoiser_is_asked_once_for_the_objective_and_the_rectifier():
 def test_the_estimate_is_that_of_the_conditional_prediction_or_of_the_guided_one(x64):
   # Guidance is then the objective's alone: the rectifier is that of guidance 1. Prompts ask for
   # the second part of the mixture, no prompt for the whole.
-  view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  view, table = view_of([0.3, -0.4]), TABLE
   view = view.replace(prompt=Prompt(*[jnp.int32(1)] * 8).replace(null=jnp.int32(-1)))
   rows = []
 
@@ -140,7 +151,7 @@ def test_the_estimate_is_that_of_the_conditional_prediction_or_of_the_guided_one
 
 
 def test_the_rectifier_may_have_noise_of_its_own(x64):
-  view, table = view_of([0.3, -0.4]), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  view, table = view_of([0.3, -0.4]), TABLE
   found = rectifier_alone(config(noise='fresh'), view, table)
   expected = rectifier_alone(config(), view, table, rng.stream(KEY, 'rectifier'))
   np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -150,12 +161,12 @@ def test_the_rectifier_may_have_noise_of_its_own(x64):
 def test_rectified_vsd_is_vsd_of_the_rebalanced_mixture(x64):
   # USD (Eq. 13) with the exact posterior and a critic that says one half everywhere: what is left
   # is the rebalanced mixture's prediction and the critic's.
-  view, table = view_of(np.linspace(-2.5, 2.0, 12)), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  view, table = view_of(np.linspace(-2.5, 2.0, 12)), TABLE
   cfg = config(**{k: v for k, v in vsd.DEFAULTS.items() if k.startswith('c')} | {
       'classes': 3, 'clamp': 1e9, 'clip': False})
-  x_t, _ = base.noised(KEY, view, PRIOR)
   balanced, its = mixtures.mixture(MEANS, STDS, [1, 1, 1])
-  expected = balanced.predict(its, x_t, view.t, jnp.full(12, -1)) - 0.5
+  x_t, expected = jax.jit(lambda view: (lambda x_t: (x_t, balanced.predict(
+      its, x_t, view.t, jnp.full(12, -1)) - 0.5))(base.noised(KEY, view, PRIOR)[0]))(view)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(vsd.critic, 'predict', lambda *args: jnp.full_like(x_t, 0.5))
     patch.setattr(vsd.critic, 'cameras', lambda view: None)
@@ -179,11 +190,11 @@ def test_fixed_shares_take_the_place_of_the_averages():
 
 def test_a_classifier_may_be_shown_the_noisy_image(x64):
   # p(k | x_t) itself, so that no gradient goes through the denoiser: the same as oracle 8.
-  view, table = view_of(np.linspace(-2.5, 2.0, 12)), jnp.tile(jnp.array(WEIGHTS), (10, 1))
+  view, table = view_of(np.linspace(-2.5, 2.0, 12)), TABLE
   told = lambda params, image, t, cfg: mixtures.posterior(PRIOR, PARAMS, image, t)
   g, _, _ = directed(config(sees='noisy', feed='estimate'), view, table, told)
   balanced, its = mixtures.mixture(MEANS, STDS, [1, 1, 1])
-  expected, _, _ = sds.direction(KEY, view, balanced, its, None, config())
+  expected = plain_sds(view, balanced, its)
   np.testing.assert_allclose(g, expected, atol=1e-6)
 
 

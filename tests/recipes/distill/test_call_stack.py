@@ -35,7 +35,8 @@ def test_few_frames_in_few_files_lead_to_the_formula(tmp_path, monkeypatch):
   monkeypatch.setattr(outputs, 'previewer', lambda *_: lambda *_: None)  # no part of the stack
   monkeypatch.setattr(outputs, 'write', lambda *_: {})
   monkeypatch.setattr(sys, 'argv', [
-      'distill.py', f'--config={ROOT / "configs" / "embedded.py"}:tiny', f'--workdir={tmp_path}'])
+      'distill.py', f'--config={ROOT / "configs" / "embedded.py"}:tiny', f'--workdir={tmp_path}',
+      '--config.train.steps=1'])
   handler = signal.getsignal(signal.SIGTERM)
   try:
     with pytest.raises(SystemExit) as exit_status:

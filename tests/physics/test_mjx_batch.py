@@ -129,7 +129,7 @@ def test_equals_stock_mjx(x64):
   step = jax.jit(mjx_batch._step)
   with jax.numpy_rank_promotion('allow'):
     stock = mjx.put_model(model), mjx.put_data(model, data)
-    ours = mjx_batch._model(*figures, 3e-3, 0.4, 4, 8)
+    ours = jax.jit(lambda *figures: mjx_batch._model(*figures, 3e-3, 0.4, 4, 8))(*figures)
     expected = found = jnp.array(data.qpos), jnp.array(data.qvel), jnp.zeros(6)
     for _ in range(60):
       expected, found = step(*stock, expected), step(*ours, found)
@@ -140,21 +140,23 @@ def test_equals_stock_mjx(x64):
 
 def test_mjx_keeps_the_hull_where_we_replace_it():
   """Contacts are with the new vertices. If this fails, MJX has moved a private field."""
-  hull = jnp.array([(0.3, 0.0, -1.0), (-0.3, 0.3, -1.0005), (-0.3, -0.3, -1.0), (0.0, 0.0, 1.0),
-                    (0.1, 0.0, -0.9)])
+  hull = np.float32([(0.3, 0.0, -1.0), (-0.3, 0.3, -1.0005), (-0.3, -0.3, -1.0), (0.0, 0.0, 1.0),
+                     (0.1, 0.0, -0.9)])
   model, data = jax.tree.map(jnp.asarray, mjx_batch._template(4, 8, False))
   assert model._impl.mesh_convex[0].vert.shape == (4, 3), 'MJX keeps it elsewhere'
 
   @jax.jit
-  def contacts(model, data):
+  def contacts(model, data, hull):
     with jax.numpy_rank_promotion('allow'):
-      return mjx.collision(model, mjx.kinematics(model, data))._impl.contact
+      model = mjx_batch.with_hull(model, hull)
+      contact = mjx.collision(model, mjx.kinematics(model, data))._impl.contact
+      return contact.dist, contact.pos
 
-  contact = contacts(mjx_batch.with_hull(model, hull),
-                     data.replace(qpos=jnp.array([0, 0, 0.9, 1, 0, 0, 0])))
-  touching = np.asarray(contact.dist) < 0
-  found = np.asarray(contact.pos)[touching]
-  np.testing.assert_allclose(np.sort(contact.dist[touching]), (-0.1005, -0.1, -0.1), atol=1e-6)
+  distance, position = map(np.asarray, contacts(
+      model, data.replace(qpos=np.float32([0, 0, 0.9, 1, 0, 0, 0])), hull))
+  touching = distance < 0
+  found = position[touching]
+  np.testing.assert_allclose(np.sort(distance[touching]), (-0.1005, -0.1, -0.1), atol=1e-6)
   np.testing.assert_allclose(found[np.lexsort(found.T[:2])][:, :2],
                              hull[:3][np.lexsort(hull[:3].T[:2])][:, :2], atol=1e-6)
 

@@ -203,22 +203,6 @@ def test_the_option_of_jax_is_respected():
   assert devices_of(JAX_NUM_CPU_DEVICES='3') == 3
 
 
-IMPORT_ALL = '''
-import importlib, pkgutil, jax, jax3dgen
-for module in pkgutil.walk_packages(jax3dgen.__path__, 'jax3dgen.'):
-  importlib.import_module(module.name)
-jax.config.update('jax_num_cpu_devices', 3)  # raises once a backend is up
-'''
-
-
-def test_importing_the_package_starts_no_backend():
-  """An array made at import would fix the number of devices and bar jax.distributed."""
-  clean = {k: v for k, v in os.environ.items() if k != 'JAX_NUM_CPU_DEVICES'}
-  out = subprocess.run([sys.executable, '-c', IMPORT_ALL], cwd=processes.ROOT, text=True, env=clean,
-                       capture_output=True)
-  assert out.returncode == 0, out.stderr
-
-
 @pytest.mark.parametrize('env', [{}, {'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': 'x'},
                                  {'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': '2'}])
 def test_half_a_launch_is_refused(monkeypatch, env):

@@ -77,7 +77,7 @@ def test_azimuths_are_stratified_over_all_devices(count):
   assert sorted(stratum) == list(range(batch * count))
 
 
-def test_ranges_are_kept_and_filled():
+def test_samples_cover_their_ranges():
   cams = some_cameras(512)
   for value, (low, high) in ((cams.elevation, (-0.3, 1.2)), (cams.distance, (1.0, 3.0)),
                              (cams.fovy, (0.5, 1.2))):

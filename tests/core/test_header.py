@@ -31,11 +31,11 @@ def test_reads_what_the_reference_writes(tmp_path):
   tensors = {str(np.dtype(d)): np.arange(6).reshape(2, 3).astype(d) for d in dtypes}
   tensors |= {'empty': np.zeros((0, 3)), 'scalar': np.array(2.5, np.float32)}
   safetensors_numpy.save_file(tensors, path, {'made': 'here'})
-  found = weights.Tensors(path)
-  assert len(found) == len(tensors) == len(header.DTYPES) + 2
+  arrays = weights.Tensors(path)
+  assert len(arrays) == len(tensors) == len(header.DTYPES) + 2
   for name, expected in tensors.items():
-    assert found[name].dtype == expected.dtype
-    np.testing.assert_array_equal(found[name], expected)
+    assert arrays[name].dtype == expected.dtype
+    np.testing.assert_array_equal(arrays[name], expected)
   assert header.metadata(path) == {'made': 'here'}
 
 
@@ -72,7 +72,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize('data, sentence', FAULTS.values(), ids=FAULTS)
-def test_every_fault_has_its_own_sentence(tmp_path, data, sentence):
+def test_every_fault_has_its_own_message(tmp_path, data, sentence):
   path = tmp_path / 'a.safetensors'
   path.write_bytes(data)
   with pytest.raises(WeightError, match=sentence) as caught:
@@ -80,7 +80,7 @@ def test_every_fault_has_its_own_sentence(tmp_path, data, sentence):
   assert str(path) in str(caught.value)
 
 
-def test_the_good_one_is_good(tmp_path):
+def test_the_valid_file_is_read(tmp_path):
   path = tmp_path / 'a.safetensors'
   path.write_bytes(crafted(GOOD))
   assert [entry.shape for entry in header.read(path).values()] == [(2,), (1, 2)]

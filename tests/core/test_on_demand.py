@@ -48,15 +48,15 @@ def adapted(p, x):
     lambda p, x: jax.grad(lambda x: half(p, x).sum())(x),
     lambda p, x: jax.vmap(functools.partial(looped, p))(jnp.stack([x, x]))])
 def test_equal_numbers(function):
-  found = jax.jit(lambda held, x: on_demand.run(function, held, FETCH, x))(HELD, X)
+  result = jax.jit(lambda parts, x: on_demand.run(function, parts, FETCH, x))(HELD, X)
   expected = jax.jit(function)(WHOLE, X)
-  assert jax.tree.structure(found) == jax.tree.structure(expected)
-  jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, expected)
+  assert jax.tree.structure(result) == jax.tree.structure(expected)
+  jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), result, expected)
 
 
 def test_only_one_layer_is_whole_at_a_time():
   count, wide = 16, 128
-  held = {f'{i:02}': np.zeros((4, wide // 4, wide), np.float32) for i in range(count)}
+  parts = {f'{i:02}': np.zeros((4, wide // 4, wide), np.float32) for i in range(count)}
 
   def net(p, x):
     for name in sorted(p):
@@ -64,13 +64,13 @@ def test_only_one_layer_is_whole_at_a_time():
     return x
 
   join = lambda part: jnp.concatenate([part[i] for i in range(4)])
-  fetch = dict.fromkeys(held, join)
+  fetch = dict.fromkeys(parts, join)
   step = lambda p, x: jax.grad(lambda x: net(p, x).sum())(x)
   temporary = {}
   for name, function in (
-      ('first', lambda held, x: step(jax.tree.map(join, held), x)),
-      ('on demand', lambda held, x: on_demand.run(step, held, fetch, x))):
-    compiled = jax.jit(function).lower(held, np.zeros((1, wide), np.float32)).compile()
+      ('first', lambda parts, x: step(jax.tree.map(join, parts), x)),
+      ('on demand', lambda parts, x: on_demand.run(step, parts, fetch, x))):
+    compiled = jax.jit(function).lower(parts, np.zeros((1, wide), np.float32)).compile()
     temporary[name] = compiled.memory_analysis().temp_size_in_bytes
   halves = 2 * count * wide * wide  # what of all layers together is kept for the way back
   assert temporary['first'] > 0.9 * halves > 2.5 * temporary['on demand']

@@ -45,14 +45,14 @@ def fixed():
 @contextlib.contextmanager
 def compilations():
   """A list that grows by one with every program that is compiled inside."""
-  seen = []
+  durations = []
 
   def note(event, seconds, **_):
     if event == COMPILED:
-      seen.append(seconds)
+      durations.append(seconds)
   jax.monitoring.register_event_duration_secs_listener(note)
   try:
-    yield seen
+    yield durations
   finally:
     jax.monitoring.unregister_event_duration_listener(note)
 
@@ -74,19 +74,19 @@ def test_map_equals_vmap_after_ten_steps():
 def test_step_compiles_once_and_moves_nothing():
   mapped, placed = parallel.map(make_step(), 2), parallel.broadcast(fixed())
   state = parallel.replicate(initial())
-  with compilations() as seen:
+  with compilations() as programs:
     state, metrics = mapped(state, *placed)
-    assert len(seen) == 1
+    assert len(programs) == 1
     with jax.transfer_guard('disallow'):  # neither weights nor state go to a device again
       for _ in range(3):
         state, metrics = mapped(state, *placed)
-    assert len(seen) == 1
+    assert len(programs) == 1
     host = parallel.unreplicate((state, metrics))
-    assert len(seen) == 1
+    assert len(programs) == 1
   assert host[0]['step'] == 4 and np.isfinite(host[1]['loss'])
 
 
-def test_transfer_guard_sees_weights_on_one_device():
+def test_transfer_guard_detects_weights_on_one_device():
   """The control of the test above: what `broadcast` is for."""
   mapped, state = parallel.map(make_step(), 2), parallel.replicate(initial())
   elsewhere = jax.device_put(fixed(), jax.local_devices()[0])
@@ -125,7 +125,7 @@ def test_replicate_strips_weak_types():
   assert not any(x.weak_type for x in jax.tree.leaves(state))
 
 
-def test_unreplicate_owns_its_memory():
+def test_unreplicate_copies_its_memory():
   tree = {'a': np.arange(3, dtype=np.float32), 'b': np.array(7, np.int32),
           'c': np.ones((2, 2), jnp.bfloat16), 'd': None}
   state = parallel.replicate(tree)
@@ -156,9 +156,9 @@ def test_parameters_in_parts_give_equal_numbers_and_take_less_room():
   axes = parallel.split_axes(params)
   assert axes['layer_0'] == {'kernel': 1, 'bias': -1} and axes['layer_1']['kernel'] == 0
   ends, sizes = [], []
-  for chosen in (None, axes):
-    mapped = parallel.map(make(), 2, chosen)
-    placed = parallel.scatter(params, chosen), parallel.broadcast(np.float32(0.5))
+  for split in (None, axes):
+    mapped = parallel.map(make(), 2, split)
+    placed = parallel.scatter(params, split), parallel.broadcast(np.float32(0.5))
     state = parallel.replicate({'x': np.ones((2, wide), np.float32)})
     sizes.append(parallel.cost(mapped, state, *placed).fixed)
     with jax.transfer_guard('disallow'):
@@ -173,10 +173,10 @@ def test_parameters_in_parts_give_equal_numbers_and_take_less_room():
 def test_cost_is_known_before_the_first_call():
   mapped, placed = parallel.map(make_step(), 2), parallel.broadcast(fixed())
   state = parallel.replicate(initial())
-  with compilations() as seen:
+  with compilations() as programs:
     cost = parallel.cost(mapped, state, *placed)
     mapped(state, *placed)
-    assert len(seen) == 1
+    assert len(programs) == 1
   assert cost.state == {'w': 24, 'opt': 4 + 2 * 24, 'step': 4}
   assert 24 < cost.fixed < 64 and 0 < cost.beside < 10**6  # the truth and a key
   forward = 2 * 8 * 3 * 2  # the truth's own product may be done once for all
@@ -205,7 +205,7 @@ def test_the_option_of_jax_is_respected():
 
 @pytest.mark.parametrize('env', [{}, {'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': 'x'},
                                  {'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': '2'}])
-def test_half_a_launch_is_refused(monkeypatch, env):
+def test_incomplete_launch_settings_are_refused(monkeypatch, env):
   for name in ('JAX_NUM_PROCESSES', 'JAX_PROCESS_ID'):
     monkeypatch.delenv(name, raising=False)
   monkeypatch.setenv('JAX_COORDINATOR_ADDRESS', '127.0.0.1:1')

@@ -64,7 +64,7 @@ class Trap:
 @pytest.mark.parametrize('name', ['model.pt', 'model.ckpt', 'model.BIN', 'model.safetensors'])
 @pytest.mark.parametrize('zipped', [False, True])
 def test_pickles_are_refused_unread(tmp_path, name, zipped):
-  # Case 8.
+  # Refused by extension or first bytes: unpickling would write the file `mark`.
   import torch
   path, mark = tmp_path / name, tmp_path / 'mark'
   if zipped:
@@ -96,7 +96,7 @@ CRAFTED = {
 
 @pytest.mark.parametrize('data', CRAFTED.values(), ids=CRAFTED)
 def test_crafted_files_are_refused_at_once(tmp_path, data):
-  # Case 9: within a second and 100 MB.
+  # Within a second and 100 MB, whatever the header claims.
   path = tmp_path / 'weights.safetensors'
   path.write_bytes(data)
   tracemalloc.start()
@@ -108,7 +108,6 @@ def test_crafted_files_are_refused_at_once(tmp_path, data):
 
 
 def test_truncated_flipped_and_missing_files(file):
-  # Case 9.
   data = file.read_bytes()
   weights.seal(file.parent, [file.name])
   weights.check_seal(file.parent, [file.name])
@@ -126,7 +125,6 @@ def test_truncated_flipped_and_missing_files(file):
 
 
 def test_one_table_names_all_differences(file):
-  # Case 10.
   target = {'net': {'conv': {'kernel': np.zeros((4, 3))}, 'scale': np.zeros(())},
             'count': np.zeros(1, np.int32)}
   with pytest.raises(WeightError) as caught:
@@ -138,7 +136,6 @@ def test_one_table_names_all_differences(file):
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 def test_nonfinite_tensors_are_named(tmp_path, value):
-  # Case 11.
   path = tmp_path / 'weights.safetensors'
   safetensors_numpy.save_file({'good': np.ones(3, np.float32),
                                'bad/one': np.array([1, value], np.float16)}, path)
@@ -148,7 +145,6 @@ def test_nonfinite_tensors_are_named(tmp_path, value):
 
 
 def test_half_precision_overflow_is_refused_on_saving(file):
-  # Case 11.
   before = file.read_bytes()
   with pytest.raises(WeightError, match='big'):
     weights.save(file, {'big': np.array([1e6], np.float32)}, dtype=np.float16)

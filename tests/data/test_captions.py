@@ -24,11 +24,11 @@ def test_padding_is_last_and_nothing_is_cut():
   assert tokens.shape == (BATCH, captions.LENGTH) and length.max() == captions.LENGTH
   for row, n in zip(tokens, length, strict=True):
     assert (row[:n] > 0).all() and (row[n:] == 0).all()
-  said = [t for t in captions.decode(tokens) if 'red' in t]
-  assert all(t.endswith('view') and 'noisy' in t for t in said) and len(said) > 350
+  texts = [t for t in captions.decode(tokens) if 'red' in t]
+  assert all(t.endswith('view') and 'noisy' in t for t in texts) and len(texts) > 350
 
 
-def test_plain_captions_are_what_people_write():
+def test_plain_captions_have_the_usual_forms():
   texts = set(captions.decode(sample().tokens))
   assert {'a red bear', 'red bear', 'a toy red bear', 'a figurine of a red bear',
           'a photo of a red bear'} <= texts
@@ -36,17 +36,18 @@ def test_plain_captions_are_what_people_write():
 
 
 def test_view_phrases_are_those_of_the_prompts():
-  said = {view: set(captions.decode(sample(view=view, phrase=1.0).tokens)) for view in (1, 2, 3, 4)}
+  texts = {view: set(captions.decode(sample(view=view, phrase=1.0).tokens))
+           for view in (1, 2, 3, 4)}
   for view, key in ((1, 'front'), (2, 'side'), (3, 'back'), (4, 'overhead')):
     prompt = prompts.view_prompts('a red bear')[key]
-    assert ' '.join(words.split(prompt)) in said[view]
-  assert 'a red bear from back view' in said[3]
+    assert ' '.join(words.split(prompt)) in texts[view]
+  assert 'a red bear from back view' in texts[3]
   two = captions.decode(sample(view=2, double=1.0).tokens)
   assert {'red bear from side view from back view', 'red bear from back view from side view',
           'red bear from front view from side view'} <= set(two)
 
 
-def test_overhead_captions_never_say_two_views():
+def test_overhead_captions_never_name_two_views():
   caption = sample(view=4, double=1.0)
   assert (np.asarray(caption.second) == 0).all()
 

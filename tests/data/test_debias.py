@@ -9,17 +9,17 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import debias, prompts
 
 
-def test_words_of_a_view_leave_the_other_views():
-  kept = debias.by_view('a smiling bear, front view')
-  assert kept['front'] == 'a smiling bear, front view'
-  assert kept['side'] == kept['back'] == kept['overhead'] == 'a bear'
+def test_words_of_a_view_are_removed_from_the_other_views():
+  texts = debias.by_view('a smiling bear, front view')
+  assert texts['front'] == 'a smiling bear, front view'
+  assert texts['side'] == texts['back'] == texts['overhead'] == 'a bear'
   assert debias.by_view('a bear with a backpack')['front'] == 'a bear with a'
   assert debias.by_view('a bear with a backpack')['back'] == 'a bear with a backpack'
   assert set(debias.by_view('a red bear').values()) == {'a red bear'}
   assert debias.by_view('smile')['back'] == 'smile'  # nothing would be left
 
 
-def test_a_word_goes_where_the_ratio_is_below_the_threshold():
+def test_a_word_is_removed_where_the_ratio_is_below_the_threshold():
   # By hand: p(back) 0.2 with 'x' and 0.25 without, so 0.2 / 0.225 = 0.889; with 'y' 0.2 and 0.21.
   table = {'x y': 0.2, 'y': 0.25, 'x': 0.21}
   score = lambda texts: [[0.3, 0.3, table[text], 0.2] for text in texts]
@@ -33,9 +33,9 @@ def test_words_are_whole_words():
 
 
 def test_view_prompts_take_the_text_of_their_view():
-  made = prompts.view_prompts('a bear, front view', debias.by_view('a bear, front view'))
-  assert made['back'] == 'a bear, back view' and made['main'] == 'a bear, front view'
-  assert made['front'] == 'a bear, front view, front view'
+  texts = prompts.view_prompts('a bear, front view', debias.by_view('a bear, front view'))
+  assert texts['back'] == 'a bear, back view' and texts['main'] == 'a bear, front view'
+  assert texts['front'] == 'a bear, front view, front view'
 
 
 def test_masked_language_model_fills_in_the_view(tmp_path):
@@ -49,13 +49,13 @@ def test_masked_language_model_fills_in_the_view(tmp_path):
       initializer_range=1.0)).eval()
   model.save_pretrained(tmp_path)
   transformers.BertTokenizer(vocab={w: i for i, w in enumerate(words)}).save_pretrained(tmp_path)
-  found = np.array(debias.scorer(str(tmp_path))(['a bear', 'a face']))
-  np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+  shares = np.array(debias.scorer(str(tmp_path))(['a bear', 'a face']))
+  np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
   ids = torch.tensor([[2, 13, 9, 15, 11, 12, 13, 4, 14, 16, 3]])  # a bear , seen in a [MASK] view .
   with torch.no_grad():
     expected = model(ids).logits[0, 7, 5:9].softmax(-1)
-  np.testing.assert_allclose(found[0], expected, rtol=1e-4)
-  assert np.abs(found[0] - found[1]).max() > 1e-5
+  np.testing.assert_allclose(shares[0], expected, rtol=1e-4)
+  assert np.abs(shares[0] - shares[1]).max() > 1e-5
 
 
 def test_what_is_no_model_is_refused(tmp_path):

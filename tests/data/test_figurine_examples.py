@@ -38,7 +38,7 @@ def test_azimuths_are_biased_as_stated():
   assert abs((uniform < 45).mean() - 0.25) < 0.03 and abs((uniform > 135).mean() - 0.25) < 0.03
 
 
-def test_shares_of_extras_are_as_asked():
+def test_shares_of_extras_are_those_of_the_arguments():
   e = many(3)
   assert abs((np.asarray(e.degradation) > 0).mean() - 0.05) < 0.015
   assert abs(np.asarray(e.figurine.hat).mean() - 0.1) < 0.02
@@ -51,7 +51,7 @@ def test_shares_of_extras_are_as_asked():
     np.testing.assert_allclose(np.bincount(field, minlength=count) / 2000, 1 / count, atol=0.03)
 
 
-def test_captions_say_what_the_labels_say():
+def test_captions_agree_with_the_labels():
   e = many(4, degraded=0.3, hat=0.5, double_phrase=0.2)
   label = jax.tree.map(np.asarray, (e.figurine, e.degradation, e.view, e.phrase, e.second))
   figurine, degradation, view, phrase, second = label
@@ -69,8 +69,8 @@ def test_captions_say_what_the_labels_say():
     assert not (set(words) & set(captions.QUALITIES) and degradation[i])
     assert figurine.hat[i] or 'hat' not in words
     hats += 'hat' in words
-    said = {p for p, name in enumerate(prompts.VIEW_PHRASES) if p and name in text}
-    assert said == {p for p in (phrase[i], second[i]) if p}
+    phrases = {p for p, name in enumerate(prompts.VIEW_PHRASES) if p and name in text}
+    assert phrases == {p for p in (phrase[i], second[i]) if p}
     assert phrase[i] in (0, view[i]) and (second[i] == 0 or second[i] != view[i])
   assert abs(hats / figurine.hat.sum() - captions.SAYS_HAT) < 0.1
 
@@ -83,7 +83,7 @@ def test_view_labels_follow_the_camera():
   np.testing.assert_array_equal(np.asarray(e.view), view)
 
 
-def test_faults_are_really_in_the_images():
+def test_faults_are_visible_in_the_images():
   clean = draw(6, degraded=0.0)
   spoilt = draw(6, degraded=1.0)
   change = np.abs(np.asarray(clean.image) - np.asarray(spoilt.image)).mean((1, 2, 3))

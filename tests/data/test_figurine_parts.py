@@ -30,7 +30,7 @@ def test_every_figurine_has_every_region_once(kind):
       assert part.paint == parts.MAGENTA and part.center[1] < 0
 
 
-def test_body_colours_stand_out_from_white_and_from_each_other():
+def test_body_colours_differ_from_white_and_from_each_other():
   rgb = parts.COLOR_RGB
   assert (np.linalg.norm(1 - rgb, axis=-1) > 0.7).all()
   gap = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1) + 10 * np.eye(len(rgb))

@@ -25,14 +25,14 @@ def orbit(azimuth_deg, count, elevation=0.2):
   return cameras.orbit(jnp.full(count, np.deg2rad(azimuth_deg)), elevation, 2.9, FOVY)
 
 
-def test_front_shows_the_face_and_back_the_pack():
+def test_the_face_is_in_the_front_view_and_the_pack_in_the_back_view():
   count = len(figurines.KINDS)
   front, back = (render(figurine(KINDS), orbit(a, count), 32, 2).shares for a in (0.0, 180.0))
   assert (front[:, parts.FACE] > 0.06).all() and (back[:, parts.FACE] == 0).all()
   assert (back[:, parts.BACK] > 0.10).all() and (front[:, parts.BACK] < 0.01).all()
 
 
-def test_sides_show_their_own_hand():
+def test_each_side_view_shows_the_hand_of_its_side():
   count = len(figurines.KINDS)
   left, right = (render(figurine(KINDS), orbit(a, count), 32, 2).shares for a in (90.0, 270.0))
   assert (left[:, parts.LEFT] > 0.008).all() and (left[:, parts.RIGHT] < 0.002).all()
@@ -91,7 +91,7 @@ def test_light_is_a_hemisphere_in_the_world():
   np.testing.assert_allclose(top[16, 20], parts.COLOR_RGB[0], atol=1e-3)  # the head's top: n_z = 1
 
 
-def test_shares_and_opacity_agree_and_only_hats_change_with_the_hat():
+def test_shares_and_opacity_agree_and_a_hat_changes_only_hats():
   count = len(figurines.KINDS)
   bare = render(figurine(KINDS), orbit(30.0, count), 32, 2)
   worn = render(figurine(KINDS, hat=1), orbit(30.0, count), 32, 2)

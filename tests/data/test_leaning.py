@@ -9,12 +9,12 @@ from jax3dgen.scene import mesh as meshes
 
 def test_leaning_figurines_are_closed_solids_named_after_what_they_are():
   for seed in range(4):
-    made = leaning.leaning(seed, resolution=40)
-    assert meshes.is_watertight(made.faces) and body.from_mesh(made).status == 'exact'
-    assert made.colors.shape == made.vertices.shape
+    mesh = leaning.leaning(seed, resolution=40)
+    assert meshes.is_watertight(mesh.faces) and body.from_mesh(mesh).status == 'exact'
+    assert mesh.colors.shape == mesh.vertices.shape
   assert leaning.name(0) == '000_yellow_rocket'
   again = leaning.leaning(3, resolution=40)
-  np.testing.assert_array_equal(again.vertices, made.vertices)
+  np.testing.assert_array_equal(again.vertices, mesh.vertices)
 
 
 def test_leaning_figurines_stand_and_fall():

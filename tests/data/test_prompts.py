@@ -11,13 +11,13 @@ from jax3dgen.prior import words
 
 
 def test_view_prompts_are_the_fields_of_a_prompt_in_known_words():
-  made = prompts.view_prompts('a red bear with a hat')
-  Prompt(**made)
-  assert made['main'] == 'a red bear with a hat' and made['null'] == ''
-  assert made['side'] == 'a red bear with a hat, side view'
-  assert made['overhead'] == 'a red bear with a hat, from above'
-  tokens = words.tokenize(list(made.values()), figurine_examples.words(), figurine_examples.LENGTH)
-  assert len({tuple(row) for row in tokens}) == len(made)
+  texts = prompts.view_prompts('a red bear with a hat')
+  Prompt(**texts)
+  assert texts['main'] == 'a red bear with a hat' and texts['null'] == ''
+  assert texts['side'] == 'a red bear with a hat, side view'
+  assert texts['overhead'] == 'a red bear with a hat, from above'
+  tokens = words.tokenize(list(texts.values()), figurine_examples.words(), figurine_examples.LENGTH)
+  assert len({tuple(row) for row in tokens}) == len(texts)
 
 
 @pytest.mark.parametrize('empty', ['', '   ', '\n', '../', '"."', '<>'])

@@ -62,13 +62,13 @@ def publish(folder, tensors, shards=1, name='model'):
 
 
 def test_general_names():
-  found = convert.names((), [
+  paths = convert.names((), [
       'down_blocks.0.resnets.1.conv1.weight', 'conv_norm_out.weight', 'norm1.linear.weight',
       'encoder.layers.3.layer_norm2.weight', 'pre_layrnorm.weight', 'ln_final.bias', 'ln_1.weight',
       'layer1.0.bn2.weight', 'embeddings.position_embedding.weight', 'blocks.0.norm2.weight',
       'embeddings.patch_embedding.weight', 'time_embedding.linear_1.weight', 'label_emb.0.0.weight',
       'cls_token', 'text_projection.weight', '0.weight'])
-  assert list(found.values()) == [
+  assert list(paths.values()) == [
       'down_blocks_0/resnets_1/conv1/kernel', 'conv_norm_out/scale', 'norm1/linear/kernel',
       'encoder/layers_3/layer_norm2/scale', 'pre_layrnorm/scale', 'ln_final/bias', 'ln_1/scale',
       'layer1_0/bn2/scale', 'embeddings/position_embedding/embedding', 'blocks_0/norm2/scale',
@@ -126,7 +126,6 @@ def test_the_plain_file_goes_before_its_half_precision_variant(tmp_path, tensors
 
 
 def test_what_a_smaller_dtype_cannot_hold_is_named(tmp_path, tensors):
-  # Case 11.
   tensors['model.attn.proj.weight'][2, 1] = 1e5
   publish(tmp_path, tensors)
   convert.load_tree(tmp_path, RULES, specs(TARGET))
@@ -139,7 +138,6 @@ def test_what_a_smaller_dtype_cannot_hold_is_named(tmp_path, tensors):
 
 
 def test_one_table_of_all_that_differs(tensors):
-  # Case 10.
   del tensors['model.down.0.conv.bias']
   tensors['model.extra.weight'] = np.zeros((2, 3), np.float32)
   tensors['model.attn.to_out.0.weight'] = np.zeros((4, 5), np.float32)
@@ -223,7 +221,6 @@ def test_folders_without_one_choice(tmp_path, tensors):
 
 @pytest.mark.parametrize('shards', [1, 2])
 def test_a_manifest_is_checked_where_there_is_one(tmp_path, tensors, shards):
-  # Case 9.
   publish(tmp_path, tensors, shards)
   weights.seal(tmp_path, sorted(path.name for path in tmp_path.iterdir()))
   convert.load_tree(tmp_path, RULES, specs(TARGET))
@@ -264,12 +261,12 @@ print((peak() - before) / sum(x.nbytes for x in jax.tree.leaves(params)))
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='reads /proc')
-@pytest.mark.parametrize('stored, kept', [('float32', 'float32'), ('float16', 'float32')])
-def test_the_host_holds_little_more_than_the_weights(tmp_path, stored, kept):
+@pytest.mark.parametrize('stored, dtype', [('float32', 'float32'), ('float16', 'float32')])
+def test_the_host_holds_little_more_than_the_weights(tmp_path, stored, dtype):
   rows = [3000] + [300] * 60  # one large table, as text encoders have
   tensors = {f'layer{i}.weight': np.ones((n, 1000), stored) for i, n in enumerate(rows)}
   publish(tmp_path, tensors, shards=2)
   root = pathlib.Path(__file__).resolve().parents[2]
-  done = subprocess.run([sys.executable, '-c', MEASURE, tmp_path, kept], cwd=root, check=True,
-                        env=os.environ | {'JAX_PLATFORMS': 'cpu'}, capture_output=True, text=True)
-  assert 0.9 < float(done.stdout) < 1.2
+  run = subprocess.run([sys.executable, '-c', MEASURE, tmp_path, dtype], cwd=root, check=True,
+                       env=os.environ | {'JAX_PLATFORMS': 'cpu'}, capture_output=True, text=True)
+  assert 0.9 < float(run.stdout) < 1.2

@@ -67,8 +67,8 @@ def reshape(rng, entries, name):
 
 
 def retype(rng, entries, name):
-  known = [dtype for dtype in header.DTYPES if dtype != 'F32']
-  entries[name]['dtype'] = [*known, 'F8_E5M2', '', None][rng.integers(0, len(known) + 3)]
+  dtypes = [dtype for dtype in header.DTYPES if dtype != 'F32']
+  entries[name]['dtype'] = [*dtypes, 'F8_E5M2', '', None][rng.integers(0, len(dtypes) + 3)]
 
 
 def move(rng, entries, name):

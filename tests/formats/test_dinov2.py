@@ -31,7 +31,7 @@ def theirs(registers, **sizes):
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
   """{(registers, gated): (transformers' model, the folder that it saved itself to)}."""
-  found = {}
+  models = {}
   for registers in (False, True):
     for gated in (False, True):
       folder = tmp_path_factory.mktemp('dinov2')
@@ -39,8 +39,8 @@ def folders(tmp_path_factory):
       with torch.no_grad():
         model.embeddings.position_embeddings.normal_(0, 1)
       model.save_pretrained(folder)
-      found[registers, gated] = model, folder
-  return found
+      models[registers, gated] = model, folder
+  return models
 
 
 def of_transformers(model, images):
@@ -63,16 +63,16 @@ def test_equals_transformers(folders, registers, gated, size):
   apply, params = features.load(folder)
   images = np.random.default_rng(0).random((1, *size, 3), np.float32)
   expected = of_transformers(model, images)[:2]
-  for found, wanted in zip(jax.jit(apply)(params, images), expected, strict=True):
-    assert published.apart(found, wanted) < 2e-4
+  for output, target in zip(jax.jit(apply)(params, images), expected, strict=True):
+    assert published.apart(output, target) < 2e-4
 
 
 def test_gradients_are_those_of_transformers(folders):
   model, folder = folders[False, True]
   apply, params = features.load(folder)
   images = np.random.default_rng(0).random((1, 70, 42, 3), np.float32)
-  found = jax.jit(jax.grad(lambda x: sum(0.1 * y.sum() for y in apply(params, x))))(images)
-  assert published.apart(found, of_transformers(model, images)[2]) < 1e-3
+  gradient = jax.jit(jax.grad(lambda x: sum(0.1 * y.sum() for y in apply(params, x))))(images)
+  assert published.apart(gradient, of_transformers(model, images)[2]) < 1e-3
 
 
 def test_half_precision_is_near(folders):
@@ -80,9 +80,9 @@ def test_half_precision_is_near(folders):
   apply, params = features.load(folder, jnp.bfloat16)
   assert all(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(params))
   images = np.random.default_rng(0).random((1, 70, 70, 3), np.float32)
-  for found, wanted in zip(jax.jit(apply)(params, images), of_transformers(model, images),
-                           strict=False):
-    assert published.apart(found, wanted) < 2e-2
+  for output, target in zip(jax.jit(apply)(params, images), of_transformers(model, images),
+                            strict=False):
+    assert published.apart(output, target) < 2e-2
 
 
 def test_the_authors_layout_is_read_too(folders, tmp_path):
@@ -90,23 +90,23 @@ def test_the_authors_layout_is_read_too(folders, tmp_path):
   model, folder = folders[True, True]
   apply, params = features.load(folder)
   tensors = safetensors_numpy.load_file(folder / 'model.safetensors')
-  own = {'mask_token': tensors['embeddings.mask_token'],
-         'cls_token': tensors['embeddings.cls_token'],
-         'register_tokens': tensors['embeddings.register_tokens'],
-         'pos_embed': tensors['embeddings.position_embeddings']}
+  renamed = {'mask_token': tensors['embeddings.mask_token'],
+             'cls_token': tensors['embeddings.cls_token'],
+             'register_tokens': tensors['embeddings.register_tokens'],
+             'pos_embed': tensors['embeddings.position_embeddings']}
   for part in ('weight', 'bias'):
-    own[f'patch_embed.proj.{part}'] = tensors[f'embeddings.patch_embeddings.projection.{part}']
-    own[f'norm.{part}'] = tensors[f'layernorm.{part}']
+    renamed[f'patch_embed.proj.{part}'] = tensors[f'embeddings.patch_embeddings.projection.{part}']
+    renamed[f'norm.{part}'] = tensors[f'layernorm.{part}']
     for i in range(2):
       old, new = f'encoder.layer.{i}', f'blocks.{i}'
-      own[f'{new}.attn.qkv.{part}'] = np.concatenate(
+      renamed[f'{new}.attn.qkv.{part}'] = np.concatenate(
           [tensors[f'{old}.attention.attention.{x}.{part}'] for x in ('query', 'key', 'value')])
       for theirs_, ours in (('norm1', 'norm1'), ('norm2', 'norm2'), ('mlp.weights_in', 'mlp.w12'),
                             ('mlp.weights_out', 'mlp.w3'), ('attention.output.dense', 'attn.proj')):
-        own[f'{new}.{ours}.{part}'] = tensors[f'{old}.{theirs_}.{part}']
+        renamed[f'{new}.{ours}.{part}'] = tensors[f'{old}.{theirs_}.{part}']
       for j in (1, 2):
-        own[f'{new}.ls{j}.gamma'] = tensors[f'{old}.layer_scale{j}.lambda1']
-  safetensors_numpy.save_file(own, tmp_path / 'dinov2.safetensors')
+        renamed[f'{new}.ls{j}.gamma'] = tensors[f'{old}.layer_scale{j}.lambda1']
+  safetensors_numpy.save_file(renamed, tmp_path / 'dinov2.safetensors')
   net, again = dinov2.read(tmp_path / 'dinov2.safetensors')
   jax.tree.map(np.testing.assert_array_equal, again, params)
   assert net == apply.net.clone(offset=0.1)  # which registers make irrelevant

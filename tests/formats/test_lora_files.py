@@ -85,9 +85,9 @@ def merged_by_torch(published, pairs, scale):
   return out
 
 
-def check(found, ours, published, pairs, scale, strength=1.0):
+def check(adapters, ours, published, pairs, scale, strength=1.0):
   for (part, layer), expected in merged_by_torch(published, pairs, strength * scale).items():
-    merged = lora.merge(ours[part], found[part], strength)
+    merged = lora.merge(ours[part], adapters[part], strength)
     path = convert.names(((r'^text_model\.', ''),), [f'{layer}.weight'])[f'{layer}.weight']
     for folder in path.split('/'):
       merged = merged[folder]
@@ -99,38 +99,38 @@ def test_merged_as_torch_merges(tmp_path, layout):
   ours, published = trees()
   file, pairs = adapters(layout)
   safetensors_numpy.save_file(file, tmp_path / 'lora.safetensors')
-  found = lora_files.load(tmp_path, ours)
-  assert found.keys() == {'unet', 'text_encoder'} and len(found['unet']) == len(UNET)
-  check(found, ours, published, pairs, ALPHA / RANK, strength=0.7)
+  tree = lora_files.load(tmp_path, ours)
+  assert tree.keys() == {'unet', 'text_encoder'} and len(tree['unet']) == len(UNET)
+  check(tree, ours, published, pairs, ALPHA / RANK, strength=0.7)
 
 
 def test_adapters_have_the_form_of_trainable_ones():
   ours, _ = trees()
-  found = lora_files.to_adapters(adapters('kohya')[0], ours)['unet']
+  tree = lora_files.to_adapters(adapters('kohya')[0], ours)['unet']
   fresh = lora.init(jax.random.key(0), ours['unet'], RANK)
-  assert jax.tree.map(lambda x: (x.shape, x.dtype), found) == jax.tree.map(
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), tree) == jax.tree.map(
       lambda x: (x.shape, x.dtype), fresh)
 
 
-@pytest.mark.parametrize('said, scale', [
+@pytest.mark.parametrize('metadata, scale', [
     ({}, 1.0), ({'unet.lora_alpha': 8, 'text_encoder.lora_alpha': 8}, 4.0),
     ({'unet.lora_alpha': 8, 'text_encoder.lora_alpha': 8, 'unet.use_rslora': True,
       'text_encoder.use_rslora': True}, 8 / 2**0.5)])
-def test_alpha_in_the_header(tmp_path, said, scale):
+def test_alpha_in_the_header(tmp_path, metadata, scale):
   ours, published = trees()
   file, pairs = adapters('diffusers', alpha=False)
   path = tmp_path / 'pytorch_lora_weights.safetensors'
-  safetensors_numpy.save_file(file, path, {'lora_adapter_metadata': json.dumps(said)})
+  safetensors_numpy.save_file(file, path, {'lora_adapter_metadata': json.dumps(metadata)})
   check(lora_files.load(path, ours), ours, published, pairs, scale)
 
 
 def test_unknown_settings_are_refused():
   ours, _ = trees()
   file, _ = adapters('diffusers', alpha=False)
-  for said, sentence in (({'unet.alpha_pattern': {'to_q': 2}}, 'alpha_pattern'),
-                         ({'unet.lora_alpha': 'high'}, "is 'high', no number")):
+  for metadata, sentence in (({'unet.alpha_pattern': {'to_q': 2}}, 'alpha_pattern'),
+                             ({'unet.lora_alpha': 'high'}, "is 'high', no number")):
     with pytest.raises(WeightError, match=sentence):
-      lora_files.to_adapters(file, ours, said)
+      lora_files.to_adapters(file, ours, metadata)
 
 
 def test_the_first_layout_of_diffusers():

@@ -41,7 +41,7 @@ def test_kl_of_two_normals_in_closed_form():
 
 
 def test_bounds_between_the_divergences():
-  # Oracle 15: JSD <= half the smaller KL, <= a quarter of their sum, <= log(2) TV.
+  # JSD <= half the smaller KL, <= a quarter of their sum, <= log(2) TV.
   densities = list(mixtures(6))
   for p, q in zip(densities, densities[1:], strict=False):
     js, tv = divergence.jsd(p, q, CELL), divergence.total_variation(p, q, CELL)
@@ -52,7 +52,7 @@ def test_bounds_between_the_divergences():
 
 
 def test_the_root_of_jsd_is_a_metric():
-  # Oracle 15: the triangle inequality of sqrt(JSD).
+  # The triangle inequality of sqrt(JSD).
   a, b, c = (list(mixtures(30, seed=1))[i::3] for i in range(3))
   root = lambda p, q: np.sqrt(divergence.jsd(p, q, CELL))
   for p, q, r in zip(a, b, c, strict=True):
@@ -60,7 +60,7 @@ def test_the_root_of_jsd_is_a_metric():
 
 
 def test_disjoint_and_nearly_equal_densities():
-  # Oracle 15: disjoint supports have log 2; JSD / KL tends to a quarter.
+  # JSD = log 2 for disjoint supports; JSD / KL tends to 1 / 4 for nearly equal densities.
   apart = np.where(GRID < 0, normal(-3, 0.1), 0), np.where(GRID > 0, normal(3, 0.1), 0)
   assert divergence.jsd(*apart, CELL) == pytest.approx(np.log(2), abs=1e-9)
   assert divergence.total_variation(*apart, CELL) == pytest.approx(1, abs=1e-9)
@@ -71,7 +71,7 @@ def test_disjoint_and_nearly_equal_densities():
 
 
 def test_the_best_discriminator_and_its_value():
-  # Oracle 16: V(D*) = 2 JSD - log 4, and no other discriminator has more.
+  # V(D*) = 2 JSD - log 4, and no other discriminator has more.
   p, q = normal(0, 1), normal(1.3, 0.7)
   best = stats.norm.logpdf(GRID) - stats.norm.logpdf(GRID, 1.3, 0.7)
   most = divergence.discriminator_value(p, q, best, CELL)
@@ -83,8 +83,9 @@ def test_the_best_discriminator_and_its_value():
 
 
 def test_gradients_of_jsd_by_its_discriminator():
-  """Oracle 17: the three directions for p = N(0, 1), q = N(1.3, 0.7^2), by quadrature and, for the
-  two that are gradients, by finite differences."""
+  """E_q[w (s_q - s_p)] for p = N(0, 1), q = N(1.3, 0.7^2): w = D* / 2 is the gradient of JSD by
+  q's mean, w = 1 - D* the non-saturating direction, w = 1 the gradient of KL(q, p). By quadrature
+  and, for the two gradients, by finite differences."""
   p, q = normal(0, 1), normal(1.3, 0.7)
   best = divergence.discriminator(p, q)
   scores = -(GRID - 1.3) / 0.49 + GRID  # s_q - s_p
@@ -102,8 +103,8 @@ def test_samples_agree_with_quadrature():
   p, q = normal(0, 1), normal(1.3, 0.7)
   rng = np.random.default_rng(0)
   ratio = lambda x: stats.norm.logpdf(x) - stats.norm.logpdf(x, 1.3, 0.7)
-  found = divergence.of_samples(ratio(rng.normal(0, 1, 200_000)),
-                                ratio(rng.normal(1.3, 0.7, 200_000)))
+  estimates = divergence.of_samples(ratio(rng.normal(0, 1, 200_000)),
+                                    ratio(rng.normal(1.3, 0.7, 200_000)))
   expected = (divergence.kl(p, q, CELL), divergence.jsd(p, q, CELL),
               divergence.total_variation(p, q, CELL))
-  np.testing.assert_allclose(found, expected, rtol=0.02)
+  np.testing.assert_allclose(estimates, expected, rtol=0.02)

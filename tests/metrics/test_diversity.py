@@ -1,4 +1,4 @@
-"""Variation and quality at their bounds (oracle 25 of the protocol), cosines against a loop."""
+"""Variation and quality at their bounds (at most ln n), cosines against a loop."""
 
 import itertools
 
@@ -15,14 +15,14 @@ def test_uniform_probabilities_have_ln_1000():
     assert figure(p) == pytest.approx(np.log(1000))
 
 
-def test_sure_and_different_objects_vary_without_doubt():
+def test_certain_and_different_objects_have_full_variation_and_entropy_zero():
   p = np.eye(4)[np.arange(4)][:, None].repeat(5, 1)  # object p is class p in all views
   assert diversity.variation(p) == pytest.approx(np.log(4))
   assert diversity.variation_by_view(p) == pytest.approx(np.log(4))
   assert diversity.quality(p) == 0
 
 
-def test_the_older_form_takes_views_one_by_one():
+def test_variation_by_view_takes_views_one_by_one():
   p = np.eye(5)[np.arange(5)][None].repeat(3, 0)  # all objects alike, every view another class
   assert diversity.variation(p) == pytest.approx(np.log(5))
   assert diversity.variation_by_view(p) == 0

@@ -11,10 +11,10 @@ def test_entropy_is_scipy_s_and_bounded():
   p = np.random.default_rng(0).dirichlet(np.ones(4), 7)
   np.testing.assert_allclose(entropy.entropy(p), stats.entropy(p, axis=1), rtol=1e-12)
   assert entropy.entropy([1.0, 0.0, 0.0]) == 0
-  assert entropy.entropy(np.full(3, 1 / 3)) == pytest.approx(np.log(3))  # oracle 25: at most ln n
+  assert entropy.entropy(np.full(3, 1 / 3)) == pytest.approx(np.log(3))  # at most ln n
 
 
-def test_an_object_of_one_side_has_none_and_one_of_all_sides_has_all():
+def test_entropy_is_zero_for_one_view_class_and_maximal_for_all_classes():
   """pEnt is of the mean: sure of every view, and still ln 4 over an even turn (Eq. 33)."""
   assert entropy.of_mean(np.eye(4)[np.zeros(10, int)]) == 0
   assert entropy.of_mean(np.eye(4)[np.arange(12) % 4]) == pytest.approx(np.log(4))

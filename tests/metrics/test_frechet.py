@@ -29,9 +29,9 @@ def test_streaming_is_exact_however_the_set_is_cut():
 
 
 def test_empty_moments_change_nothing():
-  some = frechet.moments(features(9))
-  none = frechet.Moments(0, np.zeros(5), np.zeros((5, 5)))
-  assert frechet.merge(none, some) is some and frechet.merge(some, none) is some
+  moments = frechet.moments(features(9))
+  empty = frechet.Moments(0, np.zeros(5), np.zeros((5, 5)))
+  assert frechet.merge(empty, moments) is moments and frechet.merge(moments, empty) is moments
 
 
 def test_distance_is_that_of_scipy_s_root():
@@ -61,10 +61,10 @@ def test_fewer_pictures_than_features_still_have_a_distance():
 
 
 @pytest.mark.parametrize('counts', [(50, 5, 3, 2), (4, 4, 4, 4), (9, 0, 3, 0)])
-def test_resampling_shows_every_pose_equally_often(counts):
+def test_resampling_draws_every_pose_equally_often(counts):
   poses = np.random.default_rng(0).permutation(np.repeat(np.arange(4), counts))
-  index, found = frechet.equal_poses(poses, 4, seed=3)
-  assert tuple(found) == counts
+  index, available = frechet.equal_poses(poses, 4, seed=3)
+  assert tuple(available) == counts
   share = sum(counts) // 4
   assert np.bincount(poses[index], minlength=4).tolist() == [share if c else 0 for c in counts]
   for k, count in enumerate(counts):

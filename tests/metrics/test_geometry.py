@@ -77,10 +77,10 @@ def test_nearest_in_single_precision():
 
 def test_scores_are_those_of_scipy(x64):
   random = np.random.default_rng(0)
-  found, true = random.random((1200, 3)), random.random((900, 3)) * (1, 1, 0.9)
-  score = jax.jit(geometry.score)(found, true)
-  forth = spatial.cKDTree(true).query(found)[0]
-  back = spatial.cKDTree(found).query(true)[0]
+  points, true = random.random((1200, 3)), random.random((900, 3)) * (1, 1, 0.9)
+  score = jax.jit(geometry.score)(points, true)
+  forth = spatial.cKDTree(true).query(points)[0]
+  back = spatial.cKDTree(points).query(true)[0]
   precision, recall = (forth < 0.05).mean(), (back < 0.05).mean()
   assert 0.2 < precision < 0.9
   np.testing.assert_allclose(score.chamfer, (forth.mean() + back.mean()) / 2)
@@ -90,10 +90,10 @@ def test_scores_are_those_of_scipy(x64):
 
 def test_shapes_far_apart_have_f_score_zero():
   random = np.random.default_rng(0)
-  found = random.random((300, 3)).astype(np.float32)
-  score = jax.jit(geometry.score)(found, found + np.float32(9))
+  cloud = random.random((300, 3)).astype(np.float32)
+  score = jax.jit(geometry.score)(cloud, cloud + np.float32(9))
   assert score.f_score == score.precision == score.recall == 0
-  gradient = jax.jit(jax.grad(lambda points: geometry.score(points, points * 1.0).chamfer))(found)
+  gradient = jax.jit(jax.grad(lambda points: geometry.score(points, points * 1.0).chamfer))(cloud)
   assert np.isfinite(gradient).all()  # even where points coincide
 
 
@@ -121,9 +121,9 @@ def test_rigid_motion_is_found(degrees, x64):
   points = random.random((50, 3))
   turn = Rotation.from_rotvec(np.deg2rad(degrees) * np.array((0.6, 0.0, 0.8)))
   others = turn.apply(points) + (1, 2, 3)
-  chosen = np.arange(50) < 40
-  others[40:] = 9.0  # what is not chosen does not count
-  rotation, shift = rigid(points, others, chosen)
+  mask = np.arange(50) < 40
+  others[40:] = 9.0  # what the mask leaves out does not count
+  rotation, shift = rigid(points, others, mask)
   np.testing.assert_allclose(rotation, turn.as_matrix(), atol=1e-9)
   np.testing.assert_allclose(shift, (1, 2, 3), atol=1e-9)
 
@@ -172,14 +172,14 @@ def test_icp_is_that_of_a_loop(x64):
   np.testing.assert_allclose(moved, expected, atol=1e-7)
 
 
-def test_trees_and_matrix_products_find_the_same(x64):
+def test_trees_and_matrix_products_agree(x64):
   """Where nearly all, a part and nothing is in reach."""
   keys = jax.random.split(jax.random.key(2))
   true = geometry.sample(keys[0], teapot(), 1500)
   for shift in (0.01, 0.1, 3.0):
-    found = geometry.sample(keys[1], teapot(), 1700) + (shift, 0, 0)
-    expected = geometry.compare(found[None], true[None])
-    for a, b in zip(jax.tree.leaves(geometry.with_trees(found, true)), jax.tree.leaves(expected)):
+    points = geometry.sample(keys[1], teapot(), 1700) + (shift, 0, 0)
+    expected = geometry.compare(points[None], true[None])
+    for a, b in zip(jax.tree.leaves(geometry.with_trees(points, true)), jax.tree.leaves(expected)):
       np.testing.assert_allclose(a, b[0], atol=1e-7)
 
 
@@ -194,14 +194,14 @@ def test_parallel_squares():
   samples = lambda d: (geometry.sample(keys[0], square(d), count).astype(np.float32) - 0.5,
                        geometry.sample(keys[1], square(), count).astype(np.float32) - 0.5)
   for d in (0.1, 0.3):
-    found, true = samples(d)
-    np.testing.assert_allclose(score(found, true).chamfer, d + 1 / (2 * np.pi * count * d),
+    points, true = samples(d)
+    np.testing.assert_allclose(score(points, true).chamfer, d + 1 / (2 * np.pi * count * d),
                                rtol=1e-3)
-    np.testing.assert_array_equal(icp(found, true)[0], found)  # nothing corresponds
-  found, true = samples(0.015)
+    np.testing.assert_array_equal(icp(points, true)[0], points)  # nothing corresponds
+  points, true = samples(0.015)
   noise = 0.5 / np.sqrt(count)
-  assert score(found, true).chamfer > 0.015
-  np.testing.assert_allclose(geometry.compare(found[None], true[None]).chamfer, noise, rtol=0.1)
+  assert score(points, true).chamfer > 0.015
+  np.testing.assert_allclose(geometry.compare(points[None], true[None]).chamfer, noise, rtol=0.1)
 
 
 @pytest.mark.parametrize('backend', ['cpu', 'gpu'])
@@ -216,7 +216,7 @@ def test_equal_meshes_differ_by_sampling_alone(backend, monkeypatch):
   score = geometry.measure(jax.random.key(0), meshes, moved, count=1000)
   assert all(np.shape(column) == (9,) for column in jax.tree.leaves(score))
   np.testing.assert_allclose(score.chamfer[1:], 0.5 * np.sqrt(box.area / 1000), rtol=0.1)
-  found = 1 - np.exp(-np.pi * 1000 * geometry.TAU**2 / box.area)  # 0.989
-  np.testing.assert_allclose(score.f_score[1:], found, atol=0.01)
+  expected = 1 - np.exp(-np.pi * 1000 * geometry.TAU**2 / box.area)  # 0.989
+  np.testing.assert_allclose(score.f_score[1:], expected, atol=0.01)
   other = geometry.measure(jax.random.key(0), meshes[:1], [mesh_of(box)], count=1000)
   assert other.chamfer[0] > 3 * score.chamfer[0] and other.f_score[0] < 0.8

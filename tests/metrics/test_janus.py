@@ -84,8 +84,8 @@ def test_wrong_objects():
   sway = janus.view_probabilities(one_hot_sectors(0.5 * np.pi * np.sin(2 * AZIMUTH)))
   assert float(janus.winding(sway)) == pytest.approx(0.0, abs=1e-5)  # front, left, front, right
   p = np.asarray(sway.mean(0))
-  oracle = sum(x * np.log(x / 0.25) for x in p if x > 0)
-  assert float(janus.view_kl(sway)) == pytest.approx(oracle, rel=1e-4)
+  expected = sum(x * np.log(x / 0.25) for x in p if x > 0)
+  assert float(janus.view_kl(sway)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_report():

@@ -53,7 +53,7 @@ def test_net_is_rebuilt_from_its_parameters():
   assert nets.of(tree) == net
 
 
-def test_judgement_of_any_size_is_one_of_probabilities(params):
+def test_outputs_for_any_image_size_are_probabilities(params):
   images = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
   got = referee.classify(params, images)
   words = referee.labels()
@@ -65,14 +65,14 @@ def test_judgement_of_any_size_is_one_of_probabilities(params):
   np.testing.assert_allclose(got.kind, small.kind, atol=1e-5)
 
 
-def test_labels_are_those_of_the_world():
+def test_labels_are_those_of_the_figurines():
   words = referee.labels()
   assert words.kinds == tuple(figurines.KINDS) and words.colors == tuple(figurines.COLORS)
   assert set(words.face_arc_deg) == set(figurines.KINDS)
   assert all(60.0 < arc < 240.0 for arc in words.face_arc_deg.values())
 
 
-def test_recorded_accuracy_meets_the_aims():
+def test_recorded_accuracy_meets_the_targets():
   config = json.loads((referee.folder() / 'config.json').read_text())
   for pictures in ('clean', 'degraded'):
     got = config['measured'][pictures]
@@ -122,7 +122,7 @@ def test_figurines_that_turn_wrongly_are_counted(params, kind):
   assert judge(-AZIMUTH)['winding'] == pytest.approx(-1.0, abs=0.05)  # a mirrored turn
 
 
-def test_noise_is_no_figurine(params):
+def test_noise_is_rejected(params):
   noise = np.random.default_rng(1).random((64, 32, 32, 3), np.float32)
   images = np.concatenate([noise, np.ones((1, 32, 32, 3), np.float32)])
   kinds = np.asarray(referee.classify(params, images).kind).argmax(-1)

@@ -19,17 +19,17 @@ def runs(meshes=5, count=40, seed=0):
 @pytest.mark.parametrize('threshold', [5.0, 20.0, 100.0])
 def test_summary_is_that_of_a_loop(threshold):
   rotation, diverged = runs()
-  found = stability.summary(rotation, diverged, threshold)
+  summary = stability.summary(rotation, diverged, threshold)
   for i in range(len(rotation)):
     stands = [bool(r < threshold and not d) for r, d in zip(rotation[i], diverged[i])]
     angles = [r for r, d in zip(rotation[i], diverged[i]) if not d]
-    assert found.stable_rate[i] == sum(stands) / len(stands)
-    assert found.diverged[i] == sum(diverged[i])
+    assert summary.stable_rate[i] == sum(stands) / len(stands)
+    assert summary.diverged[i] == sum(diverged[i])
     mean, most = (sum(angles) / len(angles), max(angles)) if angles else (np.nan, np.nan)
-    np.testing.assert_allclose(found.rotation_deg_mean[i], mean)
-    np.testing.assert_equal(found.rotation_deg_max[i], most)
+    np.testing.assert_allclose(summary.rotation_deg_mean[i], mean)
+    np.testing.assert_equal(summary.rotation_deg_max[i], most)
     np.testing.assert_array_equal(stability.stable(rotation, diverged, threshold)[i], stands)
-  assert found.stable_rate[-1] == 0 and np.isnan(found.rotation_deg_max[-1])
+  assert summary.stable_rate[-1] == 0 and np.isnan(summary.rotation_deg_max[-1])
 
 
 def test_what_diverged_is_never_stable():
@@ -40,10 +40,10 @@ def test_what_diverged_is_never_stable():
 
 
 def test_means_weigh_meshes_alike_and_skip_what_has_no_rotation():
-  found = stability.means(stability.summary(*runs()))
+  means = stability.means(stability.summary(*runs()))
   summary = stability.summary(*runs())
-  assert found.stable_rate == sum(summary.stable_rate) / 5
-  np.testing.assert_allclose(found.rotation_deg, sum(summary.rotation_deg_mean[:4]) / 4)
+  assert means.stable_rate == sum(summary.stable_rate) / 5
+  np.testing.assert_allclose(means.rotation_deg, sum(summary.rotation_deg_mean[:4]) / 4)
   nothing = stability.means(stability.summary(np.full((2, 3), np.nan), np.ones((2, 3), bool)))
   assert nothing.stable_rate == 0 and np.isnan(nothing.rotation_deg)
 
@@ -57,34 +57,34 @@ def test_rates_by_maximum_tilt_take_the_runs_below_it():
   tilts = angle[:, None] * axis / np.linalg.norm(axis, axis=1, keepdims=True)
   tilts[7] = 0, 0, np.nextafter(np.float32(0.08), np.float32(1))
   assert np.linalg.norm(tilts[7]) > 0.08
-  found = stability.by_max_tilt(np.stack([angle < 0.03, angle >= 0]), tilts)
-  np.testing.assert_allclose(found.max_tilt, (0.01, 0.02, 0.04, 0.08))
-  assert found.runs.tolist() == [3, 4, 6, 8]
-  np.testing.assert_allclose(found.stable_rate, (1, 1, (5 / 6 + 1) / 2, (5 / 8 + 1) / 2))
+  rates = stability.by_max_tilt(np.stack([angle < 0.03, angle >= 0]), tilts)
+  np.testing.assert_allclose(rates.max_tilt, (0.01, 0.02, 0.04, 0.08))
+  assert rates.runs.tolist() == [3, 4, 6, 8]
+  np.testing.assert_allclose(rates.stable_rate, (1, 1, (5 / 6 + 1) / 2, (5 / 8 + 1) / 2))
   empty = stability.by_max_tilt(np.ones((2, 1), bool), np.array([(0.05, 0, 0)]))
   assert empty.runs.tolist() == [0, 0, 0, 1] and np.isnan(empty.stable_rate[:3]).all()
 
 
-def test_even_angles_below_a_maximum_are_a_draw_of_their_own():
+def test_even_angles_below_a_maximum_are_an_even_sample():
   """What the docstring claims: for a body that falls from 0.03 rad on, 0.03 / 0.04 stand."""
   random = np.random.default_rng(0)
   angle, azimuth = random.uniform(-0.08, 0.08, 20000), random.uniform(0, 2 * np.pi, 20000)
   tilts = np.stack([np.cos(azimuth), np.sin(azimuth), 0 * azimuth], 1) * angle[:, None]
-  found = stability.by_max_tilt(np.abs(angle)[None] < 0.03, tilts)
-  np.testing.assert_allclose(found.stable_rate, (1, 1, 0.03 / 0.04, 0.03 / 0.08), atol=0.02)
+  rates = stability.by_max_tilt(np.abs(angle)[None] < 0.03, tilts)
+  np.testing.assert_allclose(rates.stable_rate, (1, 1, 0.03 / 0.04, 0.03 / 0.08), atol=0.02)
 
 
 def test_confusion_is_that_of_a_loop():
   random = np.random.default_rng(0)
   reference, other = random.random((2, 7, 30)) < 0.6
-  found = stability.confusion(reference, other)
+  counts = stability.confusion(reference, other)
   pairs = list(zip(reference.ravel(), other.ravel()))
-  assert found == (pairs.count((True, True)), pairs.count((False, False)),
-                   pairs.count((False, True)), pairs.count((True, False)))
-  assert found.total == 210
-  assert found.agreement == sum(a == b for a, b in pairs) / 210
+  assert counts == (pairs.count((True, True)), pairs.count((False, False)),
+                    pairs.count((False, True)), pairs.count((True, False)))
+  assert counts.total == 210
+  assert counts.agreement == sum(a == b for a, b in pairs) / 210
   swapped = stability.confusion(other, reference)
-  assert (swapped.falsely_stable, swapped.agreement) == (found.falsely_unstable, found.agreement)
+  assert (swapped.falsely_stable, swapped.agreement) == (counts.falsely_unstable, counts.agreement)
   assert np.isnan(stability.confusion(np.zeros(0), np.zeros(0)).agreement)
   with pytest.raises(ValueError, match='not comparable'):
     stability.confusion(np.zeros((2, 3)), np.zeros(3))

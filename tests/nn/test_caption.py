@@ -44,7 +44,7 @@ def test_encoder_equals_a_torch_transformer():
     np.testing.assert_allclose(pooled[row], x[row, :words].mean(0), atol=5e-6)
 
 
-def test_padding_says_nothing():
+def test_padding_has_no_effect():
   encode, variables = encoder()
   tokens, pooled = encode(variables, IDS)
   short, short_pooled = encode(variables, IDS[:, :4])

@@ -47,8 +47,8 @@ def test_equals_transformers(activation, projection, penultimate):
   half = net.clone(dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
   halved = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
   for one, weights, bound in ((net, params, 2e-4), (half, halved, 2e-2)):
-    for found, wanted in zip(jax.jit(one.apply)({'params': weights}, IDS), expected, strict=True):
-      assert published.apart(found, wanted.numpy()) < bound
+    for output, target in zip(jax.jit(one.apply)({'params': weights}, IDS), expected, strict=True):
+      assert published.apart(output, target.numpy()) < bound
 
 
 FULL = {  # sizes of the published encoders: of SD 1, SD 2 and, as second one, SDXL
@@ -81,9 +81,9 @@ def test_full_size_names_and_shapes(name):
 
 def test_names_of_published_files():
   """Files have the encoder in `text_model`, older ones a counter of positions."""
-  found = convert.names(rules_clip.RULES, [
+  paths = convert.names(rules_clip.RULES, [
       'text_model.embeddings.position_ids', 'text_model.encoder.layers.3.self_attn.q_proj.weight',
       'text_model.embeddings.token_embedding.weight', 'text_model.final_layer_norm.weight'])
-  assert list(found.values()) == [
+  assert list(paths.values()) == [
       'encoder/layers_3/self_attn/q_proj/kernel', 'embeddings/token_embedding/embedding',
       'final_layer_norm/scale']

@@ -32,18 +32,18 @@ def test_equals_transformers(activation, size):
   net = clip_vision.ClipVision(**SIZES, activation=activation, remat=activation == 'gelu')
   image = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
   target = jax.eval_shape(net.init, jax.random.key(0), image)['params']
-  mine = {name: x for name, x in published.tensors(model).items() if name.startswith('vis')}
-  params = convert.to_tree(mine, rules_clip_pair.RULES, {'vision': target})['vision']
+  tensors = {name: x for name, x in published.tensors(model).items() if name.startswith('vis')}
+  params = convert.to_tree(tensors, rules_clip_pair.RULES, {'vision': target})['vision']
   x = published.to_torch(image, requires_grad=True)
   expected = model.get_image_features(x, interpolate_pos_encoding=True).pooler_output
   expected.sum().backward()
 
   @jax.jit
   def out(params, image):
-    found, pull = jax.vjp(lambda x: net.apply({'params': params}, x), image)
-    return found, pull(jnp.ones_like(found))[0]
-  found, slope = out(params, image)
-  assert published.apart(found, expected.detach()) < 2e-4
+    output, pull = jax.vjp(lambda x: net.apply({'params': params}, x), image)
+    return output, pull(jnp.ones_like(output))[0]
+  output, slope = out(params, image)
+  assert published.apart(output, expected.detach()) < 2e-4
   assert published.apart(slope, published.from_torch(x.grad)) < 1e-3
   half = jax.jit(net.clone(dtype=jnp.bfloat16).apply)({'params': params}, image)
   assert published.apart(half, expected.detach()) < 2e-2

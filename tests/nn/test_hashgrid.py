@@ -130,7 +130,7 @@ def test_second_derivatives_equal_finite_differences(method, x64):
 
 
 @pytest.mark.slow
-def test_third_derivatives_stay_within_the_three_functions(x64):
+def test_third_derivatives_of_fused_equal_plain(x64):
   grid, table, xyz = setup('smoothstep', count=5)
   table, xyz = jnp.asarray(table, jnp.float64), jnp.asarray(xyz, jnp.float64)
   way = jnp.cos(jnp.arange(table.size, dtype=jnp.float64)).reshape(table.shape)
@@ -149,7 +149,7 @@ def test_the_fused_backward_pass_holds_one_scatter_per_level():
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_bands_open_from_coarse_to_fine(method):
+def test_levels_are_enabled_from_coarse_to_fine(method):
   grid, table, xyz = setup()
   full = encode(table, xyz, grid, method=method)
   for frac, strength in ((0.0, [1, 0, 0]), (0.25, [1, 0.5, 0]), (0.75, [1, 1, 0.5]),

@@ -93,20 +93,20 @@ def both(tmp_path_factory):
   """(apply, parameters, images, (features, logits, slope) of the reference)."""
   images = np.random.default_rng(1).random((1, 160, 70, 3), np.float32)
   x, p = published.to_torch(images, requires_grad=True), asked_for.Tensors()
-  found = reference(p, x)
-  found[0].sum().backward()
+  outputs = reference(p, x)
+  outputs[0].sum().backward()
   path = tmp_path_factory.mktemp('inception') / 'pt_inception.safetensors'
   safetensors_numpy.save_file(p.arrays(), path)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(inception, 'SIZE', SIDE)
     apply, params = perception.load(path)
-    yield apply, params, images, (*(y.detach() for y in found), published.from_torch(x.grad))
+    yield apply, params, images, (*(y.detach() for y in outputs), published.from_torch(x.grad))
 
 
 def test_equals_a_second_transcription(both):
   apply, params, images, expected = both
-  for found, wanted in zip(jax.jit(apply)(params, images), expected[:2], strict=True):
-    assert published.apart(found, wanted) < 2e-4
+  for output, target in zip(jax.jit(apply)(params, images), expected[:2], strict=True):
+    assert published.apart(output, target) < 2e-4
 
 
 @pytest.mark.slow
@@ -122,8 +122,8 @@ def test_gradients_are_those_of_the_second_transcription(both):
 def test_half_precision_is_near(both):
   _, params, images, expected = both
   resized = jax.image.resize(images, (1, SIDE, SIDE, 3), 'linear', antialias=False)
-  found = jax.jit(inception.Inception(jnp.bfloat16).apply)({'params': params}, 2 * resized - 1)
-  assert published.apart(found[0], expected[0]) < 2e-2
+  outputs = jax.jit(inception.Inception(jnp.bfloat16).apply)({'params': params}, 2 * resized - 1)
+  assert published.apart(outputs[0], expected[0]) < 2e-2
 
 
 def test_published_size(both):

@@ -34,12 +34,12 @@ def torch_attention(params, x, context, heads, mask=None):
 def test_attention_equals_torch():
   x, context = normal(0, 2, 5, 12), normal(1, 2, 7, 9)
   mask = jnp.arange(7)[None, :] < jnp.array([[4], [7]])
-  for source, seen in ((None, None), (context, None), (context, mask)):
+  for source, visible in ((None, None), (context, None), (context, mask)):
     net = layers.Attention(heads=3)
-    params = nets.drawn(net.init, jax.random.key(2), x, source, seen, scale=0.3)['params']
-    got = jax.jit(net.apply)({'params': params}, x, source, seen)
+    params = nets.drawn(net.init, jax.random.key(2), x, source, visible, scale=0.3)['params']
+    got = jax.jit(net.apply)({'params': params}, x, source, visible)
     want = torch_attention(params, tensor(x), tensor(x if source is None else source), 3,
-                           None if seen is None else tensor(seen))
+                           None if visible is None else tensor(visible))
     np.testing.assert_allclose(got, want, atol=2e-6)
 
 

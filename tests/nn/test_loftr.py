@@ -76,8 +76,8 @@ def transformer(p, name, pairs, a, b):
     return x + norm(linear(message, 'mlp.2', width), 'norm2')
 
   for i in range(pairs):
-    own, cross = f'{name}.layers.{2 * i}', f'{name}.layers.{2 * i + 1}'
-    a, b = look(a, a, own), look(b, b, own)
+    self_part, cross = f'{name}.layers.{2 * i}', f'{name}.layers.{2 * i + 1}'
+    a, b = look(a, a, self_part), look(b, b, self_part)
     a = look(a, b, cross)
     b = look(b, a, cross)
   return a, b
@@ -108,18 +108,18 @@ def reference(p, a, b, widths=WIDTHS, pairs=1, threshold=THRESHOLD, border=BORDE
   sure = alike.softmax(0) * alike.softmax(1)
   edge = lambda cell, h, w: not (border <= cell // w < h - border
                                  and border <= cell % w < w - border)
-  found = [(i, j) for i in range(ha * wa) for j in range(hb * wb)
-           if sure[i, j] > threshold and sure[i, j] == sure[i].max() == sure[:, j].max()
-           and not edge(i, ha, wa) and not edge(j, hb, wb)]
+  matches = [(i, j) for i in range(ha * wa) for j in range(hb * wb)
+             if sure[i, j] > threshold and sure[i, j] == sure[i].max() == sure[:, j].max()
+             and not edge(i, ha, wa) and not edge(j, hb, wb)]
   linear = lambda x, name, size: F.linear(
       x, p.get(f'fine_preprocess.{name}.weight', widths[0], size),
       p.get(f'fine_preprocess.{name}.bias', widths[0]))
 
   def windows(fine, features, cells, width):
     cut = F.unfold(fine, 5, stride=4, padding=2)[0].unflatten(0, (-1, 25)).permute(2, 1, 0)[cells]
-    told = linear(features[0, cells], 'down_proj', widths[2])
-    return linear(torch.cat([cut, told[:, None].expand_as(cut)], -1), 'merge_feat', 2 * widths[0])
-  i, j = (torch.tensor(cells) for cells in zip(*found, strict=True))
+    coarse = linear(features[0, cells], 'down_proj', widths[2])
+    return linear(torch.cat([cut, coarse[:, None].expand_as(cut)], -1), 'merge_feat', 2 * widths[0])
+  i, j = (torch.tensor(cells) for cells in zip(*matches, strict=True))
   x, y = transformer(p, 'loftr_fine', 1, windows(fine_a, one, i, wa), windows(fine_b, two, j, wb))
   heat = (torch.einsum('mc,mwc->mw', x[:, 12], y) / widths[0] ** 0.5).softmax(-1).view(-1, 5, 5)
   steps = torch.linspace(-1, 1, 5)
@@ -151,14 +151,14 @@ def both():
 
 def test_equals_a_second_transcription(both):
   params, images, (first, second, sure), _ = both
-  found = jax.jit(loftr.Loftr(**SMALL).apply)({'params': params}, *images)
-  count = int(found.mask.sum())
+  matches = jax.jit(loftr.Loftr(**SMALL).apply)({'params': params}, *images)
+  count = int(matches.mask.sum())
   assert count == len(sure) > 3
   order = np.argsort(-sure)
-  np.testing.assert_array_equal(found.mask[0], np.arange(found.mask.shape[1]) < count)
-  np.testing.assert_allclose(found.first[0, :count], first[order])
-  assert published.apart(found.second[0, :count], second[order]) < 2e-4
-  assert published.apart(found.confidence[0, :count], sure[order]) < 2e-4
+  np.testing.assert_array_equal(matches.mask[0], np.arange(matches.mask.shape[1]) < count)
+  np.testing.assert_allclose(matches.first[0, :count], first[order])
+  assert published.apart(matches.second[0, :count], second[order]) < 2e-4
+  assert published.apart(matches.confidence[0, :count], sure[order]) < 2e-4
 
 
 @pytest.mark.slow
@@ -166,8 +166,8 @@ def test_gradients_are_those_of_the_second_transcription(both):
   params, (a, b), _, slope = both
 
   def total(a):
-    found = loftr.Loftr(**SMALL).apply({'params': params}, a, b)
-    return jnp.where(found.mask, found.confidence + found.second.sum(-1), 0.0).sum()
+    matches = loftr.Loftr(**SMALL).apply({'params': params}, a, b)
+    return jnp.where(matches.mask, matches.confidence + matches.second.sum(-1), 0.0).sum()
   assert published.apart(jax.jit(jax.grad(total))(a), slope) < 1e-3
 
 
@@ -191,7 +191,7 @@ def test_half_precision_is_near(both):
     assert published.apart(half, whole) < 2e-2
 
 
-def test_the_surest_come_out_and_edges_do_not():
+def test_the_most_confident_matches_are_returned_without_edges():
   """Cells that are each other's copies, but for the threshold, the edges and the number."""
   rng = np.random.default_rng(0)
   cells = np.linalg.qr(rng.normal(size=(36, 36)))[0].astype(np.float32)[None] * 6
@@ -217,13 +217,13 @@ def test_published_names_and_size(tmp_path):
   size = jnp.zeros((1, 32, 32, 1))
   target = jax.eval_shape(loftr.Loftr().init, jax.random.key(0), size, size)['params']
   paths = convert.names(rules_loftr.RULES, p)
-  wanted = trees.named(target)
-  assert set(paths.values()) == set(wanted)
+  leaves = trees.named(target)
+  assert set(paths.values()) == set(leaves)
   for name, path in paths.items():
-    assert wanted[path].size == p[name].numel()
-  assert sum(x.size for x in wanted.values()) == 11_568_160  # 11.56 M and the running statistics
+    assert leaves[path].size == p[name].numel()
+  assert sum(x.size for x in leaves.values()) == 11_568_160  # 11.56 M and the running statistics
   safetensors_numpy.save_file(p.arrays(), tmp_path / 'loftr.safetensors')
   apply, params = matching.load(tmp_path, most=10)
   pair = [jax.ShapeDtypeStruct((2, *shape, 3), jnp.float32) for shape in ((64, 32), (32, 48))]
-  found = jax.eval_shape(apply, params, *pair)
-  assert [x.shape for x in found] == [(2, 10, 2), (2, 10, 2), (2, 10), (2, 10)]
+  outputs = jax.eval_shape(apply, params, *pair)
+  assert [x.shape for x in outputs] == [(2, 10, 2), (2, 10, 2), (2, 10), (2, 10)]

@@ -28,7 +28,7 @@ def test_kernels_are_found_by_path_and_counted():
   assert 0.9 * 45**-0.5 < jnp.abs(every['conv/kernel']['a']).max() <= 45**-0.5
 
 
-def test_rank_0_frees_whole_kernels():
+def test_rank_0_trains_whole_kernels():
   fresh = lora.init(KEY, PARAMS, 0, 'conv')
   assert {n: a['whole'].shape for n, a in fresh.items()} == {'conv/kernel': (3, 3, 5, 7)}
   jax.tree.map(np.testing.assert_array_equal, lora.merge(PARAMS, fresh), PARAMS)

@@ -34,10 +34,10 @@ def reference(p, net, a, b):
   scale = torch.tensor([.458, .448, .450]).view(1, 3, 1, 1)
 
   def taps(x):
-    x, found = (2 * x - 1 - shift) / scale, []
+    x, features = (2 * x - 1 - shift) / scale, []
     for layer in LAYERS[net]:
       if layer == 't':
-        found.append(x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-10))
+        features.append(x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-10))
       elif layer == 'M':
         x = F.max_pool2d(x, *((3, 2) if net == 'alex' else (2, 2)))
       else:
@@ -46,7 +46,7 @@ def reference(p, net, a, b):
         weight = p.get(f'features.{number}.weight', width, x.shape[1], kernel, kernel)
         bias = p.get(f'features.{number}.bias', width, near=0.2, spread=0.1)
         x = F.relu(F.conv2d(x, weight, bias, stride, padding))
-    return found
+    return features
 
   total = 0
   for i, (x, y) in enumerate(zip(taps(a), taps(b), strict=True)):
@@ -72,7 +72,7 @@ def test_equals_a_second_transcription(net, tmp_path):
     assert published.apart(half, expected.detach()) < 2e-2
 
 
-def test_nothing_that_answers_has_no_gradient():
+def test_features_of_zero_have_a_finite_gradient():
   assert np.isfinite(jax.grad(lambda x: lpips.unit(x).sum())(jnp.zeros((1, 2, 2, 3)))).all()
 
 
@@ -81,10 +81,10 @@ def test_both_published_layouts_have_the_same_names(net, last):
   image = jnp.zeros((1, 64, 64, 3))
   target = jax.eval_shape(lpips.Lpips(net).init, jax.random.key(0), image, image)['params']
   count = len(jax.tree.leaves(target))
-  found = convert.names(rules_lpips.RULES, [
+  paths = convert.names(rules_lpips.RULES, [
       f'net.slice5.{last}.weight', 'scaling_layer.shift', 'lins.0.model.1.weight',
       f'features.{last}.bias', 'classifier.6.weight', 'lin4.model.1.weight'])
-  assert set(found.values()) == {f'features_{last}/kernel', f'features_{last}/bias', 'lin4/kernel'}
+  assert set(paths.values()) == {f'features_{last}/kernel', f'features_{last}/bias', 'lin4/kernel'}
   assert count == {'alex': 2 * 5 + 5, 'vgg': 2 * 13 + 5}[net]
 
 

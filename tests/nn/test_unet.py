@@ -96,11 +96,11 @@ def ours(apply, x):
   return out, pull(jnp.cos(out))[0]
 
 
-def close(found, expected, tolerance):
+def close(actual, expected, tolerance):
   """Largest error against largest entry."""
-  found, expected = np.asarray(found, np.float32), np.asarray(expected)
-  assert found.shape == expected.shape
-  assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+  actual, expected = np.asarray(actual, np.float32), np.asarray(expected)
+  assert actual.shape == expected.shape
+  assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max()
 
 
 class Views:
@@ -118,19 +118,19 @@ class Views:
 
 
 class Reference:
-  """Self-attention that notes its input in `seen`, or attends to what is noted there as well."""
+  """Self-attention that notes its input in `states`, or attends to what is noted there as well."""
 
-  def __init__(self, seen):
-    self.seen, self.reading = seen, False
+  def __init__(self, states):
+    self.states, self.reading = states, False
 
   def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None):
     context = encoder_hidden_states
     if context is None:
       context = hidden_states
       if self.reading:
-        context = torch.cat([context, self.seen[id(attn)]], 1)
+        context = torch.cat([context, self.states[id(attn)]], 1)
       else:
-        self.seen[id(attn)] = hidden_states
+        self.states[id(attn)] = hidden_states
     return attention(attn, hidden_states, context)[0]
 
 
@@ -163,15 +163,15 @@ def test_equals_diffusers(monkeypatch, name, remat, patches):
   expected, expected_grad = forward_backward(net, x, t, tokens, **added)
   module = unet.UNet(**fields, remat=remat)
   params = converted(net, module, x, t, tokens, extra)
-  found, grad = jax.jit(lambda p, x: ours(
+  output, grad = jax.jit(lambda p, x: ours(
       lambda x: module.apply({'params': p}, x, t, tokens, extra), x))(params, x)
-  close(found, expected, 2e-4)
+  close(output, expected, 2e-4)
   close(grad, expected_grad, 1e-3)
   half = unet.UNet(**fields, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
-  found = jax.jit(lambda p, x: half.apply({'params': p}, x, t, tokens, extra))(
+  output = jax.jit(lambda p, x: half.apply({'params': p}, x, t, tokens, extra))(
       jax.tree.map(lambda p: p.astype(jnp.bfloat16), params), x)
-  assert found.dtype == jnp.bfloat16
-  close(found, expected, 2e-2)
+  assert output.dtype == jnp.bfloat16
+  close(output, expected, 2e-2)
 
 
 def test_reference_attention_equals_its_transcription():
@@ -189,8 +189,8 @@ def test_reference_attention_equals_its_transcription():
   def both(params, reference, x):
     _, states = module.apply(params, *reference, write=True)
     return ours(lambda x: module.apply(params, x, *image[1:], read=states), x)
-  found, grad = both(params, reference, image[0])
-  close(found, expected, 2e-4)
+  output, grad = both(params, reference, image[0])
+  close(output, expected, 2e-4)
   close(grad, expected_grad, 1e-3)
 
 
@@ -203,12 +203,12 @@ def test_convolutions_equal_pytorch(monkeypatch, limit, stride):
   kernel = rng.normal(size=(3, 3, 3, 5)).astype(np.float32)
   first = channels_first(x)
   if stride == 0.5:
-    first, found = F.interpolate(first, scale_factor=2.0), unet_blocks.double(x, kernel)
+    first, output = F.interpolate(first, scale_factor=2.0), unet_blocks.double(x, kernel)
   else:
-    found = unet_blocks.convolve(x, kernel, stride)
+    output = unet_blocks.convolve(x, kernel, stride)
   expected = F.conv2d(first, torch.from_numpy(kernel.transpose(3, 2, 0, 1)),
                       stride=max(int(stride), 1), padding=1).permute(0, 2, 3, 1)
-  np.testing.assert_allclose(found, expected, atol=1e-4)
+  np.testing.assert_allclose(output, expected, atol=1e-4)
 
 
 def test_attention_in_chunks_is_attention(monkeypatch):
@@ -220,8 +220,8 @@ def test_attention_in_chunks_is_attention(monkeypatch):
   expected, expected_grad = jax.jit(lambda q: ours(plain, q))(q)
   for limit in (2 * 3 * 12 * 5, 100):  # all at once, and four chunks
     monkeypatch.setattr(unet_blocks, 'LOGITS', limit)
-    found, grad = jax.jit(lambda q: ours(lambda q: unet_blocks.attend(q, k, v), q))(q)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    output, grad = jax.jit(lambda q: ours(lambda q: unet_blocks.attend(q, k, v), q))(q)
+    np.testing.assert_allclose(output, expected, atol=1e-5)
     np.testing.assert_allclose(grad, expected_grad, atol=1e-5)
 
 
@@ -240,12 +240,12 @@ def test_published_names_and_sizes(config, count, extra):
   with torch.device('meta'):
     published = diffusers.UNet2DConditionModel(**config)
   names = convert.names(rules_unet.RULES, published.state_dict())
-  found = shapes(unet.sizes(dict(published.config)), config['cross_attention_dim'], extra)
+  sizes = shapes(unet.sizes(dict(published.config)), config['cross_attention_dim'], extra)
   nothing = {name: np.broadcast_to(0, leaf.shape) for name, leaf in published.state_dict().items()}
-  arranged = {path: convert.arrange(nothing[name], path, len(found[path])).shape
+  arranged = {path: convert.arrange(nothing[name], path, len(sizes[path])).shape
               for name, path in names.items()}
-  assert arranged == found
-  assert sum(map(np.prod, found.values())) == count
+  assert arranged == sizes
+  assert sum(map(np.prod, sizes.values())) == count
 
 
 def original_names(published):
@@ -326,7 +326,7 @@ def test_full_size_equals_diffusers():
   expected, expected_grad = forward_backward(net, x, t, tokens)
   module = unet.UNet(**unet.sizes(dict(net.config)))
   params = converted(net, module, x, t, tokens)
-  found, grad = jax.jit(lambda p, x: ours(
+  output, grad = jax.jit(lambda p, x: ours(
       lambda x: module.apply({'params': p}, x, t, tokens), x))(params, x)
-  close(found, expected, 2e-4)
+  close(output, expected, 2e-4)
   close(grad, expected_grad, 1e-3)

@@ -52,11 +52,11 @@ def ours(params, image):
 
 
 def test_equals_diffusers():
-  for found, wanted in zip(ours(pair()[1], IMAGE), expected(), strict=True):
-    assert published.apart(found, wanted) < 2e-4
+  for output, target in zip(ours(pair()[1], IMAGE), expected(), strict=True):
+    assert published.apart(output, target) < 2e-4
 
 
-def test_half_precision_stays_near():
+def test_half_precision_is_near():
   half = NET.clone(dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
   params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), pair()[1])
   x0, back, _ = expected()
@@ -67,7 +67,7 @@ def test_half_precision_stays_near():
 
 
 @pytest.mark.parametrize('remat', [False, True])
-def test_blocks_are_recomputed_where_asked(remat):
+def test_blocks_are_recomputed_with_remat(remat):
   net = NET.clone(remat=remat)
   params = jax.eval_shape(net.init, jax.random.key(0), IMAGE)
   slope = jax.grad(lambda image, params: net.apply(params, image).sum())
@@ -90,8 +90,8 @@ def test_older_names_of_the_attention():
   older = {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}
   block = 'decoder.mid_block.attentions.0'
   for new, old in older.items():
-    found = convert.names(rules_vae.RULES, [f'{block}.{new}.weight', f'{block}.{old}.weight'])
-    assert len(set(found.values())) == 1
+    paths = convert.names(rules_vae.RULES, [f'{block}.{new}.weight', f'{block}.{old}.weight'])
+    assert len(set(paths.values())) == 1
 
 
 @pytest.mark.parametrize('size', [(40, 24), (9, 30)])
@@ -106,12 +106,12 @@ def test_tiles_add_up_to_the_whole(size):
 
 
 def test_what_fits_one_tile_is_not_cut():
-  seen = []
-  vae.tiled(lambda x: seen.append(x.shape) or x, jnp.zeros((1, 6, 8, 2)), 8)
-  assert seen == [(1, 6, 8, 2)]
+  sizes = []
+  vae.tiled(lambda x: sizes.append(x.shape) or x, jnp.zeros((1, 6, 8, 2)), 8)
+  assert sizes == [(1, 6, 8, 2)]
 
 
-def test_tiles_fade_into_each_other():
+def test_tiles_are_blended_where_they_overlap():
   """What a tile makes of its own mean has no seams, however different its neighbours'."""
   ramp = jnp.broadcast_to(jnp.arange(40.0)[None, None, :, None], (1, 40, 40, 1))
   out = vae.tiled(lambda x: jnp.broadcast_to(x.mean((1, 2), keepdims=True), x.shape), ramp, 16)

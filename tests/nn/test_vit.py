@@ -68,8 +68,8 @@ def test_positions_are_interpolated_as_by_pytorch(size):
       channels, scale_factor=tuple((n + 0.1) / 6 for n in size), mode='bicubic')
   smooth = torch.nn.functional.interpolate(channels, size=size, mode='bicubic', antialias=True)
   for antialias, expected in ((False, plain), (True, smooth)):
-    found = vit.positions(jnp.asarray(learned), size, antialias, 0.0 if antialias else 0.1)
-    np.testing.assert_allclose(found, expected[0].numpy().transpose(1, 2, 0), atol=1e-5)
+    table = vit.positions(jnp.asarray(learned), size, antialias, 0.0 if antialias else 0.1)
+    np.testing.assert_allclose(table, expected[0].numpy().transpose(1, 2, 0), atol=1e-5)
 
 
 def test_published_sizes():

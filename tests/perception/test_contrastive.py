@@ -33,7 +33,7 @@ def test_patches_are_interpolated_between_their_centres():
   np.testing.assert_allclose(result, np.stack(want), atol=1e-5)
 
 
-def test_compared_patches_show_something():
+def test_sampled_patches_lie_on_the_object():
   images = np.ones((2, 32, 32, 3), np.float32)
   images[:, 8:24, 12:20] = 0.2  # rows 2 to 5, columns 3 and 4 of the patches
   x, y = contrastive.sample_patches(jax.random.key(0), jnp.asarray(images), 8, 8)

@@ -34,11 +34,11 @@ def measured():
 
 
 @pytest.mark.parametrize('t', [0.0, 0.65])
-def test_fresh_views_are_told_as_well_as_recorded(params, views, t):
+def test_accuracy_on_new_views_is_as_recorded(params, views, t):
   images, pose = views
   level = jnp.full(COUNT, t)
-  seen = trainer.noisy_images(jax.random.key(6), images, level) if t else images
-  p = np.asarray(jax.jit(noisy_pose.classify, static_argnums=3)(params, seen, level, None))
+  noisy = trainer.noisy_images(jax.random.key(6), images, level) if t else images
+  p = np.asarray(jax.jit(noisy_pose.classify, static_argnums=3)(params, noisy, level, None))
   np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
   share = measured()[t]['accuracy']
   error = np.sqrt(share * (1 - share) / COUNT)
@@ -65,11 +65,11 @@ def test_its_gradient_is_finite_at_every_level(params, views):
 def test_larger_renders_are_resized(params, views):
   small = views[0][:4]
   large = jnp.repeat(jnp.repeat(small, 2, 1), 2, 2)
-  told = jax.jit(lambda x: noisy_pose.classify(params, x, jnp.zeros(4), None))
-  np.testing.assert_allclose(told(large), told(small), atol=0.05)
+  classify = jax.jit(lambda x: noisy_pose.classify(params, x, jnp.zeros(4), None))
+  np.testing.assert_allclose(classify(large), classify(small), atol=0.05)
 
 
-def test_its_poses_are_those_that_objectives_mean():
+def test_its_poses_are_ordered_as_in_the_objectives():
   assert noisy_pose.POSES == camera.SECTORS
   noisy_pose.load('', ConfigDict({'poses': ' '.join(camera.SECTORS)}))
   with pytest.raises(ConfigError, match='front, left, back, right'):

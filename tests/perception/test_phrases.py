@@ -26,15 +26,15 @@ def bears():
   return bear(figurines.Figurine(kind, color, hat))
 
 
-def told(images, texts, temperature=0.05):
+def probabilities(images, texts, temperature=0.05):
   cfg = SimpleNamespace(templates='|'.join(texts), temperature=temperature)
   arrays = phrases.load('a bear', cfg)
   return np.asarray(jax.jit(lambda arrays, images: phrases.classify(arrays, images, None, cfg))(
       arrays, images))
 
 
-def test_colours_are_told(bears):
-  p = told(bears, [f'a {color} bear' for color in COLORS])
+def test_colours_are_classified(bears):
+  p = probabilities(bears, [f'a {color} bear' for color in COLORS])
   np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
   assert (p.argmax(-1) == np.tile(np.arange(len(COLORS)), 2)).mean() > 0.8
 
@@ -43,7 +43,7 @@ def test_it_is_the_softmax_of_the_model_s_cosines(bears):
   model = text_image.load()
   texts = ['a red bear', 'a blue car']
   expected = jax.nn.softmax(model.images(bears) @ model.texts(texts).T / 0.1)
-  np.testing.assert_allclose(told(bears, texts, 0.1), expected, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(probabilities(bears, texts, 0.1), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize('texts', ['', 'a bear', 'a bear|'])

@@ -19,7 +19,7 @@ SIDES = RNG.normal(size=(8, CHANNELS))  # what the object looks like at eight tu
 GROUND = RNG.normal(size=CHANNELS)
 
 
-def seen(turn, noise=0.0, shift=0):
+def view(turn, noise=0.0, shift=0):
   """Patches [h, w, C] of an object of which columns show the sides from `turn` - 90 degrees on."""
   out = np.tile(0.2 * GROUND, (SIZE, SIZE, 1))
   rng = np.random.default_rng(abs(hash((turn, noise, shift))) % 2**32)
@@ -32,7 +32,7 @@ def seen(turn, noise=0.0, shift=0):
 
 
 def features(turns, **kind):
-  patches = np.stack([seen(t, **kind) for t in turns])
+  patches = np.stack([view(t, **kind) for t in turns])
   tokens = patches[:, 2:10, 2:10].mean((1, 2)) - 3 * GROUND
   return np.float32(tokens), np.float32(patches)
 
@@ -44,20 +44,20 @@ def templates():
 
 
 def test_probabilities_sum_to_one_and_a_template_is_itself():
-  made = templates()
+  bank = templates()
   for parts in pose.PARTS:
-    p = np.asarray(probabilities(made, made.tokens, made.patches, parts=parts))
+    p = np.asarray(probabilities(bank, bank.tokens, bank.patches, parts=parts))
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
     np.testing.assert_array_equal(p.argmax(-1), range(4))
-  cold = probabilities(made, made.tokens, made.patches, temperature=1e-4)
+  cold = probabilities(bank, bank.tokens, bank.patches, temperature=1e-4)
   np.testing.assert_allclose(cold, np.eye(4), atol=1e-3)
 
 
 def test_other_views_go_to_the_nearest_template():
-  made = templates()
+  bank = templates()
   turns = [0.4, -0.4, 1.7, 2.3, 3.6, 4.4, 5.7, 6.3]
   tokens, patches = features(turns, noise=0.1, shift=1)
-  p = np.asarray(probabilities(made, tokens, patches))
+  p = np.asarray(probabilities(bank, tokens, patches))
   np.testing.assert_array_equal(p.argmax(-1), [0, 0, 1, 1, 2, 2, 3, 3])
 
 
@@ -66,73 +66,73 @@ def test_a_mirror_swaps_left_and_right():
   patches = np.concatenate([patches, patches[1:2, :, ::-1]])  # the right is the left, mirrored
   tokens = np.concatenate([tokens, tokens[1:2]])
   patches[0], patches[2] = (0.5 * (patches[k] + patches[k, :, ::-1]) for k in (0, 2))
-  made = pose.from_features(tokens[:, None], patches[:, None])
+  bank = pose.from_features(tokens[:, None], patches[:, None])
   token, image = features((1.8,), noise=0.1)
-  (p,), (q,) = (np.asarray(probabilities(made, token, x, temperature=0.01))
+  (p,), (q,) = (np.asarray(probabilities(bank, token, x, temperature=0.01))
                 for x in (image, image[:, :, ::-1]))
   np.testing.assert_allclose(q[np.array([0, 3, 2, 1])], p, atol=0.02)
   assert p[1] > p[3]
 
 
-def test_the_object_is_told_from_its_ground():
-  made = templates()
+def test_the_object_is_separated_from_its_background():
+  bank = templates()
   expected = np.zeros((SIZE, SIZE), bool)
   expected[2:10, 3:9] = True
-  for mask in made.masks:
+  for mask in bank.masks:
     np.testing.assert_array_equal(mask, expected)
-  given = pose.from_features(made.tokens[:, None], made.patches[:, None], np.asarray(made.masks))
-  np.testing.assert_array_equal(given.masks, made.masks)
+  masked = pose.from_features(bank.tokens[:, None], bank.patches[:, None], np.asarray(bank.masks))
+  np.testing.assert_array_equal(masked.masks, bank.masks)
   empty = np.tile(np.float32(0.2 * GROUND), (2, SIZE, SIZE, 1))
-  mixed = np.stack([empty[0], made.patches[0]])
-  masks = np.asarray(foreground(made, mixed))
+  mixed = np.stack([empty[0], bank.patches[0]])
+  masks = np.asarray(foreground(bank, mixed))
   assert masks[0].all() and not masks[1].all()  # one empty image does not change its neighbour
 
 
-def test_places_run_from_side_to_side():
+def test_coordinates_run_from_edge_to_edge():
   mask = np.zeros((3, 4, 10), bool)
   mask[0, 1, 2:7], mask[1, :, 5], mask[2] = True, True, True
-  found = np.asarray(places(mask)).reshape(3, 4, 10)
-  np.testing.assert_allclose(found[0, :, 2], -0.5)
-  np.testing.assert_allclose(found[0, :, 6], 0.5)
-  np.testing.assert_allclose(found[0, 0, 4], 0.0, atol=1e-6)
-  np.testing.assert_allclose(found[1, :, 5], -0.5)
-  np.testing.assert_allclose(found[2, 0], np.linspace(-0.5, 0.5, 10), atol=1e-6)
+  coordinates = np.asarray(places(mask)).reshape(3, 4, 10)
+  np.testing.assert_allclose(coordinates[0, :, 2], -0.5)
+  np.testing.assert_allclose(coordinates[0, :, 6], 0.5)
+  np.testing.assert_allclose(coordinates[0, 0, 4], 0.0, atol=1e-6)
+  np.testing.assert_allclose(coordinates[1, :, 5], -0.5)
+  np.testing.assert_allclose(coordinates[2, 0], np.linspace(-0.5, 0.5, 10), atol=1e-6)
 
 
-def by_loops(made, patches, k):
+def by_loops(bank, patches, k):
   """Orientation similarity of one image to template k, with loops."""
-  masks = np.asarray(foreground(made, patches))[0].ravel()
+  masks = np.asarray(foreground(bank, patches))[0].ravel()
   scale = lambda x: (x - x.min()) / (x.max() - x.min())
   image = scale(np.asarray(patches, np.float64)[0]).reshape(-1, CHANNELS)
-  template = scale(np.asarray(made.patches, np.float64)[k]).reshape(-1, CHANNELS)
-  mask = np.asarray(made.masks)[k].ravel()
+  template = scale(np.asarray(bank.patches, np.float64)[k]).reshape(-1, CHANNELS)
+  mask = np.asarray(bank.masks)[k].ravel()
   across = np.asarray(places(masks.reshape(1, SIZE, SIZE)))[0]
-  own = np.asarray(places(made.masks))[k]
+  positions = np.asarray(places(bank.masks))[k]
   matched, printed = [], []
   for u in np.flatnonzero(masks):
     d = np.array([np.linalg.norm(image[u] - template[v]) for v in np.flatnonzero(mask)])
     w = np.exp(-(d - d.min()) / 0.01)
     w /= w.sum()
-    apart = np.abs(across[u] - own[mask])
+    apart = np.abs(across[u] - positions[mask])
     matched.append((w * apart).sum())
     printed.append(((1 - w) * apart).mean())
   return 1 - np.mean(matched), 1 - np.mean(printed)
 
 
-def test_orientation_is_its_formula_and_the_printed_one_says_little():
-  made = templates()
+def test_orientation_equals_its_formula_and_the_printed_form_varies_little():
+  bank = templates()
   _, patches = features((0.9,), noise=0.05)
-  matched, printed = (np.asarray(orientation(made, patches, form=form))[0]
+  matched, printed = (np.asarray(orientation(bank, patches, form=form))[0]
                       for form in ('matched', 'printed'))
   for k in range(4):
-    np.testing.assert_allclose((matched[k], printed[k]), by_loops(made, patches, k), atol=1e-3)
+    np.testing.assert_allclose((matched[k], printed[k]), by_loops(bank, patches, k), atol=1e-3)
   assert np.ptp(matched) > 5 * np.ptp(printed)
 
 
 def test_gradients_reach_the_features():
-  made = templates()
+  bank = templates()
   tokens, patches = features((0.9,), noise=0.05)
-  loss = jax.jit(lambda token, patches: jnp.log(pose.probabilities(made, token, patches)[0, 1]))
+  loss = jax.jit(lambda token, patches: jnp.log(pose.probabilities(bank, token, patches)[0, 1]))
   by_token, by_patches = map(np.asarray, jax.jit(jax.grad(loss, (0, 1)))(tokens, patches))
   step = lambda slope: np.float32(1e-3) * slope / np.linalg.norm(slope)
   numeric = [(loss(tokens + step(by_token), patches) - loss(tokens - step(by_token), patches)),
@@ -147,6 +147,6 @@ def test_templates_that_do_not_fit_are_refused():
     pose.from_features(tokens[:1, None], patches[:1, None])
   with pytest.raises(ConfigError, match='one kind'):
     pose.from_features(tokens[:, None, :5], patches[:, None])
-  made = templates()
+  bank = templates()
   with pytest.raises(ConfigError, match='both, texture, orientation'):
-    pose.probabilities(made, made.tokens, made.patches, parts='all')
+    pose.probabilities(bank, bank.tokens, bank.patches, parts='all')

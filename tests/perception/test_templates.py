@@ -104,35 +104,36 @@ def test_prompts_choose_the_shipped_pictures(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def drawn(tmp_path_factory):
+def rendered_folder(tmp_path_factory):
   """The folder of pictures that the command writes, compiled as for a user."""
   folder = tmp_path_factory.mktemp('drawn')
-  done = commands.run('pose_templates', '--workdir', folder)
-  assert done.returncode == 0, done.stderr
+  run = commands.run('pose_templates', '--workdir', folder)
+  assert run.returncode == 0, run.stderr
   return folder
 
 
 @pytest.mark.parametrize('kind', figurines.KINDS)
-def test_the_shipped_pictures_are_those_of_their_command(drawn, kind):
+def test_the_shipped_pictures_are_those_of_their_command(rendered_folder, kind):
   for folder in ('', *templates.OTHERS):
     for name in templates.POSES:
       path = pathlib.Path(folder, kind, f'{name}.png')
-      shipped, found = (np.asarray(Image.open(root / path), np.float32) / 255
-                        for root in (templates.folder(), drawn))
-      np.testing.assert_allclose(shipped, found, atol=1.01 / 255)
+      shipped, rendered = (np.asarray(Image.open(root / path), np.float32) / 255
+                           for root in (templates.folder(), rendered_folder))
+      np.testing.assert_allclose(shipped, rendered, atol=1.01 / 255)
   for folder in (templates.folder(), *(templates.folder() / name for name in templates.OTHERS)):
     assert templates.read(folder / kind)[0] == templates.POSES
 
 
 def test_poses_may_count_as_one_or_be_left_out(tmp_path):
-  found = {name: np.full((1, 2, 2, 3), i) for i, name in enumerate(templates.POSES)}
-  of = lambda poses: [x[:, 0, 0, 0].tolist() for x in templates.group_poses(found, poses, tmp_path)]
+  images = {name: np.full((1, 2, 2, 3), i) for i, name in enumerate(templates.POSES)}
+  of = lambda poses: [x[:, 0, 0, 0].tolist()
+                      for x in templates.group_poses(images, poses, tmp_path)]
   assert of('') == [[0], [1], [2], [3]]
   assert of('front left+right back') == [[0], [1, 3], [2]] and of('back front') == [[2], [0]]
   for poses, words in (('front above', "no template of 'above'"), ('front', 'two or more'),
                        ('front front', 'two or more')):
     with pytest.raises(ConfigError, match=words):
-      templates.group_poses(found, poses, tmp_path)
+      templates.group_poses(images, poses, tmp_path)
 
 
 def test_control_needs_a_picture_of_each_pose(tmp_path):
@@ -155,9 +156,9 @@ def test_a_mirror_swaps_left_and_right(classify):
   mirror = lambda x: x[:, :, ::-1]
   both = lambda x: np.concatenate([x, mirror(x)])
   look, params = templates.load_extractor()
-  made = templates.build(jax.random.key(0), look, params,
+  bank = templates.build(jax.random.key(0), look, params,
                          [both(front), left, both(back), mirror(left)])
-  cars = templates.Classifier(params, made, look)
+  cars = templates.Classifier(params, bank, look)
   car = figurines.Figurine(*(np.full(2, i, np.int32) for i in (3, 0, 0)))
   camera = jax.jit(cameras.orbit)(np.deg2rad([75.0, 110.0]), 0.2, 2.9, np.deg2rad(40.0))
   image = np.asarray(render(car, camera))
@@ -179,7 +180,7 @@ def views(count):
   return np.asarray(render(bears, camera)), np.int32(np.floor(4 * u[2] + 0.5)) % 4
 
 
-def test_held_out_views_are_told(bear, classify):
+def test_held_out_views_are_classified(bear, classify):
   images, side = views(200)
   assert (classify(bear, images).argmax(-1) == side).mean() > FLOOR
   noise = np.random.default_rng(0).normal(size=images.shape).astype(np.float32)
@@ -205,7 +206,7 @@ def test_unknown_parts_are_refused(bear):
         temperature=0.05, parts='half')), jnp.ones((1, 32, 32, 3)))
 
 
-def test_a_dinov2_tells_poses_too(tmp_path, monkeypatch):
+def test_a_dinov2_classifies_poses(tmp_path, monkeypatch):
   """Its own size of pictures, and a map of patches that is resized; the weights are random."""
   small = vit.ViT(64, 1, 1, patch=14, grid=4, registers=4)
   params = trees.named(jax.eval_shape(small.init, jax.random.key(0), jnp.zeros((1, 56, 56, 3)))[
@@ -214,30 +215,30 @@ def test_a_dinov2_tells_poses_too(tmp_path, monkeypatch):
   random = lambda name: np.float32(0.1 * rng.normal(size=params[name].shape))
   names = {'patch_embed': 'patch_embed.proj', 'qkv': 'attn.qkv', 'proj': 'attn.proj',
            'fc1': 'mlp.fc1', 'fc2': 'mlp.fc2', 'ls1': 'ls1.gamma', 'ls2': 'ls2.gamma'}
-  own = {}
+  arrays = {}
   for path in params:
     parts = [names.get(part, part) for part in path.replace('block_', 'blocks/').split('/')]
     array = random(path)
     if parts[-1] == 'kernel':
       array = array.transpose(*range(array.ndim)[::-1][:2], *range(array.ndim - 2))
     parts[-1] = {'kernel': 'weight', 'scale': 'weight'}.get(parts[-1], parts[-1])
-    own['.'.join(parts)] = np.ascontiguousarray(array)
-  safetensors_numpy.save_file(own, tmp_path / 'dinov2.safetensors')
+    arrays['.'.join(parts)] = np.ascontiguousarray(array)
+  safetensors_numpy.save_file(arrays, tmp_path / 'dinov2.safetensors')
   monkeypatch.setattr(templates, 'SIDE', 32)  # 560 takes longer
   cfg = SimpleNamespace(**{**vars(CFG), 'features': str(tmp_path)})
-  made = templates.load('a red bear', cfg)
-  assert made.extract.apply.net == small.clone(remat=True)
-  assert made.templates.patches.shape == (4, 16, 16, 64) and made.extract.size == 32
+  classifier = templates.load('a red bear', cfg)
+  assert classifier.extract.apply.net == small.clone(remat=True)
+  assert classifier.templates.patches.shape == (4, 16, 16, 64) and classifier.extract.size == 32
   images, _ = views(2)
   slope, p = jax.jit(jax.grad(lambda x: (lambda p: (p[0, 0] + p[1, 1], p))(
-      templates.classify(made, x, None, cfg)), has_aux=True))(images)
+      templates.classify(classifier, x, None, cfg)), has_aux=True))(images)
   np.testing.assert_allclose(p.sum(-1), 1.0, rtol=1e-5)
   assert np.isfinite(slope).all() and np.abs(slope).max() > 0
   poses, pictures = templates.read(templates.folder() / 'bear', 84)
   assert pictures[0].shape == (1, 84, 84, 3)
 
 
-def test_attention_says_which_side_of_the_axis_the_object_is():
+def test_attention_selects_the_object_side_of_the_axis():
   """A ring about a bright middle: the border rule takes the middle, attention the ring."""
   ring = np.ones((4, 4), bool)
   ring[1:-1, 1:-1] = False
@@ -248,10 +249,10 @@ def test_attention_says_which_side_of_the_axis_the_object_is():
   build = lambda attention: templates.build(jax.random.key(0), look, {}, pictures, copies=2,
                                             attention=attention).masks
   np.testing.assert_array_equal(build(None), [~ring, ~ring])
-  seen = []
+  shapes = []
 
   def attention(images):
-    seen.append(images.shape)
+    shapes.append(images.shape)
     return jnp.asarray(ring, jnp.float32)[None].repeat(len(images), 0).repeat(2, 1).repeat(2, 2)
   np.testing.assert_array_equal(build(attention), [ring, ring])
-  assert seen == [(1, 32, 32, 3)] * 2
+  assert shapes == [(1, 32, 32, 3)] * 2

@@ -36,23 +36,23 @@ def views():
   return names, np.stack([image.enlarge(draw(k, k), 2) for k in range(count)])
 
 
-def test_it_tells_kinds_and_colours(model, views):
+def test_kinds_and_colours_are_classified(model, views):
   names, pictures = views
-  seen = np.asarray(model.images(pictures.reshape(-1, 64, 64, 3)))
+  embeddings = np.asarray(model.images(pictures.reshape(-1, 64, 64, 3)))
   every = [f'a {color} {kind}' for kind in figurines.KINDS for color in figurines.COLORS]
   texts = np.asarray(model.texts(every))
-  np.testing.assert_allclose(np.linalg.norm(seen, axis=1), 1, rtol=1e-4)
-  named = [every[i] for i in (seen @ texts.T).argmax(1)]
+  np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-4)
+  named = [every[i] for i in (embeddings @ texts.T).argmax(1)]
   right = np.mean([a == b for a, b in zip(named, np.repeat(names, 8), strict=True)])
   assert right > 0.95
 
 
-def test_it_tells_front_side_and_back(model, views):
+def test_front_side_and_back_are_classified(model, views):
   names, pictures = views
   right, entropies = [], []
-  for name, mine in zip(names, pictures, strict=True):
+  for name, images in zip(names, pictures, strict=True):
     texts = model.texts([f'{name}, {side} view' for side in ('front', 'side', 'back')])
-    p = entropy.zero_shot(model.images(mine), texts, model.scale)
+    p = entropy.zero_shot(model.images(images), texts, model.scale)
     right.append((p.argmax(1)[::2] == [0, 1, 2, 1]).mean())  # the views on the axes
     entropies.append(entropy.of_mean(p))
     assert entropy.of_mean(p[:1]) < entropies[-1]
@@ -62,12 +62,12 @@ def test_it_tells_front_side_and_back(model, views):
 def test_the_right_text_is_nearer(model, views):
   names, pictures = views
   texts = np.asarray(model.texts(names))
-  for k, mine in enumerate(pictures):
-    away = [entropy.text_distance(model.images(mine), text) for text in texts]
+  for k, images in enumerate(pictures):
+    away = [entropy.text_distance(model.images(images), text) for text in texts]
     assert np.argmin(away) == k and 0 < away[k] < 1
 
 
-def test_recorded_accuracy_meets_the_aims():
+def test_recorded_accuracy_meets_the_targets():
   folder = text_image.shipped()
   measured = json.loads((folder / 'config.json').read_text())['measured']
   for pictures in ('clean', 'spoilt'):

@@ -31,7 +31,7 @@ def test_ids_are_those_of_transformers(folders, text):
     np.testing.assert_array_equal(ids[:, i], expected['input_ids'])
 
 
-def test_long_prompts_lose_words_before_the_last_comma_and_say_so(folders, capfd):
+def test_long_prompts_lose_words_before_the_last_comma_with_a_warning(folders, capfd):
   tokenize = clip_tokens.load_tokenizers(folders[:1])
   with pytest.warns(UserWarning, match='longer than the 75 tokens'):
     long = tokenize([' '.join(['bear'] * 10_000) + ', side view'])[0, 0]

@@ -57,7 +57,7 @@ def test_load_gives_the_record_the_weights_and_the_tokenizer(folder, params):
   np.testing.assert_allclose(x0, alpha * x - sigma * v, atol=1e-4)
 
 
-def test_a_weights_file_inside_its_folder_will_do(folder, params):
+def test_a_weights_file_inside_its_folder_is_accepted(folder, params):
   jax.tree.map(np.testing.assert_array_equal,
                embedded.load(folder / 'weights.safetensors')[1], params)
 

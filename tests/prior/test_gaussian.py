@@ -19,7 +19,7 @@ def rows(x, t, cond=WHOLE):
 @pytest.mark.parametrize('noise', [schedule.COSINE, schedule.FLOW])
 @pytest.mark.parametrize('cond', [-1, 0, 2])
 def test_prediction_is_the_score_of_the_density(x64, cond, noise):
-  # Oracle 1, for any number of components: eps = -sigma grad log p_t.
+  # eps = -sigma grad log p_t, for any number of components.
   prior, params = gaussian.mixture([[0.5, -1.0], [2.0, 1.0], [0, 0]], STDS, WEIGHTS, noise)
   x = jax.random.normal(jax.random.key(0), (20, 1, 1, 2), float)
   t, cond = jnp.full(20, 0.4), jnp.full(20, cond, jnp.int32)
@@ -29,7 +29,7 @@ def test_prediction_is_the_score_of_the_density(x64, cond, noise):
 
 
 def test_tweedie_of_one_gaussian():
-  # Oracle 1: x0_hat = m + alpha S C^-1 (x - alpha m).
+  # x0_hat = m + alpha S C^-1 (x - alpha m), C = alpha^2 S + sigma^2 I.
   prior, params = gaussian.mixture([[0.5, -1.0]], [0.7], [1.0])
   x = jax.random.normal(jax.random.key(0), (8, 1, 1, 2))
   t = jnp.full(8, 0.3)
@@ -42,7 +42,7 @@ def test_tweedie_of_one_gaussian():
 
 
 def test_density_integrates_to_one_and_the_posterior_to_the_weights(x64):
-  # Oracle 8: p_t(c = k) = pi_k at every t.
+  # p_t(c = k) = pi_k at every t.
   prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
   grid = np.linspace(-12, 12, 6001)
   for t in (0.01, 0.3, 0.9):
@@ -68,11 +68,11 @@ def test_weights_as_a_condition_are_those_of_another_mixture():
   prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
   other, its = gaussian.mixture(MEANS, STDS, [0.5, 0.0, 0.5])
   x, t, whole = rows(np.linspace(-3, 3, 11), 0.4)
-  mine = jnp.tile(jnp.array([[0.5, 0.0, 0.5]]), (11, 1))
-  np.testing.assert_allclose(prior.predict(params, x, t, mine), other.predict(its, x, t, whole),
+  weights = jnp.tile(jnp.array([[0.5, 0.0, 0.5]]), (11, 1))
+  np.testing.assert_allclose(prior.predict(params, x, t, weights), other.predict(its, x, t, whole),
                              rtol=1e-6)
-  drawn = gaussian.sample(jax.random.key(0), params, jnp.tile(mine[:1], (2000, 1))).ravel()
-  assert jnp.abs((drawn > 0).mean() - 0.5) < 0.05 and not (jnp.abs(drawn) < 0.3).any()
+  samples = gaussian.sample(jax.random.key(0), params, jnp.tile(weights[:1], (2000, 1))).ravel()
+  assert jnp.abs((samples > 0).mean() - 0.5) < 0.05 and not (jnp.abs(samples) < 0.3).any()
 
 
 def test_ddim_on_the_exact_score_returns_the_mixture():
@@ -85,8 +85,8 @@ def test_ddim_on_the_exact_score_returns_the_mixture():
 
 
 def test_rebalanced_mixture_and_control_are_changes_of_the_score(x64):
-  """Oracles 8 and 9: eps - sigma grad log r is that of the rectified mixture, and with p(k | x) for
-  r that of component k."""
+  """eps - sigma grad log r, r = sum_k f_k / pi_k p(k | x), is the eps of the mixture of weights f;
+  with p(k | x) for r it is that of component k (classifier guidance)."""
   prior, params = gaussian.mixture(MEANS, STDS, WEIGHTS)
   balanced, its = gaussian.mixture(MEANS, STDS, [1, 1, 1])
   x, t, cond = rows(np.linspace(-3, 3, 41), 0.35)

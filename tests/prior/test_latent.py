@@ -57,22 +57,22 @@ def test_encodes_resized_images_as_the_autoencoder_does(models):
     resized = torch.nn.functional.interpolate(published.to_torch(image), (16, 16), mode='bilinear',
                                               antialias=True)
     expected = 0.18215 * theirs.vae.encode(2 * resized - 1).latent_dist.mode()
-  found = jax.jit(prior.encode)(params, image)
-  assert published.apart(found, published.from_torch(expected)) < 2e-4
+  latents = jax.jit(prior.encode)(params, image)
+  assert published.apart(latents, published.from_torch(expected)) < 2e-4
   wide, _, _ = latent.load(folder, size=24, tile=8)
   assert jax.eval_shape(wide.encode, params, image).shape == (2, 12, 12, 4)
   assert jax.eval_shape(wide.decode, params, jnp.zeros((2, 12, 12, 4))).shape == (2, 24, 24, 3)
 
 
-class Telling:
-  """Attention to text that notes its weights, mean over the heads, in `told`."""
+class AttentionRecorder:
+  """Attention to text that notes its weights, mean over the heads, in `mean_weights`."""
 
   def __init__(self):
-    self.told = None
+    self.mean_weights = None
 
   def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None):
     mixed, weights = published.attention(attn, hidden_states, encoder_hidden_states)
-    self.told = weights.mean(1)
+    self.mean_weights = weights.mean(1)
     return mixed
 
 
@@ -82,22 +82,23 @@ def test_attention_is_that_to_the_words_below_the_finest_level(models):
   key = jax.random.key(0)
   image = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
   ids = tokenize(['a red bear', 'bear'])
-  found, x0, cond = jax.jit(lambda params: (
+  attention, x0, cond = jax.jit(lambda params: (
       prior.attention(params, key, image, ids), prior.encode(params, image),
       prior.embed(params, ids)))(params)
   t = jnp.full(2, 0.01)
   x_t = base.add_noise(prior.schedule, x0, t, jax.random.normal(key, x0.shape))
   block = theirs.unet.mid_block.attentions[0].transformer_blocks[0].attn2
-  before, telling = block.processor, Telling()
-  block.set_processor(telling)
+  before, recorder = block.processor, AttentionRecorder()
+  block.set_processor(recorder)
   with torch.no_grad():
     theirs.unet(published.to_torch(x_t), torch.tensor(float(schedule.index(t, 1000)[0])),
                 torch.from_numpy(np.array(cond.tokens)))
-    told = torch.stack([telling.told[0, :, 1:4].mean(-1), telling.told[1, :, 1:2].mean(-1)])
-    expected = torch.nn.functional.interpolate(told.reshape(2, 1, 4, 4), (8, 8), mode='bilinear')
+    maps = torch.stack([recorder.mean_weights[0, :, 1:4].mean(-1),
+                        recorder.mean_weights[1, :, 1:2].mean(-1)])
+    expected = torch.nn.functional.interpolate(maps.reshape(2, 1, 4, 4), (8, 8), mode='bilinear')
   block.set_processor(before)
-  assert found.shape == (2, 8, 8) and found.std() > 1e-4
-  np.testing.assert_allclose(found, expected[:, 0], rtol=1e-4)
+  assert attention.shape == (2, 8, 8) and attention.std() > 1e-4
+  np.testing.assert_allclose(attention, expected[:, 0], rtol=1e-4)
 
 
 def test_half_precision_is_that_of_weights_and_nets_alone(models):
@@ -134,14 +135,14 @@ def edit(path, **changes):
     ('scheduler/scheduler_config.json', {'prediction_type': 'flow'}, 'prediction_type=.flow'),
     ('scheduler/scheduler_config.json', {'beta_schedule': 'sigmoid'}, 'beta_schedule=.sigmoid'),
 ])
-def test_wrong_configs_get_a_sentence_each(models, tmp_path, name, changes, sentence):
+def test_every_wrong_config_has_its_own_message(models, tmp_path, name, changes, sentence):
   folder = copied(models, tmp_path)
   edit(folder / name, **changes)
   with pytest.raises(WeightError, match=sentence):
     latent.load(folder)
 
 
-def test_missing_and_damaged_files_get_a_sentence_each(models, tmp_path):
+def test_missing_and_damaged_files_have_their_own_messages(models, tmp_path):
   folder = copied(models, tmp_path)
   (folder / 'scheduler' / 'scheduler_config.json').write_text('[1]')
   with pytest.raises(WeightError, match='not a complete JSON file'):
@@ -159,17 +160,17 @@ def test_missing_and_damaged_files_get_a_sentence_each(models, tmp_path):
 
 @pytest.mark.parametrize('options, sentence', [({'dtype': 'float16'}, 'float16'),
                                                ({'size': 18}, 'a multiple of 4')])
-def test_settings_that_mean_nothing_are_refused(models, options, sentence):
+def test_unsupported_settings_are_refused(models, options, sentence):
   with pytest.raises(ConfigError, match=sentence):
     latent.load(models['sd'][0], **options)
 
 
 def test_hub_ids_are_fetched_once_and_refusals_are_one_sentence(models, monkeypatch, capsys):
   import huggingface_hub
-  asked = []
+  calls = []
 
   def fetch(name, **patterns):
-    asked.append(name)
+    calls.append(name)
     if name == 'no/model':
       raise huggingface_hub.errors.LocalEntryNotFoundError('no network\nand more')
     return str(models['sd'][0])
@@ -178,7 +179,7 @@ def test_hub_ids_are_fetched_once_and_refusals_are_one_sentence(models, monkeypa
   assert 'hub' in capsys.readouterr().out
   with pytest.raises(WeightError, match=r'it cannot be downloaded \(no network\)'):
     latent.locate('no/model')
-  assert asked == ['some/model', 'no/model']
+  assert calls == ['some/model', 'no/model']
   monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
   with pytest.raises(ConfigError, match='extra pretrained'):
     latent.locate('some/model')

@@ -30,23 +30,23 @@ def test_a_linear_encoder_is_found_and_repeated():
                              atol=1e-5)
 
 
-def test_the_shipped_prior_works_in_plain_colours():
+def test_the_map_of_the_shipped_prior_is_2_x_minus_1():
   prior, params, _ = embedded.load()
   fitted = linear.fit(prior, params)
   np.testing.assert_allclose(fitted['kernel'], 2 * np.eye(3), atol=1e-5)
   np.testing.assert_allclose(fitted['bias'], -np.ones(3), atol=1e-5)
 
 
-def test_no_other_map_is_nearer_to_an_encoder_that_bends():
+def test_the_map_is_the_least_squares_fit_of_a_nonlinear_encoder():
   curved = lambda params, picture: jnp.sin(3 * shrunk(None, picture))
   fitted = linear.fit(prior_of(curved), None)
   colours = jax.random.uniform(jax.random.key(0), (linear.PICTURES, linear.PATCHES, linear.PATCHES,
                                                    3))
   pictures = images.resize(colours, (linear.PIXELS, linear.PIXELS))
   cells = np.asarray(images.resize(pictures, (16, 16)), np.float64).reshape(-1, 3)
-  wanted = np.asarray(curved(None, pictures), np.float64).reshape(-1, 4)
+  targets = np.asarray(curved(None, pictures), np.float64).reshape(-1, 4)
   for channel in range(4):
-    away = lambda p, c=channel: cells @ p[:3] + p[3] - wanted[:, c]
+    away = lambda p, c=channel: cells @ p[:3] + p[3] - targets[:, c]
     best = optimize.least_squares(away, np.zeros(4)).x
     np.testing.assert_allclose([*fitted['kernel'][:, channel], fitted['bias'][channel]], best,
                                atol=1e-4)

@@ -33,7 +33,7 @@ def test_times_go_down_within_the_safe_range():
 @pytest.mark.parametrize('steps', [1, 4])
 def test_standard_normal_prior_multiplies_by_cosines(steps):
   """eps^ = sigma x under N(0, 1): each transition multiplies by alpha alpha' + sigma sigma', the
-  cosine of the turned angle (oracle: transitions of DDIM under the prior N(0, I))."""
+  cosine of the difference of their angles arccos(alpha)."""
   prior, got = sample(0.0, 1.0, steps)
   start = jax.random.normal(jax.random.split(jax.random.key(0))[0], SHAPE)
   angle = np.asarray(sampler.times(prior.schedule, steps), np.float64) * np.pi / 2
@@ -137,8 +137,8 @@ def test_steps_are_those_of_diffusers(name, eta):
   if name == 'euler':  # its samples are x / alpha
     x = x / float(noise.alpha(safe_range[1]))
   for i, level in enumerate(theirs.timesteps):
-    given = theirs.scale_model_input(x, level)
+    inputs = theirs.scale_model_input(x, level)
     kwargs = {'eta': eta if i < steps else 0.0, 'variance_noise': torch.from_numpy(np.array(
         jax.random.normal(jax.random.fold_in(fresh, i), SHAPE)))} if eta else {}
-    x = theirs.step(toy(given, float(level) / 1000), level, x, **kwargs).prev_sample
+    x = theirs.step(toy(inputs, float(level) / 1000), level, x, **kwargs).prev_sample
   np.testing.assert_allclose(ours, x.numpy(), atol=2e-4 * float(x.abs().max()))

@@ -52,8 +52,8 @@ def test_published_levels_are_those_of_diffusers(config):
 
 
 def test_levels_are_read_at_the_index_of_the_network():
-  found = schedule.index(jnp.array([0.0, 0.0004, 0.0006, 0.4996, 0.999, 1.0]), 1000)
-  np.testing.assert_array_equal(found, [0, 0, 1, 500, 999, 999])
+  indices = schedule.index(jnp.array([0.0, 0.0004, 0.0006, 0.4996, 0.999, 1.0]), 1000)
+  np.testing.assert_array_equal(indices, [0, 0, 1, 500, 999, 999])
 
 
 @pytest.mark.parametrize('config', [{'beta_schedule': 'squaredcos_cap_v2'}, {'beta_start': 'x'},

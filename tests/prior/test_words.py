@@ -68,11 +68,11 @@ def test_a_view_phrase_at_the_end_of_a_long_text_stays(count):
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     tokens = words.tokenize([text], VOCABULARY, 6)[0]
-  kept = [VOCABULARY[i] for i in tokens if i]
-  assert kept[-2:] == ['front', 'view'] and kept[0] == 'red' and len(kept) == min(count, 4) + 2
+  rest = [VOCABULARY[i] for i in tokens if i]
+  assert rest[-2:] == ['front', 'view'] and rest[0] == 'red' and len(rest) == min(count, 4) + 2
 
 
-def test_meant_knows_synonyms():
+def test_with_synonyms_adds_synonyms():
   assert words.with_synonyms('A grey Bunny!') >= {'a', 'grey', 'gray', 'bunny', 'rabbit'}
 
 
@@ -86,7 +86,7 @@ def test_slug_is_a_safe_file_name(prompt):
   assert slug == words.slug(prompt)
 
 
-def test_slugs_tell_similar_prompts_apart():
-  made = ['a red bear', 'a red bear!', 'A red bear', 'a-red-bear', 'a red bear ']
-  assert len({words.slug(p) for p in made}) == len(made)
+def test_slugs_of_similar_prompts_differ():
+  prompts = ['a red bear', 'a red bear!', 'A red bear', 'a-red-bear', 'a red bear ']
+  assert len({words.slug(p) for p in prompts}) == len(prompts)
   assert words.slug('a red bear').startswith('a-red-bear-')

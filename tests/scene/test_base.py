@@ -9,7 +9,7 @@ from jax3dgen.scene import base
 
 
 def test_magic3d_blob_values():
-  # Oracle 19.
+  # Magic3D: 10 (1 - |x| / 0.5).
   radius = jnp.array([0.0, 0.25, 0.5, 1.0])
   bias = base.blob_magic3d(radius**2)
   np.testing.assert_allclose(bias, [10.0, 5.0, 0.0, -10.0], atol=1e-5)
@@ -18,7 +18,7 @@ def test_magic3d_blob_values():
 
 
 def test_dreamfusion_blob_values():
-  # Oracle 19.
+  # DreamFusion: 10 exp(-|x|^2 / (2 * 0.5^2)).
   radius = jnp.array([0.0, 0.5, 1.0])
   np.testing.assert_allclose(base.blob_dreamfusion(radius**2),
                              10.0 * np.exp([0.0, -0.5, -2.0]), rtol=1e-6)

@@ -35,8 +35,8 @@ def near(x, center, radius):
 HARD = field(lambda r, x: 50.0 * (r < 0.5))
 
 
-def radii(found):
-  return np.linalg.norm(found.vertices, axis=-1)
+def radii(surface):
+  return np.linalg.norm(surface.vertices, axis=-1)
 
 
 @pytest.mark.parametrize('density', [
@@ -48,10 +48,10 @@ def radii(found):
     lambda r, x: jnp.where(r < 0.5, 100.0, 0.3 * (r < 0.8)),  # a haze round it
     lambda r, x: jnp.where(r < 0.5, 100.0, 30.0 * near(x, (0.8, 0.8, 0.8), 0.15)),  # a floater
 ])
-def test_hard_sphere_is_found(density):
-  found = mesh.extract(field(density), {}, RESOLUTION)
-  assert np.abs(radii(found) - 0.5).max() < SPACING
-  volume = trimesh.Trimesh(found.vertices, found.faces, process=False).volume
+def test_hard_sphere_is_extracted(density):
+  surface = mesh.extract(field(density), {}, RESOLUTION)
+  assert np.abs(radii(surface) - 0.5).max() < SPACING
+  volume = trimesh.Trimesh(surface.vertices, surface.faces, process=False).volume
   np.testing.assert_allclose(volume, np.pi / 6, rtol=0.04)
 
 
@@ -63,21 +63,21 @@ def test_hard_sphere_is_found(density):
 ])
 def test_soft_sphere_has_the_silhouette_of_its_opacity(density):
   query = field(density)
-  found = mesh.extract(query, {}, RESOLUTION)
+  surface = mesh.extract(query, {}, RESOLUTION)
   # The radius at which a ray past the centre loses half of its light, integrated finely.
   along = jnp.linspace(-1.0, 1.0, 4001)
   offset = jnp.linspace(0.0, 0.95, 500)
   xyz = jnp.stack(jnp.broadcast_arrays(offset[:, None], jnp.zeros((1, 1)), along[None, :]), -1)
   depth = jax.jit(lambda p: query({}, p, 1.0).density.sum(-1) * (2.0 / 4000))(xyz)
   edge = float(offset[int((depth > np.log(2.0)).sum())])
-  assert radii(found).std() < 0.1 * SPACING  # a smooth sphere, not stairs
-  np.testing.assert_allclose(radii(found).mean(), edge, atol=0.5 * SPACING)
+  assert radii(surface).std() < 0.1 * SPACING  # a smooth sphere, not stairs
+  np.testing.assert_allclose(radii(surface).mean(), edge, atol=0.5 * SPACING)
 
 
-def test_thin_plates_and_rods_are_found():
+def test_thin_plates_and_rods_are_extracted():
   plate = field(lambda r, x: 200.0 * ((jnp.abs(x.sum(-1) / np.sqrt(3.0)) < 0.03) & (r < 0.6)))
-  found = mesh.extract(plate, {}, RESOLUTION)
-  volume = trimesh.Trimesh(found.vertices, found.faces, process=False).volume
+  surface = mesh.extract(plate, {}, RESOLUTION)
+  volume = trimesh.Trimesh(surface.vertices, surface.faces, process=False).volume
   np.testing.assert_allclose(volume, 0.06 * np.pi * 0.36, rtol=0.3)
   # Opaque only to a view along (1, 1, 1), which is none of the three that choose the level.
   across = lambda r, x: jnp.sqrt(jnp.maximum(r**2 - x.sum(-1) ** 2 / 3, 0.0))
@@ -110,13 +110,13 @@ def test_never_empty_while_a_view_is_opaque():
 
 
 def test_watertight_coloured_and_facing_outwards():
-  found = mesh.extract(HARD, {}, RESOLUTION)
-  assert mesh.is_watertight(found.faces)
-  reference = trimesh.Trimesh(found.vertices, found.faces, process=False)
+  surface = mesh.extract(HARD, {}, RESOLUTION)
+  assert mesh.is_watertight(surface.faces)
+  reference = trimesh.Trimesh(surface.vertices, surface.faces, process=False)
   assert reference.is_watertight and reference.is_winding_consistent and reference.volume > 0
   assert reference.body_count == 1 and reference.area_faces.min() > 0
-  assert found.vertices.dtype == np.float32 and found.faces.dtype == np.int32
-  np.testing.assert_allclose(found.colors, 0.5 + 0.5 * found.vertices, atol=1.5 * SPACING)
+  assert surface.vertices.dtype == np.float32 and surface.faces.dtype == np.int32
+  np.testing.assert_allclose(surface.colors, 0.5 + 0.5 * surface.vertices, atol=1.5 * SPACING)
 
 
 def test_colour_is_that_of_the_visible_skin():
@@ -125,8 +125,8 @@ def test_colour_is_that_of_the_visible_skin():
     skin = jnp.array([0.9, 0.1, 0.2])
     rgb = jnp.where((r < 0.4)[..., None], 0.0, jnp.broadcast_to(skin, xyz.shape))
     return Sample(200.0 * (r < 0.5), rgb)
-  found = mesh.extract(query, {}, RESOLUTION)
-  np.testing.assert_allclose(found.colors, np.broadcast_to((0.9, 0.1, 0.2), found.colors.shape),
+  surface = mesh.extract(query, {}, RESOLUTION)
+  np.testing.assert_allclose(surface.colors, np.broadcast_to((0.9, 0.1, 0.2), surface.colors.shape),
                              atol=0.01)
 
 
@@ -134,9 +134,9 @@ def test_closed_where_the_object_leaves_the_ball():
   """What the renderer never sees (the corners of the box) is no part of the mesh."""
   solid = field(lambda r, x: 100.0 + 0 * r)
   for radius in (1.0, 0.8):
-    found = mesh.extract(solid, {}, RESOLUTION, radius=radius)
-    assert mesh.is_watertight(found.faces)
-    np.testing.assert_allclose(radii(found), radius, atol=SPACING)
+    surface = mesh.extract(solid, {}, RESOLUTION, radius=radius)
+    assert mesh.is_watertight(surface.faces)
+    np.testing.assert_allclose(radii(surface), radius, atol=SPACING)
   halved = mesh.extract(field(lambda r, x: 100.0 * (x[..., 2] > 0)), {}, RESOLUTION)
   np.testing.assert_allclose(halved.vertices[:, 2].min(), 0, atol=SPACING)
   assert mesh.is_watertight(halved.faces)
@@ -149,22 +149,22 @@ def test_given_level_and_parameters():
       params['scale'] * frac * jnp.exp(-4 * jnp.linalg.norm(x, axis=-1)), 0.5 + 0 * x)
   params = {'scale': jnp.float32(100.0)}
   for level, frac in ((10.0, 1.0), (20.0, 1.0), (10.0, 0.5)):
-    found = mesh.extract(query, params, RESOLUTION, level, frac)
-    np.testing.assert_allclose(radii(found), np.log(100 * frac / level) / 4, atol=0.1 * SPACING)
+    surface = mesh.extract(query, params, RESOLUTION, level, frac)
+    np.testing.assert_allclose(radii(surface), np.log(100 * frac / level) / 4, atol=0.1 * SPACING)
 
 
 @pytest.mark.parametrize('resolution', [17, 33])
 def test_a_smooth_sphere_is_exact_to_second_order(resolution):
-  # Oracle 24, of marching cubes: closed, Euler number 2. Along an edge of length h the log density
+  # Marching cubes: closed, Euler number 2. Along an edge of length h the log density
   # k (1/4 - r^2) is at most k h^2 / 4 off its chord, and its slope in r is k.
   k, h = 20.0, 2 / (resolution - 1)
-  found = mesh.extract(field(lambda r, x: jnp.exp(k * (0.25 - r * r))), {}, resolution, 1.0)
-  solid = trimesh.Trimesh(found.vertices, found.faces, process=False)
+  surface = mesh.extract(field(lambda r, x: jnp.exp(k * (0.25 - r * r))), {}, resolution, 1.0)
+  solid = trimesh.Trimesh(surface.vertices, surface.faces, process=False)
   assert solid.is_watertight and solid.euler_number == 2
-  assert np.abs(radii(found) - 0.5).max() < h * h / 4 + mesh.NUDGE / k + 1e-5
+  assert np.abs(radii(surface) - 0.5).max() < h * h / 4 + mesh.NUDGE / k + 1e-5
 
 
-def test_nothing_there_is_said_with_the_density_range():
+def test_an_empty_field_is_refused_with_its_density_range():
   with pytest.raises(MeshError, match='between 0 and 0'):
     mesh.extract(field(lambda r, x: 0 * r), {}, 17)
   with pytest.raises(MeshError, match='no view is opaque.*between 0 and 0.3'):
@@ -177,9 +177,9 @@ def test_nothing_there_is_said_with_the_density_range():
 
 def test_noise_gives_a_closed_surface():
   query = field(lambda r, x: jnp.exp(4 * ripple(3 * x)))
-  found = mesh.extract(query, {}, 21, level=1.0)
-  assert mesh.is_watertight(found.faces)
-  assert trimesh.Trimesh(found.vertices, found.faces, process=False).is_watertight
+  surface = mesh.extract(query, {}, 21, level=1.0)
+  assert mesh.is_watertight(surface.faces)
+  assert trimesh.Trimesh(surface.vertices, surface.faces, process=False).is_watertight
 
 
 def test_fields_are_compiled_once_for_all_resolutions():
@@ -206,12 +206,12 @@ def test_normals_equal_trimesh_and_padding_is_harmless():
   vertices = jnp.asarray(surface.vertices, jnp.float32)
   faces = jnp.concatenate([jnp.asarray(surface.faces), jnp.zeros((4, 3), jnp.int32)])
   vertices = jnp.concatenate([vertices, jnp.zeros((1, 3))])
-  found = jax.jit(mesh.normals)(vertices, faces)
+  normals = jax.jit(mesh.normals)(vertices, faces)
   weighted = trimesh.geometry.weighted_vertex_normals(
       len(surface.vertices), surface.faces, surface.face_normals,
       np.repeat(surface.area_faces[:, None], 3, 1))
-  np.testing.assert_allclose(found[:-1], weighted, atol=1e-5)
-  np.testing.assert_array_equal(found[-1], 0)
+  np.testing.assert_allclose(normals[:-1], weighted, atol=1e-5)
+  np.testing.assert_array_equal(normals[-1], 0)
   gradient = jax.jit(jax.grad(lambda v: mesh.normals(v, faces)[:, 0].sum()))(vertices)
   assert np.isfinite(gradient).all()
 
@@ -233,9 +233,9 @@ def test_checked_refuses(change, reason):
 
 
 def capsule():
-  made = trimesh.creation.capsule(height=1.0, radius=0.3, count=[32, 32])
-  return Mesh(made.vertices.astype(np.float32), made.faces.astype(np.int32),
-              (0.5 + 0.4 * made.vertices).astype(np.float32))
+  surface = trimesh.creation.capsule(height=1.0, radius=0.3, count=[32, 32])
+  return Mesh(surface.vertices.astype(np.float32), surface.faces.astype(np.int32),
+              (0.5 + 0.4 * surface.vertices).astype(np.float32))
 
 
 def test_flat_cut_is_the_solid_above_the_cut():
@@ -249,22 +249,22 @@ def test_flat_cut_is_the_solid_above_the_cut():
   cap = 0.1 * height  # of a sphere of radius 0.3: pi h^2 (3 r - h) / 3
   np.testing.assert_allclose(volume(whole) - volume(cut), np.pi * cap**2 * (0.9 - cap) / 3,
                              rtol=0.02)
-  kept = cut.vertices[:, 2] > level + 1e-4
-  np.testing.assert_allclose(cut.colors[kept], 0.5 + 0.4 * cut.vertices[kept], atol=1e-5)
+  above = cut.vertices[:, 2] > level + 1e-4
+  np.testing.assert_allclose(cut.colors[above], 0.5 + 0.4 * cut.vertices[above], atol=1e-5)
 
 
 def test_refined_is_the_same_solid_with_all_its_shells():
   ball, void = trimesh.creation.icosphere(1, 1.0), trimesh.creation.icosphere(1, 0.5)
   void.invert()
   both = trimesh.util.concatenate([ball, void])
-  made = Mesh(np.float32(both.vertices), np.int32(both.faces), np.float32(both.vertices))
-  for array in (made.vertices, made.faces):
+  coarse = Mesh(np.float32(both.vertices), np.int32(both.faces), np.float32(both.vertices))
+  for array in (coarse.vertices, coarse.faces):
     array.flags.writeable = False
-  fine = mesh.refine(made, 0.2)
-  found = trimesh.Trimesh(fine.vertices, fine.faces)
-  assert found.is_watertight
-  assert found.edges_unique_length.mean() < 0.2 < both.edges_unique_length.min()
-  np.testing.assert_allclose((found.volume, found.area), (both.volume, both.area), rtol=1e-5)
+  fine = mesh.refine(coarse, 0.2)
+  refined = trimesh.Trimesh(fine.vertices, fine.faces)
+  assert refined.is_watertight
+  assert refined.edges_unique_length.mean() < 0.2 < both.edges_unique_length.min()
+  np.testing.assert_allclose((refined.volume, refined.area), (both.volume, both.area), rtol=1e-5)
 
 
 def test_a_capsule_stands_on_a_flat_cut_only():
@@ -277,12 +277,13 @@ def test_a_capsule_stands_on_a_flat_cut_only():
 
 def test_flat_cut_keeps_the_largest_piece():
   box = lambda size, place: trimesh.creation.box(size).apply_translation(place)
-  made = trimesh.boolean.union([box((2, 1, 0.1), (0, 0, 0.05)), box((0.3, 1, 1), (-0.8, 0, 0.5)),
-                                box((0.6, 1, 1), (0.7, 0, 0.5))])  # a U of two unequal pillars
-  made = Mesh(np.float32(made.vertices), np.int32(made.faces), np.zeros((len(made.vertices), 3)))
-  left = mesh.flat_cut(made, 0.2)
+  solid = trimesh.boolean.union([box((2, 1, 0.1), (0, 0, 0.05)), box((0.3, 1, 1), (-0.8, 0, 0.5)),
+                                 box((0.6, 1, 1), (0.7, 0, 0.5))])  # a U of two unequal pillars
+  solid = Mesh(np.float32(solid.vertices), np.int32(solid.faces),
+               np.zeros((len(solid.vertices), 3)))
+  left = mesh.flat_cut(solid, 0.2)
   np.testing.assert_allclose([left.vertices.min(0), left.vertices.max(0)],
                              [[0.4, -0.5, 0.2], [1.0, 0.5, 1.0]], atol=1e-6)
-  assert mesh.flat_cut(made, 0) is made
+  assert mesh.flat_cut(solid, 0) is solid
   with pytest.raises(MeshError, match='between 0 and 1'):
-    mesh.flat_cut(made, 1.5)
+    mesh.flat_cut(solid, 1.5)

@@ -21,34 +21,34 @@ def rendering(weights, mids=None, normals=None):
 
 
 def test_opaque_is_largest_at_one_half():
-  # Oracle 20: log 2.
+  # The binary entropy is log 2 at an opacity of 1 / 2.
   np.testing.assert_allclose(regularizers.opaque(rendering([[0.5], [0.5]])), np.log(2.0), rtol=1e-6)
   low = regularizers.opaque(rendering([[0.0], [1.0]]))
   np.testing.assert_allclose(low, -(1e-3 * np.log(1e-3) + 0.999 * np.log(0.999)), rtol=1e-3)
 
 
 def test_sparsity_and_opacity():
-  # Oracle 20: .1 where nothing is opaque.
+  # sqrt(opacity^2 + 0.01): 0.1 where nothing is opaque.
   assert regularizers.sparsity(rendering([[0.0, 0.0]])) == pytest.approx(0.1)
   assert regularizers.sparsity(rendering([[0.5, 0.25]])) == pytest.approx((0.5625 + 0.01)**0.5)
   assert regularizers.opacity(rendering([[0.5, 0.25], [0.0, 0.0]])) == pytest.approx(0.28125)
 
 
 def test_entropy_is_in_bits_and_per_sample():
-  # Oracle 20: at most one bit.
+  # At most one bit.
   assert regularizers.entropy(rendering([[0.5, 0.5]])) == pytest.approx(1.0)
   expected = 0.5 * -(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75))
   assert regularizers.entropy(rendering([[0.25, 0.0]])) == pytest.approx(expected, abs=2e-4)
 
 
 def test_z_variance_of_one_and_two_spikes():
-  # Oracle 20: 0, and (d / 2)^2.
+  # 0 for one spike; (d / 2)^2 for two equal ones at distance d.
   assert regularizers.z_variance(rendering([[0.0, 0.9, 0.0]])) == pytest.approx(0.0, abs=1e-6)
   two = rendering([[0.4, 0.0, 0.4]], mids=[[1.0, 2.0, 4.0]])
   assert regularizers.z_variance(two) == pytest.approx((3.0 / 2)**2, rel=1e-5)
 
 
-def test_z_variance_looks_at_opaque_rays_alone():
+def test_z_variance_uses_opaque_rays_alone():
   both = rendering([[0.4, 0.0, 0.4], [0.2, 0.0, 0.2]])
   assert regularizers.z_variance(both) == pytest.approx(1.0, rel=1e-5)
   none = rendering([[0.2, 0.0, 0.2]])

@@ -42,7 +42,7 @@ def chord(rays):
 @pytest.mark.parametrize('key', [None, KEY])
 @pytest.mark.parametrize('n_importance', [0, 8])
 def test_constant_density_gives_beer_lambert_opacity(key, n_importance):
-  # Oracle 18: the opacity is 1 - exp(-sigma L).
+  # The opacity is 1 - exp(-sigma L).
   rays, sigma = some_rays(), 0.7
   out = render_rays(key, fog, jnp.float32(sigma), rays,
                            render.RenderOptions(n_samples=9, n_importance=n_importance))
@@ -70,14 +70,14 @@ def test_intervals_of_hits_misses_and_cameras_inside():
   np.testing.assert_allclose(last, [3.0, 0.1, 1.0, 0.1], atol=1e-6)
 
 
-def test_rays_that_miss_see_nothing():
+def test_rays_that_miss_are_empty():
   rays = Rays(jnp.array([[3.0, 0.0, 0.0]]), jnp.array([[0.0, 1.0, 0.0]]))
   out = render_rays(KEY, fog, jnp.float32(1e3), rays, render.RenderOptions(8, 8))
   assert out.opacity[0] == 0 and out.depth[0] == 0 and (out.rgb == 0).all()
 
 
 def test_weights_equal_a_loop():
-  # Oracle 18: the weights' sum is the opacity.
+  # The weights' sum is the opacity.
   rng = np.random.default_rng(0)
   density = rng.exponential(2.0, (7, 3))
   edges = np.sort(rng.uniform(1, 3, (8, 3)), 0)
@@ -192,7 +192,7 @@ def test_images_in_chunks_equal_rays_at_once():
     np.testing.assert_allclose(image, expected, atol=5e-6)
 
 
-def test_a_picture_has_the_object_where_it_should_be():
+def test_an_image_has_the_object_on_its_projected_side():
   """A ball on the object's left (+y) is right in the front view and left in the back view."""
   place = jnp.array([0.0, 0.5, 0.3])
   def query(params, xyz, frac):

@@ -54,7 +54,7 @@ def test_lambert_and_textureless_of_one_surface(light, cosine):
   np.testing.assert_allclose(white.rgb, np.full((1, 3), 0.1 + 0.9 * cosine), atol=1e-6)
 
 
-def test_shading_nothing_is_nothing_and_differentiable():
+def test_shading_of_an_empty_ray_is_zero_and_differentiable():
   rays, rendering = one_sample((0.0, 0, 0), weight=0.0)
   loss = lambda weights: shading.shade(
       rendering.replace(weights=weights, opacity=weights.sum(-1)), rays, jnp.ones((1, 3))).rgb.sum()
@@ -62,7 +62,7 @@ def test_shading_nothing_is_nothing_and_differentiable():
   assert jnp.isfinite(jax.grad(loss)(rendering.weights)).all()
 
 
-def test_shading_without_normals_says_what_to_set():
+def test_shading_without_normals_names_the_setting():
   rays, rendering = one_sample((1, 0, 0))
   with pytest.raises(ConfigError, match='render.normals'):
     shading.shade(rendering.replace(sample_normals=None), rays, jnp.ones((1, 3)))
@@ -83,7 +83,7 @@ def test_lights_are_near_their_camera_and_at_their_distance(name):
     assert cosine.mean() > 0.5  # towards the camera, spread by a unit normal
 
 
-def test_styles_are_albedo_first_and_then_as_likely_as_asked():
+def test_styles_are_albedo_first_and_then_follow_their_probabilities():
   draw = lambda step: jax.vmap(lambda k: shading.draw_style(k, step, 100, 0.75, 0.5))(
       jax.random.split(jax.random.key(0), 2000))
   early, late = draw(99), draw(100)

@@ -37,26 +37,26 @@ def l_prism():
 
 @pytest.mark.parametrize('surface', [random_hull(0), random_hull(1), torus(2), torus(3), l_prism()])
 def test_equals_trimesh(surface, x64):
-  found = solid_of(jnp.asarray(surface.vertices), jnp.asarray(surface.faces))
-  np.testing.assert_allclose(found.volume, surface.volume, rtol=1e-12)
-  np.testing.assert_allclose(found.center, surface.center_mass, rtol=1e-11, atol=1e-13)
-  np.testing.assert_allclose(found.inertia, surface.moment_inertia, rtol=1e-9, atol=1e-12)
+  body = solid_of(jnp.asarray(surface.vertices), jnp.asarray(surface.faces))
+  np.testing.assert_allclose(body.volume, surface.volume, rtol=1e-12)
+  np.testing.assert_allclose(body.center, surface.center_mass, rtol=1e-11, atol=1e-13)
+  np.testing.assert_allclose(body.inertia, surface.moment_inertia, rtol=1e-9, atol=1e-12)
 
 
 def test_box_closed_form():
   size = np.array([0.5, 1.0, 2.0])
   box = trimesh.creation.box(size)
-  found = solid_of(jnp.asarray(box.vertices, jnp.float32), jnp.asarray(box.faces))
+  body = solid_of(jnp.asarray(box.vertices, jnp.float32), jnp.asarray(box.faces))
   square = size**2
-  np.testing.assert_allclose(found.volume, 1.0, rtol=1e-6)
-  np.testing.assert_allclose(found.inertia, np.diag(square.sum() - square) / 12, atol=1e-6)
+  np.testing.assert_allclose(body.volume, 1.0, rtol=1e-6)
+  np.testing.assert_allclose(body.inertia, np.diag(square.sum() - square) / 12, atol=1e-6)
 
 
 def test_l_prism_closed_form():
   prism = l_prism()
-  found = solid_of(jnp.asarray(prism.vertices, jnp.float32), jnp.asarray(prism.faces))
-  np.testing.assert_allclose(found.volume, 0.144, rtol=1e-5)
-  np.testing.assert_allclose(found.center[:2], 0.116 / 0.36, rtol=1e-5)  # 0.3222
+  body = solid_of(jnp.asarray(prism.vertices, jnp.float32), jnp.asarray(prism.faces))
+  np.testing.assert_allclose(body.volume, 0.144, rtol=1e-5)
+  np.testing.assert_allclose(body.center[:2], 0.116 / 0.36, rtol=1e-5)  # 0.3222
 
 
 def test_translation_winding_and_padding_change_nothing():
@@ -78,8 +78,8 @@ def test_gradient_equals_finite_differences(x64):
 
   @jax.jit
   def scalar(vertices):
-    found = solid_of(vertices, faces)
-    return jnp.concatenate([found.volume[None], found.center, found.inertia.ravel()]) @ weight
+    body = solid_of(vertices, faces)
+    return jnp.concatenate([body.volume[None], body.center, body.inertia.ravel()]) @ weight
 
   vertices = jnp.asarray(surface.vertices)
   step = jax.random.normal(jax.random.key(1), vertices.shape)
@@ -94,8 +94,8 @@ def test_no_volume_gives_finite_figures_and_gradients():
   @jax.jit
   @functools.partial(jax.value_and_grad, has_aux=True)
   def total(vertices):
-    found = solid.solid(vertices, faces)
-    return found.center.sum(), found.volume
+    body = solid.solid(vertices, faces)
+    return body.center.sum(), body.volume
 
   (center, volume), gradient = total(vertices)
   assert np.isfinite(center) and np.isfinite(gradient).all() and volume == 0
@@ -105,6 +105,6 @@ def test_batches_under_vmap():
   surface = random_hull(6)
   vertices = jnp.asarray(surface.vertices, jnp.float32)
   batch = jnp.stack([vertices, 2 * vertices])
-  found = jax.jit(jax.vmap(solid.solid, (0, None)))(batch, jnp.asarray(surface.faces))
-  np.testing.assert_allclose(found.volume[1], 8 * found.volume[0], rtol=1e-5)
-  np.testing.assert_allclose(found.inertia[1], 32 * found.inertia[0], rtol=1e-4, atol=1e-5)
+  body = jax.jit(jax.vmap(solid.solid, (0, None)))(batch, jnp.asarray(surface.faces))
+  np.testing.assert_allclose(body.volume[1], 8 * body.volume[0], rtol=1e-5)
+  np.testing.assert_allclose(body.inertia[1], 32 * body.inertia[0], rtol=1e-4, atol=1e-5)

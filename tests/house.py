@@ -79,8 +79,8 @@ def forbidden(source, target):
   """Whether files of the room `source` must not import from the room `target`."""
   folder, other = source.split('/')[0], target.split('/')[0]
   if folder == other == 'recipes':
-    own, its = (name.partition('/')[2] for name in (source, target))
-    return own != its and its not in ROOMS.get(own, ())
+    source_room, target_room = (name.partition('/')[2] for name in (source, target))
+    return source_room != target_room and target_room not in ROOMS.get(source_room, ())
   if folder == other:
     return False
   if folder in ONLY and other not in ONLY[folder]:

@@ -42,7 +42,7 @@ def complaints(path, text, modules=()):
   if path.name == '__init__.py':
     body = [n for n in ast.parse(text).body
             if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
-    allowed = 1 if len(path.parts) == 2 else 0  # the package's own holds its version
+    allowed = 1 if len(path.parts) == 2 else 0  # that of the package holds its version
     if len(body) > allowed:
       yield f'{path}: an __init__ holds its docstring and nothing else'
     return
@@ -93,7 +93,7 @@ def test_imports_go_down():
   assert [c for path, text in files for c in complaints(path, text, modules)] == []
 
 
-def test_no_circles_inside_a_folder():
+def test_no_import_cycles_inside_a_folder():
   tuple(graphlib.TopologicalSorter(graph(list(house.sources('jax3dgen')))).static_order())
 
 
@@ -127,8 +127,8 @@ def test_configs_do_not_import_experiments():
 
 
 @pytest.mark.parametrize('folder', house.MAX_FILE)
-def test_files_hold_one_idea(folder):
-  """A longer file is asking to be two; mains only choose, run and report."""
+def test_files_are_short(folder):
+  """A longer file should be split; mains only choose, run and report."""
   long = {str(path): text.count('\n') for path, text in house.sources(folder)
           if text.count('\n') > house.MAX_FILE[folder]
           and not path.name.startswith(('rules_', '_'))}
@@ -167,7 +167,7 @@ MODULE = {'jax3dgen.nn.layers': 'jax3dgen/nn/layers.py',
     ('jax3dgen/prior/a.py', 'import diffusers', 'extra'),
     ('jax3dgen/train/__init__.py', 'from jax3dgen.train import loop', '__init__'),
 ])
-def test_the_rules_have_teeth(path, text, word):
+def test_violations_are_reported(path, text, word):
   assert any(word in c for c in complaints(path, text, MODULE))
 
 
@@ -178,12 +178,12 @@ def test_the_rules_have_teeth(path, text, word):
     ('jax3dgen/recipes/a.py', 'from jax3dgen.recipes.distill.run import build'),
     ('jax3dgen/__init__.py', '"""Doc."""\n__version__ = "1"'),
 ])
-def test_the_rules_let_good_files_pass(path, text):
+def test_valid_files_have_no_complaints(path, text):
   assert list(complaints(path, text, MODULE)) == []
 
 
-def test_circles_are_detected():
-  circle = [('jax3dgen/core/a.py', 'from jax3dgen.core import b'),
-            ('jax3dgen/core/b.py', 'from jax3dgen.core.a import f')]
+def test_import_cycles_are_detected():
+  cycle = [('jax3dgen/core/a.py', 'from jax3dgen.core import b'),
+           ('jax3dgen/core/b.py', 'from jax3dgen.core.a import f')]
   with pytest.raises(graphlib.CycleError):
-    graphlib.TopologicalSorter(graph(circle)).prepare()
+    graphlib.TopologicalSorter(graph(cycle)).prepare()

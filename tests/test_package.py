@@ -26,18 +26,18 @@ BUDGET_MB = 40  # of everything shipped
 
 def pinned(name):
   """{package: [(version, marker)]} of a lock file."""
-  found = {}
+  versions = {}
   for line in (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines():
     package, version, marker = re.fullmatch(
         r"([a-z0-9.-]+)==([^ ]+)(?: ; (.+))?", line).groups()
-    found.setdefault(package, []).append((version, marker or ''))
-  return found
+    versions.setdefault(package, []).append((version, marker or ''))
+  return versions
 
 
 def names(requirements):
   """Normalised package names of a requirement list of setup.cfg."""
-  found = re.findall(r'^([A-Za-z0-9_.-]+)', requirements.strip(), re.MULTILINE)
-  return {name.lower().replace('_', '-') for name in found}
+  matches = re.findall(r'^([A-Za-z0-9_.-]+)', requirements.strip(), re.MULTILINE)
+  return {name.lower().replace('_', '-') for name in matches}
 
 
 @pytest.fixture(scope='module')
@@ -53,7 +53,7 @@ def test_lock_covers_what_is_required(setup):
   assert names(setup['options.extras_require']['dev']) <= {*runtime, *dev, *torch}
 
 
-def test_lock_holds_for_both_pythons_and_knows_no_place():
+def test_lock_covers_both_pythons_and_has_no_addresses():
   """One jax for Python 3.11 and one for 3.12; no CUDA in a plain install; no addresses or paths."""
   jax = {marker: version for version, marker in pinned('runtime')['jax']}
   assert jax["python_full_version < '3.12'"].startswith('0.10.')
@@ -162,6 +162,6 @@ def test_readme_has_examples():
     pytest.param(n, marks=[pytest.mark.slow] * (n > 0)) for n in range(len(examples()))])
 def test_readme_examples_run_from_an_empty_folder(outside, tmp_path, number):
   _, config = _config.load(f'{ROOT / "configs" / "embedded.py"}:tiny')
-  made = "\nassert None not in globals().get('results', [])\n"
-  done = outside(TINY.format(tiny=config.to_dict()) + examples()[number] + made, cwd=tmp_path)
+  check = "\nassert None not in globals().get('results', [])\n"
+  done = outside(TINY.format(tiny=config.to_dict()) + examples()[number] + check, cwd=tmp_path)
   assert done.returncode == 0, done.stderr

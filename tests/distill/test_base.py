@@ -25,7 +25,7 @@ def test_rows_follow_the_camera(azimuth_deg, elevation_deg, row):
 
 
 def test_guidance_on_two_gaussians_is_the_linear_combination():
-  # Oracle 3: scale 1 is the conditional prediction, 0 the unconditional one.
+  # Scale 1 is the conditional prediction, 0 the unconditional one.
   prior, params = gaussian.prior(0.2, 0.7)
   x_t = jax.random.normal(jax.random.key(0), (2, 3, 3, 1))
   view = gaussian.view(x_t, 0.4, base.classifier_free, shift=0.5)
@@ -50,7 +50,7 @@ def test_surrogate_has_the_direction_as_gradient():
   np.testing.assert_array_equal(jax.grad(base.surrogate)(x0, g), g)
 
 
-def test_load_finds_own_objectives():
+def test_load_finds_objectives_of_the_package():
   distillation, defaults = base.load('sds')
   assert distillation is sds.DISTILLATION
   assert defaults == sds.DEFAULTS

@@ -27,7 +27,7 @@ def cells(count):
   return np.stack(np.broadcast_arrays(i[:, None], i[None], CELL / 2), -1)[None]
 
 
-def test_a_place_has_one_noise_however_it_is_seen():
+def test_a_cell_has_one_noise_in_every_order_of_points():
   points = cells(8)
   order = np.random.default_rng(0).permutation(8)
   np.testing.assert_array_equal(noise(points[:, order] + 0.4 * CELL), noise(points)[:, order])
@@ -61,5 +61,5 @@ def test_direction_has_the_mean_of_sds():
   assert after is state
   np.testing.assert_array_equal(g[0], g[3])
   expected = SIGMA * ALPHA * SIGMA * (0.4 - 4.0 * COND) / (ALPHA**2 * STD**2 + SIGMA**2)
-  own = np.asarray(g[:3])
-  assert abs(own.mean() - expected) < 3 * own.std() / np.sqrt(own.size)
+  pixels = np.asarray(g[:3])
+  assert abs(pixels.mean() - expected) < 3 * pixels.std() / np.sqrt(pixels.size)

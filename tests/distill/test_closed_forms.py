@@ -1,7 +1,4 @@
-"""Every objective on a Gaussian prior, whose predictions are known, against its formula by hand.
-
-Numbers such as 'oracle 4' are those of the project's list of test oracles for score distillation.
-"""
+"""Every objective on a Gaussian prior, whose predictions are known, against its formula by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +49,8 @@ def mean_of(module, away, **fields):
 def test_sjc_has_the_mean_of_sds_with_and_without_its_noise():
   guided = ALPHA * SIGMA * (0.4 - 4.0 * COND) / VARIANCE
   for centered in (True, False):
-    found, error = mean_of(sjc, 0.4, centered=centered)
-    assert abs(found - guided) < 3 * error
+    mean, error = mean_of(sjc, 0.4, centered=centered)
+    assert abs(mean - guided) < 3 * error
   np.testing.assert_allclose(directed(sjc), directed(sds, weighting='uniform', clip=False),
                              rtol=1e-5)
 
@@ -69,9 +66,9 @@ def test_nfsd_at_high_and_low_noise():
   expected = SIGMA**2 * SIGMA * ALPHA / VARIANCE * (-7.5 * COND + NEGATIVE)
   np.testing.assert_allclose(directed(nfsd), expected, rtol=1e-4)
   alpha, sigma = np.cos(0.05 * np.pi), np.sin(0.05 * np.pi)
-  found, error = mean_of(nfsd, 0.4, t=0.1)
+  mean, error = mean_of(nfsd, 0.4, t=0.1)
   variance = alpha**2 * STD**2 + sigma**2
-  assert abs(found - sigma**2 * sigma * alpha / variance * (-7.5 * COND + 0.4)) < 3 * error
+  assert abs(mean - sigma**2 * sigma * alpha / variance * (-7.5 * COND + 0.4)) < 3 * error
 
 
 def test_hifa_repeats_the_residual_in_image_space():
@@ -128,16 +125,16 @@ def test_jsd_without_the_minority_sample_and_with_shared_noise():
 
 
 def test_mean_of_jsd_with_fresh_noise():
-  # Oracle 6: the mean prediction at the minority sample is that at its centre.
-  found, error = mean_of(jsd, 0.4, clip=False)
+  # The mean prediction at the minority sample is that at its centre.
+  mean, error = mean_of(jsd, 0.4, clip=False)
   x_t = inverted(np.array(MEAN + 0.4), 10, scale=1.0)
   high = predicted(x_t, 13.5 * COND)
   expected = SIGMA * ALPHA * (high - predicted(x_t - SIGMA * high, 13.5 * COND))
-  assert abs(found - expected) < 3 * error
+  assert abs(mean - expected) < 3 * error
 
 
 def test_targets_of_jsd_are_twice_sdi_plus_the_second_residual():
-  # Oracle 6: (z - h) + (z - l) = 2 (z - h) + sigma / alpha (eps_2 - eps_fresh).
+  # (z - h) + (z - l) = 2 (z - h) + sigma / alpha (eps_2 - eps_fresh).
   fields = {'variant': 'targets', 'minority_noise': 'shared', 'clip': False}
   x_t = inverted(X0, 10, scale=1.0)
   noise, high = (x_t - ALPHA * X0) / SIGMA, predicted(x_t, 13.5 * COND)
@@ -177,7 +174,7 @@ def divergence(mean, width, spread):
 
 @pytest.mark.parametrize('saturating', [True, False])
 def test_exact_jsd_is_the_gradient_of_the_divergence(saturating):
-  # Oracle 17, for q(x_t | x_0) and p(x_t).
+  # With q(x_t | x_0) and p(x_t): d JSD / dm, or E_q[(1 - D*) (s_q - s_p)] where D* is frozen.
   prior, params = mixtures.mixture([[0.0]], [1.0], [1.0])
   log_density = lambda params, x, t, cond: mixtures.log_density(prior, params, x, t, cond)
   objective = jsd.exact(log_density, saturating)
@@ -188,7 +185,7 @@ def test_exact_jsd_is_the_gradient_of_the_divergence(saturating):
   cfg = ConfigDict({'weighting': 'uniform'})
   g = np.asarray(jax.jit(lambda key, view: objective.direction(
       key, view, prior, params, base.DistillState({}, {}), cfg)[0])(jax.random.key(0), view))
-  found, error = g.mean() / SIGMA, g.std() / np.sqrt(g.size) / SIGMA
+  mean, error = g.mean() / SIGMA, g.std() / np.sqrt(g.size) / SIGMA
   h = 1e-4
   slope = lambda f: (f(ALPHA * x0 + h) - f(ALPHA * x0 - h)) / (2 * h)
   if saturating:
@@ -198,27 +195,27 @@ def test_exact_jsd_is_the_gradient_of_the_divergence(saturating):
     q, p = stats.norm.pdf(x, ALPHA * x0, SIGMA), stats.norm.pdf(x)
     residual = -(x - ALPHA * x0) / SIGMA**2 + x
     expected = np.trapezoid(q * (1 - p / (p + q)) * residual, x)
-  assert abs(found - expected) < 3 * error
+  assert abs(mean - expected) < 3 * error
 
 
 def test_inversion_turns_by_the_angle_of_each_step():
-  # Oracle 7: under N(0, 1), every DDIM step multiplies by cos(phi' - phi), phi = arccos alpha.
+  # Under N(0, 1), every DDIM step multiplies by cos(phi' - phi), phi = arccos alpha.
   prior, params = gaussian.prior(0.0, 1.0)
   predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
   x0 = np.ones((1, 1, 1, 1), np.float32)
   low = prior.schedule.safe_range[0]
   for steps in (1, 7, 10):
-    found = jax.jit(lambda x, steps=steps: sampler.invert(
+    x_t = jax.jit(lambda x, steps=steps: sampler.invert(
         jax.random.key(0), prior.schedule, predict, x, jnp.full(1, 0.9), steps))(x0)
-    np.testing.assert_allclose(found, np.cos(0.5 * np.pi * (0.9 - low) / steps)**steps, rtol=1e-5)
+    np.testing.assert_allclose(x_t, np.cos(0.5 * np.pi * (0.9 - low) / steps)**steps, rtol=1e-5)
 
 
 def test_transitions_of_stable_diffusion_s_grid():
-  # Oracle 7: the product of alpha alpha' + sigma sigma' over levels 1, 101, ..., 901 is .880421.
-  made = schedule.discrete(schedule.betas({'beta_schedule': 'scaled_linear', 'beta_start': 0.00085,
+  # The product of alpha alpha' + sigma sigma' over levels 1, 101, ..., 901 is .880421.
+  grid = schedule.discrete(schedule.betas({'beta_schedule': 'scaled_linear', 'beta_start': 0.00085,
                                            'beta_end': 0.012}))
   alpha, sigma = (np.asarray(f(jnp.arange(1, 1000, 100) / 1000), np.float64)
-                  for f in (made.alpha, made.sigma))
+                  for f in (grid.alpha, grid.sigma))
   product = np.prod(alpha[1:] * alpha[:-1] + sigma[1:] * sigma[:-1])
   assert product == pytest.approx(0.880421, rel=1e-5)
 
@@ -246,9 +243,9 @@ def test_stochastic_inversion_keeps_the_spread_of_noise():
   prior, params = gaussian.prior(0.0, 1.0)
   predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
   x0 = np.random.default_rng(1).normal(size=(20_000, 1, 1, 1)).astype(np.float32)
-  found = jax.jit(lambda x: sampler.invert(jax.random.key(2), prior.schedule, predict, x,
-                                           jnp.full(20_000, 0.9), 200, eta=0.3))(x0)
-  np.testing.assert_allclose(found.std(), 1.0, rtol=0.02)
+  x_t = jax.jit(lambda x: sampler.invert(jax.random.key(2), prior.schedule, predict, x,
+                                         jnp.full(20_000, 0.9), 200, eta=0.3))(x0)
+  np.testing.assert_allclose(x_t.std(), 1.0, rtol=0.02)
 
 
 @pytest.mark.parametrize('noise, scale, low, high', [
@@ -264,17 +261,17 @@ def test_control_variate_of_jsd(noise, scale, low, high, monkeypatch):
                                    [1] * 8)
   x0 = mixtures.sample(jax.random.key(0), params, jnp.full(2000, 2))
   view = gaussian.view(x0, 0.6, base.classifier_free)
-  whole, own = jnp.int32(-1), jnp.int32(2)
-  view = view.replace(prompt=Prompt(*[own] * 5, null=whole, negative=whole, source=whole))
-  seen = []
+  whole, part = jnp.int32(-1), jnp.int32(2)
+  view = view.replace(prompt=Prompt(*[part] * 5, null=whole, negative=whole, source=whole))
+  noises = []
   guided = base.guided
-  monkeypatch.setattr(base, 'guided', lambda *args: seen.append(guided(*args)) or seen[-1])
+  monkeypatch.setattr(base, 'guided', lambda *args: noises.append(guided(*args)) or noises[-1])
   cfg = ConfigDict(jsd.DEFAULTS | {'guidance': scale, 'minority_noise': noise,
                                    'clip': False})
 
   @jax.jit
   def predictions(key, view):
     jsd.direction(key, view, prior, params, base.DistillState({}, {}), cfg)
-    return seen[-2:]
-  found = np.corrcoef(*map(np.ravel, predictions(jax.random.key(1), view)))[0, 1]
-  assert low <= found <= high + 1e-6
+    return noises[-2:]
+  correlation = np.corrcoef(*map(np.ravel, predictions(jax.random.key(1), view)))[0, 1]
+  assert low <= correlation <= high + 1e-6

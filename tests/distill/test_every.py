@@ -30,14 +30,14 @@ def setup(name):
   classified = 'classifier' in defaults
   if classified:
     config.distill.classifier = 'tests.distill.stand_in'
-  made = Setup(distill.complete(config), objective)
+  result = Setup(distill.complete(config), objective)
   if classified:
-    made.params = dict(made.params) | {'classifier': stand_in.load('', made.cfg.distill)}
+    result.params = dict(result.params) | {'classifier': stand_in.load('', result.cfg.distill)}
   # Guidance and flaws must have something to say, or the direction is rounding alone.
   row = lambda value: jnp.full((), value)
-  made.prompt = Prompt(*[row(0.2)] * 5, null=row(0.0), negative=row(-0.2), source=row(-0.1))
-  made.fixed = (made.params, made.prompt, made.fixed[2])
-  return made
+  result.prompt = Prompt(*[row(0.2)] * 5, null=row(0.0), negative=row(-0.2), source=row(-0.1))
+  result.fixed = (result.params, result.prompt, result.fixed[2])
+  return result
 
 
 @functools.cache

@@ -31,8 +31,8 @@ def eps(row):
 
 @pytest.mark.parametrize('azimuth_deg', [0, 30, -60, 89, 91, 120, -150, 180])
 def test_perp_neg_is_its_formula(azimuth_deg):
-  found = guidance.perp_neg(PRIOR, {}, jnp.zeros((1, 4, 4, 3)), jnp.ones(1), view_at(azimuth_deg),
-                            7.0)[0]
+  result = guidance.perp_neg(PRIOR, {}, jnp.zeros((1, 4, 4, 3)), jnp.ones(1), view_at(azimuth_deg),
+                             7.0)[0]
   front, side, back, null = (np.array(ROWS[k]) for k in ('front', 'side', 'back', 'null'))
   away = abs(azimuth_deg)
   f = lambda r, a, b, c: a * np.exp(-b * r) + c
@@ -49,20 +49,20 @@ def test_perp_neg_is_its_formula(azimuth_deg):
   for weight, row in zip(weights, against, strict=True):
     e = eps(row) - eps(null)
     total -= weight * (e - main * (e * main).sum() / (main * main).sum())
-  np.testing.assert_allclose(found, eps(null) + 7.0 * total, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(result, eps(null) + 7.0 * total, rtol=1e-3, atol=1e-3)
 
 
 def test_weights_of_perp_neg_at_the_ends():
-  # Oracle 21: f(0) and f(1).
+  # a exp(-b r) + c at r = 0 and r = 1.
   values = [guidance._fall(f, r) for f in (guidance.FRONT_SIDE, guidance.SIDE_BACK,
                                            guidance.FRONT_BACK) for r in (0, 1)]
   np.testing.assert_allclose(values, [1.574, 0.0001, 0.394, 0.0005, 1.967, 1.574], atol=5e-4)
 
 
 def test_from_overhead_nothing_is_subtracted():
-  found = guidance.perp_neg(PRIOR, {}, jnp.zeros((1, 4, 4, 3)), jnp.ones(1), view_at(20, 70), 3.0)
+  result = guidance.perp_neg(PRIOR, {}, jnp.zeros((1, 4, 4, 3)), jnp.ones(1), view_at(20, 70), 3.0)
   expected = eps(np.array(ROWS['null']) + 3.0 * (np.array(ROWS['overhead']) - ROWS['null']))
-  np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(result[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_rescale_restores_the_spread_of_the_conditional_prediction():

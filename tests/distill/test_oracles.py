@@ -1,4 +1,4 @@
-"""Oracles that concern no single objective; the others are in the files beside this one."""
+"""Closed forms that concern no single objective; the others are in the files beside this one."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ KEY = jax.random.key(0)
 
 @pytest.mark.parametrize('scale', [0.0, 1.0, 7.5])
 def test_two_conventions_of_guidance_differ_by_one(scale):
-  # Oracle 3: eps_c + s (eps_c - eps_u) is this project's guidance at scale s + 1.
+  # eps_c + s (eps_c - eps_u) is this project's guidance at scale s + 1.
   prior, params = gaussian.prior(0.2, 0.7)
   x_t = jax.random.normal(KEY, (2, 3, 3, 1))
   view = gaussian.view(x_t, 0.4, base.classifier_free, shift=0.5)
@@ -27,7 +27,7 @@ def test_two_conventions_of_guidance_differ_by_one(scale):
 
 
 def test_a_pose_that_never_appears_keeps_the_rectifier_finite():
-  # Oracle 10: with an average of 0, 1 / pbar is bounded by the floor.
+  # With an average of 0, 1 / pbar is bounded by the floor.
   prior, params = mixtures.mixture([[-2.0], [2.0]], [0.5, 0.5], [1.0 - 1e-7, 1e-7])
   classify = lambda params, x0, t, cfg: mixtures.posterior(
       prior, params, x0, jnp.full(len(x0), 0.3))
@@ -45,7 +45,7 @@ def test_a_pose_that_never_appears_keeps_the_rectifier_finite():
     state = state.replace(buffers=state.buffers | {'poses': jnp.tile(table[None], (10, 1))})
     return objective.direction(KEY, view, prior, params, state, cfg)[0]
   never, rarely = jnp.array([1.0, 0.0]), jnp.array([1.0, 0.01])
-  found = directed(never, 0.01)
-  assert jnp.isfinite(found).all()
-  np.testing.assert_allclose(found, directed(rarely, 0.0), rtol=1e-5)
+  result = directed(never, 0.01)
+  assert jnp.isfinite(result).all()
+  np.testing.assert_allclose(result, directed(rarely, 0.0), rtol=1e-5)
   assert not jnp.isfinite(directed(never, 0.0)).all()

@@ -67,7 +67,7 @@ def rectifier_alone(cfg, view, table, key=KEY):
 
 
 def test_rectified_sds_is_sds_of_the_rebalanced_mixture(x64):
-  # Oracle 8: eps - sigma grad log r is the prediction of the mixture whose parts weigh the same.
+  # eps - sigma grad log r is the prediction of the mixture whose parts weigh the same.
   view = view_of(np.linspace(-2.5, 2.0, 12))
   table = TABLE
   g, _, metrics = directed(config(), view, table)
@@ -79,7 +79,7 @@ def test_rectified_sds_is_sds_of_the_rebalanced_mixture(x64):
 
 
 def test_control_is_sds_of_the_camera_s_part(x64):
-  # Oracle 9; three sectors of 120 degrees, the first centred on the front.
+  # eps - sigma grad log p(k | x_t) = eps_k; three sectors of 120 degrees, the first at the front.
   for azimuth, k in ((0.0, 0), (2.0, 1), (-2.0, 2)):
     view = view_of(np.linspace(-1.0, 1.0, 5), azimuth=azimuth)
     g, _, _ = directed(config(control=True), view)
@@ -114,19 +114,19 @@ def test_without_the_denoiser_s_jacobian():
   np.testing.assert_allclose(g - plain, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_denoiser_is_asked_once_for_the_objective_and_the_rectifier():
-  view, asked = view_of([0.3, -0.4]), []
+def test_the_denoiser_is_evaluated_once_for_the_objective_and_the_rectifier():
+  view, calls = view_of([0.3, -0.4]), []
 
   def counting(*args):
-    asked.append(args)
+    calls.append(args)
     return base.classifier_free(*args)
   for remat in (False, True):
-    asked.clear()
+    calls.clear()
     cfg = config(remat=remat, fixed=(0.7, 0.2, 0.1), tweedie='guided')
-    found, _, _ = directed(cfg, view.replace(guide=counting))
-    assert len(asked) == 1
+    result, _, _ = directed(cfg, view.replace(guide=counting))
+    assert len(calls) == 1
     expected, _, _ = directed(config(fixed=(0.7, 0.2, 0.1)), view)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_estimate_is_that_of_the_conditional_prediction_or_of_the_guided_one(x64):
@@ -140,9 +140,9 @@ def test_the_estimate_is_that_of_the_conditional_prediction_or_of_the_guided_one
     rows.append(len(x_t))
     return PRIOR.predict(params, x_t, t, cond)
   cfg, guided = config(guidance=3.0), config(guidance=3.0, tweedie='guided')
-  found = rectifier_alone(cfg, view, table)
-  np.testing.assert_allclose(found, rectifier_alone(config(), view, table), atol=1e-6)
-  assert np.abs(found - rectifier_alone(guided, view, table)).max() > 0.01
+  result = rectifier_alone(cfg, view, table)
+  np.testing.assert_allclose(result, rectifier_alone(config(), view, table), atol=1e-6)
+  assert np.abs(result - rectifier_alone(guided, view, table)).max() > 0.01
   directed(cfg, view, table, prior=PRIOR._replace(predict=counting))
   assert rows == [2, 2]  # the one that goes back, and the one without a prompt
   other = lambda *args: base.classifier_free(*args)  # another guide makes its own predictions
@@ -150,12 +150,12 @@ def test_the_estimate_is_that_of_the_conditional_prediction_or_of_the_guided_one
   np.testing.assert_allclose(again, directed(cfg, view, table)[0], atol=1e-6)
 
 
-def test_the_rectifier_may_have_noise_of_its_own(x64):
+def test_the_rectifier_may_have_separate_noise(x64):
   view, table = view_of([0.3, -0.4]), TABLE
-  found = rectifier_alone(config(noise='fresh'), view, table)
+  result = rectifier_alone(config(noise='fresh'), view, table)
   expected = rectifier_alone(config(), view, table, rng.stream(KEY, 'rectifier'))
-  np.testing.assert_allclose(found, expected, atol=1e-6)
-  assert np.abs(found - rectifier_alone(config(), view, table)).max() > 0.01
+  np.testing.assert_allclose(result, expected, atol=1e-6)
+  assert np.abs(result - rectifier_alone(config(), view, table)).max() > 0.01
 
 
 def test_rectified_vsd_is_vsd_of_the_rebalanced_mixture(x64):
@@ -174,9 +174,9 @@ def test_rectified_vsd_is_vsd_of_the_rebalanced_mixture(x64):
         init=lambda *args: base.DistillState({}, {})), noisy_posterior)
     state = objective.init(KEY, PARAMS, cfg)
     state = state.replace(buffers=state.buffers | {'poses': table})
-    found, _, _ = jax.jit(lambda view: objective.direction(
+    result, _, _ = jax.jit(lambda view: objective.direction(
         KEY, view, PRIOR, PARAMS, state, cfg))(view)
-  np.testing.assert_allclose(found, expected, atol=2e-3)
+  np.testing.assert_allclose(result, expected, atol=2e-3)
 
 
 def test_fixed_shares_take_the_place_of_the_averages():
@@ -188,17 +188,17 @@ def test_fixed_shares_take_the_place_of_the_averages():
       directed(config(fixed=shares), view)
 
 
-def test_a_classifier_may_be_shown_the_noisy_image(x64):
-  # p(k | x_t) itself, so that no gradient goes through the denoiser: the same as oracle 8.
+def test_a_classifier_may_take_the_noisy_image(x64):
+  # p(k | x_t) itself, so that no gradient goes through the denoiser: exact here.
   view, table = view_of(np.linspace(-2.5, 2.0, 12)), TABLE
-  told = lambda params, image, t, cfg: mixtures.posterior(PRIOR, PARAMS, image, t)
-  g, _, _ = directed(config(sees='noisy', feed='estimate'), view, table, told)
+  posterior = lambda params, image, t, cfg: mixtures.posterior(PRIOR, PARAMS, image, t)
+  g, _, _ = directed(config(sees='noisy', feed='estimate'), view, table, posterior)
   balanced, its = mixtures.mixture(MEANS, STDS, [1, 1, 1])
   expected = plain_sds(view, balanced, its)
   np.testing.assert_allclose(g, expected, atol=1e-6)
 
 
-def test_the_classifier_may_be_shown_a_smaller_picture():
+def test_the_classifier_may_take_a_smaller_image():
   sides = []
 
   def classify(params, picture, t, cfg):
@@ -238,31 +238,31 @@ def test_the_pose_that_a_camera_asks_for():
 
 
 def test_averages_follow_the_last_views():
-  # Oracle 11: a constant input p gives p + (1 - a)^n (u - p), and the last n_ema carry 90 %.
+  # A constant input p gives p + (1 - a)^n (u - p), and the last n_ema carry 90 %.
   rate = rectifier.decay(100)
   np.testing.assert_allclose([rate, rectifier.decay(1000), rectifier.decay(10_000)],
                              [0.0227628, 0.0022999, 0.00023023], rtol=1e-4)
   np.testing.assert_allclose(1 - (1 - rate)**100, 0.9)
   start, p = jnp.full((10, 4), 0.25), jnp.array([0.7, 0.1, 0.1, 0.1])
   rows = jnp.array([3] * 5 + [9])
-  found = rectifier.update_averages(start, rows, jnp.tile(p, (6, 1)), rate)
-  np.testing.assert_allclose(found[3], p + (1 - rate)**5 * (0.25 - p), rtol=1e-5)
-  np.testing.assert_allclose(found[9], p + (1 - rate) * (0.25 - p), rtol=1e-5)
-  np.testing.assert_array_equal(found[:3], start[:3])
+  averages = rectifier.update_averages(start, rows, jnp.tile(p, (6, 1)), rate)
+  np.testing.assert_allclose(averages[3], p + (1 - rate)**5 * (0.25 - p), rtol=1e-5)
+  np.testing.assert_allclose(averages[9], p + (1 - rate) * (0.25 - p), rtol=1e-5)
+  np.testing.assert_array_equal(averages[:3], start[:3])
   np.testing.assert_array_equal(rectifier.interval(jnp.array([0.0, 0.099, 0.1, 0.95, 1.0]), 10),
                                 [0, 0, 1, 9, 9])
 
 
 def test_clamp_is_per_view_and_keeps_directions():
-  # Oracle 13: the norm is the smaller of the two, the direction stays; no objective, no rectifier.
+  # The norm is the smaller of the two, the direction stays; no objective, no rectifier.
   g = jnp.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])[:, None, :, None]
   change = jnp.array([[0.0, 20.0], [1.0, 1.0], [0.3, 0.4]])[:, None, :, None]
-  found, over = rectifier.clamp(change, g, 1.0, rectifier.norms)
-  found = found[:, 0, :, 0]
+  result, over = rectifier.clamp(change, g, 1.0, rectifier.norms)
+  result = result[:, 0, :, 0]
   assert over.tolist() == [True, True, False]
-  np.testing.assert_allclose(found, [[0, 5], [0, 0], [0.3, 0.4]], atol=1e-6)
-  found = rectifier.clamp(change, g, 0.3, rectifier.norms)[0][0, 0, :, 0]
-  np.testing.assert_allclose(found, [0, 1.5], atol=1e-6)
+  np.testing.assert_allclose(result, [[0, 5], [0, 0], [0.3, 0.4]], atol=1e-6)
+  result = rectifier.clamp(change, g, 0.3, rectifier.norms)[0][0, 0, :, 0]
+  np.testing.assert_allclose(result, [0, 1.5], atol=1e-6)
   assert (rectifier.clamp(0 * change, g, 1.0, rectifier.norms)[0] == 0).all()
 
 
@@ -272,8 +272,8 @@ def test_norms_may_be_those_of_the_pixels():
   prior = PRIOR._replace(encode=lambda params, image: image * weights[None, None, None])
   size = rectifier.pixel_norms(prior, PARAMS, jnp.zeros((1, 1, 1, 2)))
   g, change = jnp.array([[[[1.0, 0.0]]]]), jnp.array([[[[1.0, 8.0]]]])
-  found, _ = rectifier.clamp(change, g, 1.0, size)
-  np.testing.assert_allclose(found, change * 3.0 / 5.0, rtol=1e-6)  # |(3, 0)| over |(3, 4)|
+  result, _ = rectifier.clamp(change, g, 1.0, size)
+  np.testing.assert_allclose(result, change * 3.0 / 5.0, rtol=1e-6)  # |(3, 0)| over |(3, 4)|
   with pytest.raises(ConfigError, match='prior, image'):
     directed(config(clamp_space='latent'), view_of([0.1]))
 
@@ -290,7 +290,7 @@ def test_what_feeds_the_averages():
     directed(config(feed='both'), view)
 
 
-def test_it_wraps_an_objective_with_buffers_and_weights_of_its_own():
+def test_it_wraps_an_objective_with_buffers_and_trainable_weights():
   def init(key, params, cfg):
     return base.DistillState({'seen': jnp.zeros(())}, {'w': jnp.ones(())})
 

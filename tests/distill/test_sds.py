@@ -18,7 +18,7 @@ def config(**fields):
 @pytest.mark.parametrize('t', [0.3, 0.7])
 @pytest.mark.parametrize('weighting', ['sds', 'uniform', 'fantasia3d', 'sigma'])
 def test_mean_direction_on_a_gaussian_prior(t, weighting):
-  # Oracle 2: E[g] = w alpha sigma (x_0 - m) / (alpha^2 s^2 + sigma^2), within 3 standard errors.
+  # E[g] = w alpha sigma (x_0 - m) / (alpha^2 s^2 + sigma^2), within 3 standard errors.
   mean, std, away = 0.2, 0.7, 0.5
   prior, params = gaussian.prior(mean, std)
   view = gaussian.view(jnp.full((4000, 2, 2, 1), mean + away), t, base.classifier_free)
@@ -28,7 +28,7 @@ def test_mean_direction_on_a_gaussian_prior(t, weighting):
   w = {'sds': sigma**2, 'uniform': 1.0, 'fantasia3d': alpha * sigma**2, 'sigma': sigma}[weighting]
   variance = alpha**2 * std**2 + sigma**2
   expected = w * alpha * sigma * away / variance
-  error = w * abs(sigma**2 / variance - 1) / np.sqrt(g.size)  # oracle 2: Cov(g) = w^2 M M^T
+  error = w * abs(sigma**2 / variance - 1) / np.sqrt(g.size)  # Cov(g) = w^2 M M^T
   np.testing.assert_allclose(g.mean(), expected, atol=3 * error)
   np.testing.assert_allclose(g.std(), error * np.sqrt(g.size), rtol=0.03)
 

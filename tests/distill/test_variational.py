@@ -23,7 +23,7 @@ def config(module=vsd, **fields):
 
 
 def test_a_fresh_critic_is_the_prior():
-  # Oracle 4: with the exact unconditional score of renders that follow the prior, VSD is 0.
+  # With the exact unconditional score of renders that follow the prior, VSD is 0.
   prior, params = gaussian.prior(0.2, 0.7)
   cfg = config(guidance=1.0)
   view = gaussian.view(jax.random.normal(KEY, (4, 3, 3, 1)), 0.5, base.classifier_free, shift=0.3)
@@ -39,7 +39,7 @@ def test_a_fresh_critic_is_the_prior():
 
 
 def test_the_critic_of_one_render_makes_vsd_sds():
-  # Oracle 4: the best critic of a Dirac at x_0 predicts the very noise that was drawn.
+  # The best critic of a Dirac at x_0 predicts the very noise that was drawn.
   prior, params = gaussian.prior(0.2, 0.7)
   x0 = jax.random.normal(KEY, (4, 3, 3, 1))
   view = gaussian.view(x0, 0.5, base.classifier_free)
@@ -62,11 +62,11 @@ def test_the_loss_is_stationary_where_renders_follow_the_prior(target):
       trainable, key, view, prior, params, state, cfg)))
 
   def slopes(std):
-    found = []
+    gradients = []
     for key in jax.random.split(KEY, 40):
       x0 = 0.2 + std * jax.random.normal(key, (256, 2, 2, 1))
-      found.append(loss(state.trainable, key, gaussian.view(x0, 0.5, base.classifier_free)))
-    flat = jnp.stack([s['adapters']['attn/kernel']['b'].ravel() for s in found])
+      gradients.append(loss(state.trainable, key, gaussian.view(x0, 0.5, base.classifier_free)))
+    flat = jnp.stack([s['adapters']['attn/kernel']['b'].ravel() for s in gradients])
     return flat.mean(0), flat.std(0) / np.sqrt(len(flat))
   mean, error = slopes(0.7)
   assert (jnp.abs(mean) < 4 * error).all()
@@ -96,8 +96,9 @@ def test_a_critic_learns_what_renders_look_like():
   t = np.linspace(*prior.schedule.safe_range, 2000)
   alpha, sigma = np.cos(0.5 * np.pi * t), np.sin(0.5 * np.pi * t)
   spread = alpha**2 * float(jnp.mean(x0**2)) + sigma**2  # of x_t
-  own = sigma / (alpha**2 * 0.49 + sigma**2)  # the prior's gain
-  best = np.mean(sigma - own * spread) / np.mean(spread)  # E[x_t (eps - own x_t)] / E[x_t^2]
+  prior_gain = sigma / (alpha**2 * 0.49 + sigma**2)  # the prior's gain
+  # The least squares of eps - prior_gain x_t: E[x_t (eps - prior_gain x_t)] / E[x_t^2].
+  best = np.mean(sigma - prior_gain * spread) / np.mean(spread)
   np.testing.assert_allclose(gain, best, atol=0.05)
 
 
@@ -156,33 +157,34 @@ def test_esd_mixes_the_critics_with_and_without_a_camera():
 
 @pytest.mark.parametrize('entropy', [0.0, 0.3, 1.0])
 def test_esd_of_gaussian_renders_has_the_closed_form_s_mean(entropy):
-  """Oracle 5: renders N(a, s^2) under a prior N(m, S^2). The critic with a camera knows the render
+  """Renders N(a, s^2) under a prior N(m, S^2). The critic with a camera knows the render
   itself (its noise), the one without all renders: the mean of g is that of the difference of the
   prior's and `entropy` times the renders' score, which is 0 on average."""
-  mean, std, own_mean, own_std = 0.2, 0.7, -0.5, 0.4
+  mean, std, render_mean, render_std = 0.2, 0.7, -0.5, 0.4
   prior, params = gaussian.prior(mean, std)
-  x0 = own_mean + own_std * jax.random.normal(jax.random.key(1), (20_000, 1, 1, 1))
+  x0 = render_mean + render_std * jax.random.normal(jax.random.key(1), (20_000, 1, 1, 1))
   view = gaussian.view(x0, 0.5, base.classifier_free)
   x_t, eps = base.noised(KEY, view, prior)
   alpha = sigma = np.sqrt(0.5)
-  of_all = sigma * (x_t - alpha * own_mean) / (alpha**2 * own_std**2 + sigma**2)
-  told = lambda trainable, prior, params, x_t, t, cond, cameras: jnp.where(
+  of_all = sigma * (x_t - alpha * render_mean) / (alpha**2 * render_std**2 + sigma**2)
+  predict = lambda trainable, prior, params, x_t, t, cond, cameras: jnp.where(
       cameras[:, :1, None, None] > 0, eps, of_all)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(critic, 'predict', told)
+    patch.setattr(critic, 'predict', predict)
     patch.setattr(critic, 'cameras', lambda view: jnp.ones((len(view.x0), 16)))
     cfg = config(esd, weighting='uniform', entropy=entropy, guidance=1.0)
     g, _, _ = esd.direction(KEY, view, prior, params, base.DistillState({}, {}), cfg)
-  c_prior, c_own = alpha**2 * std**2 + sigma**2, alpha**2 * own_std**2 + sigma**2
+  c_prior, c_render = alpha**2 * std**2 + sigma**2, alpha**2 * render_std**2 + sigma**2
   error = lambda x: 3 * float(x.std()) / np.sqrt(x.size)
-  np.testing.assert_allclose(g.mean(), sigma * alpha * (own_mean - mean) / c_prior, atol=error(g))
+  np.testing.assert_allclose(g.mean(), sigma * alpha * (render_mean - mean) / c_prior,
+                             atol=error(g))
   # The slope in the spread s, E[g (x_0 - a)] / s, is sigma alpha s (1 / C_p - lambda / C_q).
-  slope = g * (x0 - own_mean) / own_std
-  expected = sigma * alpha * own_std * (1 / c_prior - entropy / c_own)
+  slope = g * (x0 - render_mean) / render_std
+  expected = sigma * alpha * render_std * (1 / c_prior - entropy / c_render)
   np.testing.assert_allclose(slope.mean(), expected, atol=error(slope))
 
 
-def test_settings_that_mean_nothing_are_refused():
+def test_invalid_settings_are_refused():
   prior, params = gaussian.prior(0.0, 1.0)
   with pytest.raises(ConfigError, match='matches no kernel'):
     vsd.init(KEY, params, config(critic_layers='nowhere'))

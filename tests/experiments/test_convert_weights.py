@@ -37,10 +37,10 @@ def test_names_and_numbers_stay(tmp_path, monkeypatch, capsys):
     weights.open_all(path)
   assert call(monkeypatch, path) == 0
   assert '5 tensors; left out: steps.' in capsys.readouterr().out
-  found = weights.open_all(tmp_path)
-  assert found.keys() == state.keys() - {'steps'}
-  for name in found:
-    np.testing.assert_array_equal(found[name].astype(np.float32), state[name].float().numpy())
+  tensors = weights.open_all(tmp_path)
+  assert tensors.keys() == state.keys() - {'steps'}
+  for name in tensors:
+    np.testing.assert_array_equal(tensors[name].astype(np.float32), state[name].float().numpy())
   assert call(monkeypatch, path) == 2
   assert 'exists already' in capsys.readouterr().err
   assert sorted(p.name for p in tmp_path.iterdir()) == ['with space.ckpt', 'with space.safetensors']

@@ -207,7 +207,7 @@ def test_two_runs_in_one_workdir(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_own_loss_runs_from_a_file_beside(unbroken, tmp_path):
+def test_a_custom_loss_runs_from_a_file_in_the_working_directory(unbroken, tmp_path):
   code = (commands.ROOT / 'README.md').read_text().split('# my_loss.py', 1)[1].split('```')[0]
   (tmp_path / 'my_loss.py').write_text('# my_loss.py' + code)
   done = commands.distill('run', '--config.distill.name=my_loss', cwd=tmp_path)
@@ -234,8 +234,8 @@ def test_a_list_of_prompts_skips_the_bad_one(tmp_path):
   done = commands.distill(tmp_path / 'runs', '--prompts', tmp_path / 'prompts.txt')
   assert done.returncode == 3, done.stderr
   assert 'carpet' in done.stderr
-  [made] = list((tmp_path / 'runs').glob('*/result.json'))
-  assert json.loads(made.read_text())['prompt'] == 'a blue robot'
+  [path] = list((tmp_path / 'runs').glob('*/result.json'))
+  assert json.loads(path.read_text())['prompt'] == 'a blue robot'
 
 
 @pytest.mark.slow

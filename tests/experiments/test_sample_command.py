@@ -37,7 +37,7 @@ def test_a_grid_of_pictures_with_the_embedded_prior(tmp_path, capsys):
     ({'sampler': 'euler', 'eta': 1.0}, 'only ddim'), ({'steps': 0}, 'config.steps=0'),
     ({'prompts': ()}, 'tuple of texts'),
     ({'perp_neg': True}, 'needs config.negative')])
-def test_settings_that_mean_nothing_are_refused(change, sentence, tmp_path):
+def test_invalid_settings_are_refused(change, sentence, tmp_path):
   config = sample.default_config()
   config.update(change)
   with pytest.raises(ConfigError, match=sentence):

@@ -68,9 +68,9 @@ def test_a_single_file_becomes_the_folder_that_it_was_made_of(tmp_path):
   like = shutil.copytree(tmp_path / 'model', tmp_path / 'like',
                          ignore=shutil.ignore_patterns('*.safetensors'))
   unpack_checkpoint.unpack(tmp_path / 'model.safetensors', pathlib.Path(like), tmp_path / 'new')
-  expected, found = (tree.named(latent.load(tmp_path / name)[1]) for name in ('model', 'new'))
-  assert expected.keys() == found.keys()
-  assert all(np.array_equal(expected[name], found[name]) for name in expected)
+  expected, result = (tree.named(latent.load(tmp_path / name)[1]) for name in ('model', 'new'))
+  assert expected.keys() == result.keys()
+  assert all(np.array_equal(expected[name], result[name]) for name in expected)
   with pytest.raises(WeightError, match='not empty'):
     unpack_checkpoint.unpack(tmp_path / 'model.safetensors', pathlib.Path(like), tmp_path / 'new')
   save_file({'x': np.zeros(1, np.float32)}, tmp_path / 'other.safetensors')

@@ -48,7 +48,7 @@ def test_smooth_is_the_mean_of_the_neighbours(count):
 
 @pytest.mark.parametrize('values', [
     np.linspace(1, 0, 500), np.geomspace(1e-5, 1e3, 30), [2.0], [np.nan, np.inf], []])
-def test_svg_is_whole_and_in_the_given_colours(values):
+def test_svg_is_valid_and_has_the_requested_colours(values):
   text = curves.svg(np.arange(len(values)), values, ink='#112233', accent='#445566')
   assert ElementTree.fromstring(text).tag.endswith('svg')
   colors = set(re.findall(r'#[0-9a-f]{6}', text)) - {'#000000'}

@@ -28,12 +28,12 @@ def test_numbers(value, text):
   assert figures.number(value) == text
 
 
-def test_every_promised_figure_is_told_once():
+def test_every_documented_figure_is_listed_once():
   table = figures.table(GOOD)
   assert 'Further figures' not in table
-  told = [row for group in table.values() for row in group]
-  assert sorted(row.key for row in told) == sorted(GOOD)
-  assert all(row.label != row.key and row.value for row in told)
+  rows = [row for group in table.values() for row in group]
+  assert sorted(row.key for row in rows) == sorted(GOOD)
+  assert all(row.label != row.key and row.value for row in rows)
 
 
 def test_good_and_bad():
@@ -49,7 +49,7 @@ def test_good_and_bad():
   assert (False, 'No face') in figures.verdicts(GOOD | {'face_count': 0})
 
 
-def test_what_is_not_applicable_is_not_judged():
+def test_what_is_not_applicable_is_neither_good_nor_bad():
   nothing = GOOD | dict.fromkeys(('face_count', 'stable', 'color_correct'))
   nothing['rotation_deg'] = float('nan')
   for key in ('face_count', 'stable', 'rotation_deg', 'color_correct'):

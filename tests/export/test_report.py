@@ -69,7 +69,7 @@ def embedded(link):
   return base64.b64decode(link.split(';base64,')[1])
 
 
-def test_the_page_is_whole_and_alone(tmp_path):
+def test_the_page_is_complete_and_self_contained(tmp_path):
   page = read(whole(tmp_path))
   assert page.texts['h1'] == 'a red bear'
   links = [attrs[name] for _, attrs in page.elements for name in ('src', 'href', 'srcset')
@@ -112,7 +112,7 @@ def test_a_diverged_drop_is_no_pose(tmp_path):
   assert poses(np.stack([np.eye(4), np.full((4, 4), np.nan)])) == 2
 
 
-def test_hostile_texts_stay_texts(tmp_path):
+def test_markup_in_texts_is_escaped(tmp_path):
   calm = read(whole(tmp_path))
   path = whole(tmp_path, title=HOSTILE, command=HOSTILE, notes=[HOSTILE],
                config={'prompt': HOSTILE, HOSTILE: 1},

@@ -43,12 +43,12 @@ LOOK = pathlib.Path(__file__).with_name('report_browser.js').read_text('utf-8')
 
 def browser():
   """The path of a Chromium, or the test is left out or fails."""
-  found = next(filter(None, map(shutil.which, NAMES)), None)
-  if found is None and os.environ.get('JAX3DGEN_REQUIRE_BROWSER') == '1':
+  path = next(filter(None, map(shutil.which, NAMES)), None)
+  if path is None and os.environ.get('JAX3DGEN_REQUIRE_BROWSER') == '1':
     pytest.fail('JAX3DGEN_REQUIRE_BROWSER=1, but no Chromium is on the path.')
-  if found is None:
+  if path is None:
     pytest.skip('no Chromium is on the path: the report page was not opened in a browser')
-  return found
+  return path
 
 
 def painted_ball():
@@ -69,9 +69,9 @@ def open_page(page, tmp_path, look=LOOK):
   done = subprocess.run(
       [browser(), *FLAGS, f'--user-data-dir={tmp_path / "profile"}', path.as_uri()],
       capture_output=True, text=True, timeout=300)
-  seen = re.search(r'<html[^>]* data-seen="([^"]*)"', done.stdout)
-  assert seen, f'The page did not come to its end:\n{done.stderr[-2000:]}\n{done.stdout[:2000]}'
-  return json.loads(html.unescape(seen.group(1)))
+  match = re.search(r'<html[^>]* data-seen="([^"]*)"', done.stdout)
+  assert match, f'The page did not come to its end:\n{done.stderr[-2000:]}\n{done.stdout[:2000]}'
+  return json.loads(html.unescape(match.group(1)))
 
 
 def test_the_report_works(tmp_path):
@@ -83,15 +83,15 @@ def test_the_report_works(tmp_path):
       tmp_path / 'report.html', HOSTILE, GOOD, {'seed': 0, 'prompt': HOSTILE}, HOSTILE,
       mesh=painted_ball(), rest=np.stack([np.eye(4), half_turn]), previews=strips(3),
       curves={'loss': (steps, np.exp(-steps / 30))}, notes=[HOSTILE])
-  seen = open_page((tmp_path / 'report.html').read_text('utf-8'), tmp_path)
-  assert seen['faults'] == [] and seen['broken'] is None
-  assert all(name == 'data:' for name in seen['fetched']) and seen['pictures']
-  assert seen['state'] == 'ready' and 0.1 < seen['drawn'] < 0.9
+  values = open_page((tmp_path / 'report.html').read_text('utf-8'), tmp_path)
+  assert values['faults'] == [] and values['broken'] is None
+  assert all(name == 'data:' for name in values['fetched']) and values['pictures']
+  assert values['state'] == 'ready' and 0.1 < values['drawn'] < 0.9
   exact = {'0': FRONT, '90': LEFT, '180': BACK, '270': RIGHT, 'above': TOP, 'key': LEFT,
            'home': FRONT, 'up': TOP, 'drag': RIGHT, 'restored': LEFT, 'fallen': BACK}
   for name, color in exact.items():
-    np.testing.assert_allclose(seen[name], [*color, 255], atol=1, err_msg=name)
-  shaded = np.array(seen['shaded'][:3])
+    np.testing.assert_allclose(values[name], [*color, 255], atol=1, err_msg=name)
+  shaded = np.array(values['shaded'][:3])
   assert shaded.argmax() == 0 and np.abs(shaded - FRONT).max() < 40
-  assert np.ptp(seen['clay'][:3]) < 20
-  assert seen['smaller'] < 0.75 and seen['heading'].startswith('front') and seen['wide'] <= 0
+  assert np.ptp(values['clay'][:3]) < 20
+  assert values['smaller'] < 0.75 and values['heading'].startswith('front') and values['wide'] <= 0

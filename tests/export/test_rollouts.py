@@ -33,22 +33,22 @@ def box(size, middle=0.0):
 
 def sources(folder):
   """Paths and Items of a flat box, a file that is no mesh, and a pole that a push topples."""
-  made = {'box.stl': (1, 1, 0.5), 'broken.obj': None, 'pole <b>.stl': (0.3, 0.2, 3.0)}
-  for name, size in made.items():
+  sizes = {'box.stl': (1, 1, 0.5), 'broken.obj': None, 'pole <b>.stl': (0.3, 0.2, 3.0)}
+  for name, size in sizes.items():
     if size is None:
       (folder / name).write_text('nothing')
     else:
       mesh_io.write(folder / name, box(size, 5.0))
-  paths = [folder / name for name in made]
+  paths = [folder / name for name in sizes]
   return paths, [sweep_tables.examine(path, path.name) for path in paths]
 
 
 def written(folder, **changes):
   """({index: address}, {address: HTML}) of the pages of `sources`."""
   paths, items = sources(folder)
-  found = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
-                    seconds=2.0, timestep=4e-3)
-  links = rollouts.write_pages(folder, paths, items, found, TILTS, ConfigDict(CONFIG | changes),
+  result = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
+                     seconds=2.0, timestep=4e-3)
+  links = rollouts.write_pages(folder, paths, items, result, TILTS, ConfigDict(CONFIG | changes),
                                'again')
   return links, {link: (folder / link).read_text('utf-8') for link in links.values()}
 
@@ -64,14 +64,14 @@ def test_what_falls_most_often_comes_first(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def made(tmp_path_factory):
+def output(tmp_path_factory):
   folder = tmp_path_factory.mktemp('rollouts')
   return folder, *written(folder)
 
 
 @pytest.mark.parametrize('i, name', [(0, 'box.stl'), (2, 'pole <b>.stl')])
-def test_the_motion_is_that_of_c_mujoco(made, i, name):
-  folder, links, pages = made
+def test_the_motion_is_that_of_c_mujoco(output, i, name):
+  folder, links, pages = output
   read = scene(pages[links[i]])
   mesh = normalize.normalize(mesh_io.read(folder / name), 'unit_cube')[0]
   solid = body.from_mesh(mesh)
@@ -100,32 +100,32 @@ def test_friction_counts():
   assert np.linalg.norm(ends[0] - ends[1]) > 0.01
 
 
-def test_a_file_that_has_gone_is_passed_over(tmp_path):
+def test_a_deleted_file_is_skipped(tmp_path):
   paths, items = sources(tmp_path)
-  found = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
-                    seconds=0.1, timestep=4e-3)
+  result = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
+                     seconds=0.1, timestep=4e-3)
   paths[0].unlink()
-  links = rollouts.write_pages(tmp_path, paths, items, found, TILTS, ConfigDict(CONFIG), 'again')
+  links = rollouts.write_pages(tmp_path, paths, items, result, TILTS, ConfigDict(CONFIG), 'again')
   assert list(links) == [2]
 
 
-def test_pages_are_offline_and_escaped(made):
-  for page in made[2].values():
+def test_pages_are_offline_and_escaped(output):
+  for page in output[2].values():
     assert 'http:' not in page and 'https:' not in page and '@import' not in page
     assert set(re.findall(r'\b(?:href|src)="([^"]*)"', page)) == {'data:,', '../report.html'}
     assert '<b>' not in page and "default-src 'none'" in page
 
 
-def test_a_page_works_in_a_browser(made, tmp_path):
+def test_a_page_works_in_a_browser(output, tmp_path):
   test_report_browser.browser()
-  seen = test_report_browser.open_page(made[2][made[1][2]], tmp_path, LOOK)
-  assert seen == {'faults': [], 'state': 'ready', 'chosen': 'The worst tilt'}
+  values = test_report_browser.open_page(output[2][output[1][2]], tmp_path, LOOK)
+  assert values == {'faults': [], 'state': 'ready', 'chosen': 'The worst tilt'}
 
 
 def test_names_of_pages_are_safe_and_differ():
   taken = set()
-  found = [rollouts.file_name(name, taken) for name in NAMES]
-  assert found[0] == 'box.glb.html'
-  assert len({name.lower() for name in found}) == len(NAMES)
+  names = [rollouts.file_name(name, taken) for name in NAMES]
+  assert names[0] == 'box.glb.html'
+  assert len({name.lower() for name in names}) == len(NAMES)
   assert all(re.fullmatch(r'[A-Za-z0-9_-][A-Za-z0-9._-]*\.html', name) and len(name) < 120
-             for name in found)
+             for name in names)

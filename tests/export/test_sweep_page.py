@@ -39,17 +39,17 @@ TILTS = np.array([(0.0, 0, 0), (0.0, 0.08, 0)], np.float32)
 
 
 def page(tmp_path):
-  made = {'box.stl': trimesh.creation.box((1, 1, 0.5)),
-          'pole <b>.stl': trimesh.creation.box((0.06, 0.06, 1.0))}
+  surfaces = {'box.stl': trimesh.creation.box((1, 1, 0.5)),
+              'pole <b>.stl': trimesh.creation.box((0.06, 0.06, 1.0))}
   items = []
-  for name, surface in made.items():
+  for name, surface in surfaces.items():
     mesh_io.write(tmp_path / name, Mesh(np.float32(surface.vertices), np.int32(surface.faces)))
     items.append(sweep_tables.examine(tmp_path / name, name))
   items.insert(1, sweep_tables.Item('broken.obj', 'this is no valid OBJ file <script>'))
-  found = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS, 'native',
-                    seconds=2.0)
-  rows = {'native': sweep_tables.rows(items, 'native', found, [45.0, 3.4], 1.0)}
-  sweep_page.write_page(tmp_path / 'report.html', items, rows, TILTS, {'native': found},
+  result = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS, 'native',
+                     seconds=2.0)
+  rows = {'native': sweep_tables.rows(items, 'native', result, [45.0, 3.4], 1.0)}
+  sweep_page.write_page(tmp_path / 'report.html', items, rows, TILTS, {'native': result},
                         {'native': {0.01: 1.0, 0.08: 0.5}}, {'tilts': {'n': 2, 'max_deg': 4.58}},
                         'the command', {2: 'rollouts/pole.html'})
   return (tmp_path / 'report.html').read_text('utf-8')
@@ -57,26 +57,27 @@ def page(tmp_path):
 
 def test_the_page_of_a_sweep_works(tmp_path):
   test_report_browser.browser()
-  seen = test_report_browser.open_page(page(tmp_path), tmp_path, LOOK)
-  assert seen['faults'] == [] and seen['state'] == 'ready'
-  assert seen['first'] == ['box.stl', 'broken.obj', 'pole <b>.stl']
-  assert all(0.01 < share < 0.95 for share in seen['drawn']) and len(seen['drawn']) == 3
-  assert seen['chosen'] == 'pole <b>.stl' and seen['end'].endswith('falls')  # one that falls
-  assert seen['played'] == ['rollouts/pole.html'] * 2 and seen['unplayed']
-  assert seen['rising'][:2] == ['pole <b>.stl', 'box.stl']
-  assert seen['falling'][:2] == ['box.stl', 'pole <b>.stl']
-  assert seen['named'] == ['box.stl', 'broken.obj', 'pole <b>.stl'] and seen['other'] == 'box.stl'
-  assert seen['found'] == ['pole <b>.stl']
+  values = test_report_browser.open_page(page(tmp_path), tmp_path, LOOK)
+  assert values['faults'] == [] and values['state'] == 'ready'
+  assert values['first'] == ['box.stl', 'broken.obj', 'pole <b>.stl']
+  assert all(0.01 < share < 0.95 for share in values['drawn']) and len(values['drawn']) == 3
+  assert values['chosen'] == 'pole <b>.stl' and values['end'].endswith('falls')  # one that falls
+  assert values['played'] == ['rollouts/pole.html'] * 2 and values['unplayed']
+  assert values['rising'][:2] == ['pole <b>.stl', 'box.stl']
+  assert values['falling'][:2] == ['box.stl', 'pole <b>.stl']
+  assert values['named'] == ['box.stl', 'broken.obj', 'pole <b>.stl']
+  assert values['other'] == 'box.stl'
+  assert values['found'] == ['pole <b>.stl']
 
 
 def test_a_thumbnail_shows_the_mesh_in_its_colours():
   box = trimesh.creation.box((1, 1, 1))
   red = np.tile(np.float32([0.9, 0.1, 0.1]), (8, 1))
-  found = thumbnail.picture(Mesh(np.float32(box.vertices), np.int32(box.faces), red), 48)
-  assert found.shape == (48, 48, 3) and (found[0, 0] == 255).all()
-  middle = found[20:28, 20:28].reshape(-1, 3).astype(int)
+  image = thumbnail.picture(Mesh(np.float32(box.vertices), np.int32(box.faces), red), 48)
+  assert image.shape == (48, 48, 3) and (image[0, 0] == 255).all()
+  middle = image[20:28, 20:28].reshape(-1, 3).astype(int)
   assert (middle[:, 0] > 2 * middle[:, 1]).all()
-  assert 0.25 < (found.min(-1) < 250).mean() < 0.6
+  assert 0.25 < (image.min(-1) < 250).mean() < 0.6
 
 
 def test_surface_points_are_even_and_have_outward_normals():

@@ -43,7 +43,7 @@ def test_bytes_and_floats_give_the_same_video(tmp_path):
 
 
 @pytest.mark.parametrize('shape', [(4, 8, 8, 4), (0, 8, 8, 3), (8, 8, 3)])
-def test_refuses_what_is_no_film(tmp_path, shape):
+def test_invalid_video_shapes_are_refused(tmp_path, shape):
   with pytest.raises(ValueError, match='Expected'):
     turntable.write_video(tmp_path / 'a.mp4', np.zeros(shape))
   assert not list(tmp_path.iterdir())

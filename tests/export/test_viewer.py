@@ -26,7 +26,7 @@ def decode(text, dtype, width=3):
   return np.frombuffer(base64.b64decode(text), dtype).reshape(-1, width)
 
 
-def test_the_mesh_survives():
+def test_the_mesh_can_be_decoded():
   mesh = ball()
   packed = scene(viewer.figure([viewer.Pose('it', mesh)], 'a ball'))['meshes'][0]
   vertices = np.array(packed['low']) + decode(packed['positions'], '<u2') / 65535 * packed['size']

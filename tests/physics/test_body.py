@@ -31,10 +31,10 @@ def box(center=(0.0, 0.0, 0.0), inside_out=False):
   return surface
 
 
-def assert_same(found, expected, rtol=1e-9):
-  np.testing.assert_allclose(found.mass, expected.mass, rtol=rtol)
-  np.testing.assert_allclose(found.center, expected.center, atol=rtol)
-  np.testing.assert_allclose(found.inertia, expected.inertia, atol=rtol * expected.mass)
+def assert_same(result, expected, rtol=1e-9):
+  np.testing.assert_allclose(result.mass, expected.mass, rtol=rtol)
+  np.testing.assert_allclose(result.center, expected.center, atol=rtol)
+  np.testing.assert_allclose(result.inertia, expected.inertia, atol=rtol * expected.mass)
 
 
 def l_prism():
@@ -46,22 +46,22 @@ def l_prism():
 
 
 def test_l_prism_has_its_own_mass_and_not_that_of_its_hull():
-  found = body.from_mesh(l_prism())
-  assert found.status == 'exact' and found.note == ''
-  np.testing.assert_allclose(found.mass, 144.0)
-  np.testing.assert_allclose(found.center, (0.116 / 0.36, 0.116 / 0.36, 0.2))  # 0.3222
-  assert len(found.hull) == 10  # the inner corner is not on the hull
+  result = body.from_mesh(l_prism())
+  assert result.status == 'exact' and result.note == ''
+  np.testing.assert_allclose(result.mass, 144.0)
+  np.testing.assert_allclose(result.center, (0.116 / 0.36, 0.116 / 0.36, 0.2))  # 0.3222
+  assert len(result.hull) == 10  # the inner corner is not on the hull
 
 
 def test_equals_trimesh_on_a_concave_solid():
   surface = trimesh.creation.torus(0.6, 0.2, major_sections=24, minor_sections=12)
   surface.apply_transform(trimesh.transformations.rotation_matrix(0.7, (1, 2, 3)))
   surface.apply_translation((3.0, -2.0, 1.0))
-  found = body.from_mesh(mesh_of(surface), density=500.0)
-  np.testing.assert_allclose(found.mass, 500 * surface.volume)
-  np.testing.assert_allclose(found.center, surface.center_mass, atol=1e-12)
-  np.testing.assert_allclose(found.inertia, 500 * surface.moment_inertia, atol=1e-7)
-  assert {tuple(v) for v in np.round(found.hull, 9)} == {
+  result = body.from_mesh(mesh_of(surface), density=500.0)
+  np.testing.assert_allclose(result.mass, 500 * surface.volume)
+  np.testing.assert_allclose(result.center, surface.center_mass, atol=1e-12)
+  np.testing.assert_allclose(result.inertia, 500 * surface.moment_inertia, atol=1e-7)
+  assert {tuple(v) for v in np.round(result.hull, 9)} == {
       tuple(v) for v in np.round(surface.convex_hull.vertices, 9)}
 
 
@@ -77,18 +77,18 @@ def test_equals_trimesh_on_a_concave_solid():
                      np.arange(36).reshape(-1, 3), process=False), 'vertices welded'),
 ])
 def test_repairs_restore_the_solid(surface, note):
-  found = body.from_mesh(mesh_of(surface))
-  assert found.status == 'repaired' and note in found.note
-  assert_same(found, body.from_mesh(mesh_of(box())), rtol=1e-7)
+  result = body.from_mesh(mesh_of(surface))
+  assert result.status == 'repaired' and note in result.note
+  assert_same(result, body.from_mesh(mesh_of(box())), rtol=1e-7)
 
 
 def test_triangle_soup_and_unused_vertices_are_no_repair():
   surface = box()
   soup = Mesh(np.concatenate([surface.triangles.reshape(-1, 3), [(9.0, 9.0, np.nan)]]),
               np.concatenate([np.arange(36).reshape(-1, 3), [(3, 3, 4)]]))
-  found = body.from_mesh(soup)
-  assert found.status == 'exact'
-  assert_same(found, body.from_mesh(mesh_of(surface)))
+  result = body.from_mesh(soup)
+  assert result.status == 'exact'
+  assert_same(result, body.from_mesh(mesh_of(surface)))
 
 
 def test_shells():
@@ -103,37 +103,37 @@ def test_shells():
       ((ball(), ball(0.3, (2, 0, 0), inside_out=True)), 'repaired', sphere + cavity),
   ]
   for surfaces, status, volume in cases:
-    found = body.from_mesh(mesh_of(*surfaces))
-    assert found.status == status, (found.status, found.note)
-    np.testing.assert_allclose(found.mass, 1000 * volume * scale, rtol=1e-6)
+    result = body.from_mesh(mesh_of(*surfaces))
+    assert result.status == status, (result.status, result.note)
+    np.testing.assert_allclose(result.mass, 1000 * volume * scale, rtol=1e-6)
 
 
 def test_overlapping_shells_count_once():
-  found = body.from_mesh(mesh_of(box(), box((0.25, 0.0, 0.0))))
-  assert found.status == 'repaired' and '2 shells united' in found.note
-  np.testing.assert_allclose(found.mass, 750.0)
-  np.testing.assert_allclose(found.center, (0.125, 0, 0), atol=1e-9)
+  result = body.from_mesh(mesh_of(box(), box((0.25, 0.0, 0.0))))
+  assert result.status == 'repaired' and '2 shells united' in result.note
+  np.testing.assert_allclose(result.mass, 750.0)
+  np.testing.assert_allclose(result.center, (0.125, 0, 0), atol=1e-9)
 
 
 def test_a_surface_that_bounds_no_solid_gets_its_hull():
   surface = box()
   fin = Mesh(np.concatenate([surface.vertices, [(0, 0, 0)]]),
              np.concatenate([surface.faces, [(0, 3, 8)]]))
-  found = body.from_mesh(fin)
-  assert found.status == 'hull' and 'cannot be closed' in found.note
-  assert_same(found, body.from_mesh(mesh_of(surface)))
+  result = body.from_mesh(fin)
+  assert result.status == 'hull' and 'cannot be closed' in result.note
+  assert_same(result, body.from_mesh(mesh_of(surface)))
 
 
 @pytest.mark.parametrize('factor', [1e-9, 1e9, 1e30])
 def test_absurd_scales_are_brought_to_size_one(factor):
   surface = trimesh.creation.box((0.5, 1.0, 1.0))
-  found = body.from_mesh(Mesh(surface.vertices * factor, surface.faces))
-  assert found.status == 'exact' and 'scaled' in found.note
-  np.testing.assert_allclose(found.scale * factor, 1.0)
-  assert_same(found, body.from_mesh(mesh_of(surface)))
+  result = body.from_mesh(Mesh(surface.vertices * factor, surface.faces))
+  assert result.status == 'exact' and 'scaled' in result.note
+  np.testing.assert_allclose(result.scale * factor, 1.0)
+  assert_same(result, body.from_mesh(mesh_of(surface)))
 
 
-def test_far_from_the_origin_nothing_is_lost():
+def test_figures_far_from_the_origin_lose_no_precision():
   here = body.from_mesh(mesh_of(ball()))
   there = body.from_mesh(mesh_of(ball(center=(1e5, -1e5, 1e5))))
   np.testing.assert_allclose(there.mass, here.mass, rtol=1e-8)
@@ -184,24 +184,24 @@ def test_pack_pads_into_buckets_and_keeps_small_hulls_whole():
 @pytest.mark.parametrize('stretch', [(1, 1, 1), (1, 1, 30), (1, 0.02, 1)])
 @pytest.mark.parametrize('count', [300, 5000])  # with and without a choice of candidates
 def test_error_of_a_reduced_hull_is_the_largest_distance(count, stretch):
-  """Against the nearest convex combination of the vertices kept, by nonnegative least squares; and
+  """Against the nearest convex combination of the subset, by nonnegative least squares; and
   the choice is little worse than what looking at all vertices would give for a ball."""
   random = np.random.default_rng(count)
   points = random.normal(size=(count, 3))
   points /= np.linalg.norm(points, axis=1, keepdims=True)
   turn = trimesh.transformations.random_rotation_matrix(random.random(3))[:3, :3]
   vertices = points * stretch @ turn.T
-  kept, error = body._reduce(vertices, 48)
-  assert len(np.unique(kept, axis=0)) == 48 and {*map(tuple, kept)} <= {*map(tuple, vertices)}
+  subset, error = body._reduce(vertices, 48)
+  assert len(np.unique(subset, axis=0)) == 48 and {*map(tuple, subset)} <= {*map(tuple, vertices)}
   weight = 1e4 * max(stretch)  # of the sum of the coefficients, which is one
-  table = np.concatenate([kept.T, np.full((1, 48), weight)])
+  table = np.concatenate([subset.T, np.full((1, 48), weight)])
   distances = [optimize.nnls(table, np.append(vertex, weight))[1] for vertex in vertices]
   np.testing.assert_allclose(error, max(distances), rtol=1e-4)
   # 48 caps of a ball, of height h, cover it: 48 h / 2 >= 1, and a greedy choice needs some more.
   assert error < 3 * 2 / 48 * max(stretch)
 
 
-def test_reduced_hull_errs_by_what_it_says():
+def test_reduced_hull_errs_by_its_reported_error():
   whole = body.from_mesh(mesh_of(trimesh.creation.icosphere(subdivisions=4)))
   [(_, packed)] = body.pack([whole], hull_vertices=64).buckets
   direction = np.random.default_rng(0).normal(size=(20000, 3))

@@ -32,21 +32,21 @@ def test_labels(engine):
                                                            for h in hulls]
   bodies = body.pack(meshes, hull_vertices=16)
   [(_, packed)] = bodies.buckets
-  found = brax_check.simulate(packed, UPRIGHT, engine)
+  result = brax_check.simulate(packed, UPRIGHT, engine)
   truth = native_batch.simulate(bodies, UPRIGHT, timestep=4e-3)
-  stands = np.asarray(found.rotation_deg)[:, 0] < 20
+  stands = np.asarray(result.rotation_deg)[:, 0] < 20
   np.testing.assert_array_equal(stands[:3], (True, True, False))
   assert (stands == (truth.rotation_deg[:, 0] < 20)).sum() >= 7
-  np.testing.assert_allclose(found.rotation_deg[:2], 0.0, atol=2.0)
-  np.testing.assert_allclose(found.position[:2, 0, 2], 0.5, atol=0.01)
+  np.testing.assert_allclose(result.rotation_deg[:2], 0.0, atol=2.0)
+  np.testing.assert_allclose(result.position[:2, 0, 2], 0.5, atol=0.01)
   poisoned = packed.replace(hull=np.where(np.arange(8)[:, None, None] == 4, np.nan, packed.hull))
   again = brax_check.simulate(poisoned, UPRIGHT, engine)
   assert again.diverged[4].all() and np.isnan(again.rotation_deg[4]).all()
   others = np.arange(8) != 4
-  np.testing.assert_array_equal(again.quaternion[others], found.quaternion[others])
+  np.testing.assert_array_equal(again.quaternion[others], result.quaternion[others])
 
 
-def test_what_is_missing_or_misspelt_is_said(monkeypatch):
+def test_a_missing_package_and_an_unknown_engine_are_refused(monkeypatch):
   packed = body.pack([sheared(0.0)]).buckets[0][1]
   with pytest.raises(ConfigError, match='positional and spring'):
     brax_check.simulate(packed, UPRIGHT, 'generalized')

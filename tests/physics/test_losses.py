@@ -48,9 +48,9 @@ BOWL = np.stack([np.sin(POLAR) * np.cos(SIDE), np.sin(POLAR) * np.sin(SIDE), -np
     (CUBOID, (0, 0, 0.45), 0.0, 0),
     (CUBOID, (0.24, 0, 0), 2.18736e-5, 1e-9)])
 def test_equilibrium_in_closed_form(x64, vertices, center, expected, error):
-  found = jax.jit(losses.equilibrium)(vertices, np.asarray(center, float))
-  np.testing.assert_allclose(found, expected, atol=error + 1e-12)
-  np.testing.assert_allclose(found, tilted_by_matrices(vertices, np.array(center)), atol=1e-12)
+  result = jax.jit(losses.equilibrium)(vertices, np.asarray(center, float))
+  np.testing.assert_allclose(result, expected, atol=error + 1e-12)
+  np.testing.assert_allclose(result, tilted_by_matrices(vertices, np.array(center)), atol=1e-12)
 
 
 def test_bottom_laplacian_is_that_of_the_sole_alone():
@@ -96,14 +96,14 @@ def test_margin_loss_in_closed_form(x64):
 
 def test_gradient_of_the_margin_with_respect_to_the_vertices_of_a_mesh(x64):
   rng = np.random.default_rng(0)
-  gradient, found, h = jax.jit(jax.grad(margin_loss)), [], 1e-6
+  gradient, cosines, h = jax.jit(jax.grad(margin_loss)), [], 1e-6
   for offset in rng.uniform(0.0, 0.6, 12):
     x = np.asarray(leaning(offset)[0]) + rng.uniform(-0.03, 0.03, (8, 3))
     slope = np.asarray(gradient(x, 1.0)).ravel()
     difference = np.array([margin_loss(x + h * e, 1.0) - margin_loss(x - h * e, 1.0)
                            for e in np.eye(24).reshape(24, 8, 3)])
-    found.append(slope @ difference / np.linalg.norm(slope) / np.linalg.norm(difference))
-  assert np.median(found) > 0.999
+    cosines.append(slope @ difference / np.linalg.norm(slope) / np.linalg.norm(difference))
+  assert np.median(cosines) > 0.999
 
 
 @pytest.mark.parametrize('loss', ['standability', 'margin', 'equilibrium'])
@@ -127,12 +127,12 @@ def test_descending_a_loss_brings_the_centre_over_the_support(loss):
 @pytest.mark.slow
 def test_standability_through_mjx_is_that_of_mujoco():
   vertices, faces = leaning(0.6)
-  made = body.from_mesh(Mesh(np.asarray(vertices, np.float32), faces))
-  [(_, packed)] = body.pack([made], 16).buckets
-  found = losses.standability(jax.tree.map(lambda x: x[0], packed), rollout=mjx_batch.rollout)
-  angle = native.drop(made, seconds=0.3, timestep=4e-3).rotation_deg
+  item = body.from_mesh(Mesh(np.asarray(vertices, np.float32), faces))
+  [(_, packed)] = body.pack([item], 16).buckets
+  result = losses.standability(jax.tree.map(lambda x: x[0], packed), rollout=mjx_batch.rollout)
+  angle = native.drop(item, seconds=0.3, timestep=4e-3).rotation_deg
   assert angle > 5
-  np.testing.assert_allclose(found, 4 * (1 - np.cos(np.deg2rad(angle))), rtol=1e-2)
+  np.testing.assert_allclose(result, 4 * (1 - np.cos(np.deg2rad(angle))), rtol=1e-2)
 
 
 def test_a_tilt_at_the_start_is_not_counted():

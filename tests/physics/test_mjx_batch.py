@@ -41,14 +41,14 @@ BOX = body.pack([mesh_of([(x, y, z) for x in (-0.25, 0.25) for y in (-0.5, 0.5)
 
 @pytest.mark.slow
 def test_agrees_with_mujoco():
-  found = mjx_batch.simulate(PACKED, TILTS)
+  result = mjx_batch.simulate(PACKED, TILTS)
   truth = native_batch.simulate(BODIES, TILTS, timestep=4e-3)
   stands = truth.rotation_deg < 20
-  np.testing.assert_array_equal(found.rotation_deg < 20, stands)
-  assert 4 <= stands.sum() <= 20 and not found.diverged.any() and found.settled.all()
-  difference = np.abs(found.rotation_deg - truth.rotation_deg)[stands]
+  np.testing.assert_array_equal(result.rotation_deg < 20, stands)
+  assert 4 <= stands.sum() <= 20 and not result.diverged.any() and result.settled.all()
+  difference = np.abs(result.rotation_deg - truth.rotation_deg)[stands]
   assert np.median(difference) < 0.05 and difference.max() < 2  # rocking turns them about z a bit
-  np.testing.assert_allclose(found.position[stands], truth.position[stands], atol=0.02)
+  np.testing.assert_allclose(result.position[stands], truth.position[stands], atol=0.02)
 
 
 @pytest.mark.slow
@@ -67,22 +67,22 @@ def test_one_compilation_serves_a_bucket(monkeypatch):
 def test_tilted_box():
   """It goes back to its foot below atan(0.5) = 26.57 degrees, and on to its side above."""
   tilts = np.deg2rad([(0, 25.5, 0), (0, -27.5, 0), (0, 0, 40.0)])
-  found = mjx_batch.simulate(BOX, tilts)
-  np.testing.assert_allclose(found.rotation_deg, np.tile((0, 90, 40), (COUNT, 1)), atol=0.1)
+  result = mjx_batch.simulate(BOX, tilts)
+  np.testing.assert_allclose(result.rotation_deg, np.tile((0, 90, 40), (COUNT, 1)), atol=0.1)
   edge = 0.25 * np.cos(tilts[0, 1]) - 0.5 * np.sin(tilts[0, 1])  # it lands without sliding
   back = np.tile((edge - 0.25, 0, 0.5), (COUNT, 1))
-  np.testing.assert_allclose(found.position[:, 0], back, atol=2e-3)
-  np.testing.assert_allclose(found.position[:, 1, 2], 0.25, atol=2e-3)
-  assert found.settled.all()
+  np.testing.assert_allclose(result.position[:, 0], back, atol=2e-3)
+  np.testing.assert_allclose(result.position[:, 1, 2], 0.25, atol=2e-3)
+  assert result.settled.all()
 
 
 def test_release_touches_the_plane():
-  found = mjx_batch.simulate(PACKED, TILTS, seconds=4e-3)
+  result = mjx_batch.simulate(PACKED, TILTS, seconds=4e-3)
   for i, item in enumerate(BODIES.items):
     for j, tilt in enumerate(TILTS):
       data = native.release(native.compile_model(item), item, tilt)
-      np.testing.assert_allclose(found.position[i, j], data.qpos[:3], atol=1e-3)  # a step later
-      np.testing.assert_allclose(found.quaternion[i, j], data.qpos[3:], atol=1e-3)
+      np.testing.assert_allclose(result.position[i, j], data.qpos[:3], atol=1e-3)  # a step later
+      np.testing.assert_allclose(result.quaternion[i, j], data.qpos[3:], atol=1e-3)
 
 
 def test_without_friction_nothing_moves_sideways():
@@ -92,7 +92,7 @@ def test_without_friction_nothing_moves_sideways():
   assert np.abs(slip).max() < 0.02 < 0.2 < np.abs(grip).min()
 
 
-def test_poison_and_divergence_stay_at_home():
+def test_invalid_and_diverging_bodies_change_no_other():
   plain = mjx_batch.simulate(PACKED, TILTS, seconds=1.0)
   bad = {3: {'hull': np.nan}, 4: {'mass': np.inf}, 6: {'inertia': np.nan}}
   packed = PACKED
@@ -101,11 +101,11 @@ def test_poison_and_divergence_stay_at_home():
       column = getattr(packed, name).copy()
       column[i] *= factor
       packed = packed.replace(**{name: column})
-  found = mjx_batch.simulate(packed, TILTS, seconds=1.0)
+  result = mjx_batch.simulate(packed, TILTS, seconds=1.0)
   others = [i for i in range(COUNT) if i not in bad]
-  np.testing.assert_array_equal(found.diverged.all(1), [i in bad for i in range(COUNT)])
-  assert np.isnan(np.asarray(found.rotation_deg)[list(bad)]).all()
-  np.testing.assert_array_equal(found.quaternion[np.array(others)],
+  np.testing.assert_array_equal(result.diverged.all(1), [i in bad for i in range(COUNT)])
+  assert np.isnan(np.asarray(result.rotation_deg)[list(bad)]).all()
+  np.testing.assert_array_equal(result.quaternion[np.array(others)],
                                 plain.quaternion[np.array(others)])
   wild = mjx_batch.simulate(BOX, TILTS + (0.0, 0.5, 0.0), seconds=10.0, timestep=0.5)
   assert wild.diverged.all() and not wild.settled.any()
@@ -127,11 +127,11 @@ def test_equals_stock_mjx(x64):
   with jax.numpy_rank_promotion('allow'):
     stock = mjx.put_model(model), mjx.put_data(model, data)
     ours = jax.jit(lambda *figures: mjx_batch._model(*figures, 3e-3, 0.4, 4, 8))(*figures)
-    expected = found = jnp.array(data.qpos), jnp.array(data.qvel), jnp.zeros(6)
+    expected = result = jnp.array(data.qpos), jnp.array(data.qvel), jnp.zeros(6)
     for _ in range(60):
-      expected, found = step(*stock, expected), step(*ours, found)
+      expected, result = step(*stock, expected), step(*ours, result)
   assert np.abs(expected[0] - data.qpos).max() > 0.1
-  for a, b in zip(found, expected):
+  for a, b in zip(result, expected):
     np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)  # MuJoCo rounds vertices to float32
 
 
@@ -152,9 +152,9 @@ def test_mjx_keeps_the_hull_where_we_replace_it():
   distance, position = map(np.asarray, contacts(
       model, data.replace(qpos=np.float32([0, 0, 0.9, 1, 0, 0, 0])), hull))
   touching = distance < 0
-  found = position[touching]
+  points = position[touching]
   np.testing.assert_allclose(np.sort(distance[touching]), (-0.1005, -0.1, -0.1), atol=1e-6)
-  np.testing.assert_allclose(found[np.lexsort(found.T[:2])][:, :2],
+  np.testing.assert_allclose(points[np.lexsort(points.T[:2])][:, :2],
                              hull[:3][np.lexsort(hull[:3].T[:2])][:, :2], atol=1e-6)
 
 
@@ -178,9 +178,9 @@ def test_gradients_equal_central_differences(x64):
     return 2 * (quaternion[1]**2 + quaternion[2]**2)
 
   value = jax.jit(jax.vmap(fallen))
-  found, (by_item, by_shift) = jax.jit(jax.vmap(jax.value_and_grad(fallen, (0, 1))))(
+  values, (by_item, by_shift) = jax.jit(jax.vmap(jax.value_and_grad(fallen, (0, 1))))(
       jax.tree.map(jnp.asarray, PACKED), jnp.zeros((COUNT, 3)))
-  step, moving = 1e-5, found > 1e-4
+  step, moving = 1e-5, values > 1e-4
   assert moving.sum() >= 4
   slope = lambda hull, shift: (value(PACKED.replace(hull=PACKED.hull + hull), shift) - value(
       PACKED.replace(hull=PACKED.hull - hull), -shift)) / (2 * step)

@@ -25,18 +25,18 @@ BOX = trimesh.creation.box((0.5, 1.0, 1.0))
     (26.7, 63.3), (28, 62.0), (46, 44.0), (69, 21.0), (71, 19.0), (85, 5.0),  # above: on its side
 ])
 def test_tilted_box(tilt, final):
-  found = native.drop(body_of(BOX, tilt))
-  np.testing.assert_allclose(found.rotation_deg, final, atol=1e-3)
+  result = native.drop(body_of(BOX, tilt))
+  np.testing.assert_allclose(result.rotation_deg, final, atol=1e-3)
   if tilt != 20:  # exactly on the threshold
-    assert found.stable == (final < 20)
-  assert found.settled and not found.diverged
+    assert result.stable == (final < 20)
+  assert result.settled and not result.diverged
 
 
 def test_tilt_is_measured_from_the_upright_pose():
   upright = body_of(BOX)
   for tilt, final in ((0, 0), (20, 0), (26.4, 0), (26.7, 90), (46, 90)):
-    found = native.drop(upright, tilt=(0, np.deg2rad(tilt), 0))
-    np.testing.assert_allclose(found.rotation_deg, final, atol=1e-2)
+    result = native.drop(upright, tilt=(0, np.deg2rad(tilt), 0))
+    np.testing.assert_allclose(result.rotation_deg, final, atol=1e-2)
   start = native.drop(upright, seconds=0.001, tilt=(0, 0.3, 0), fps=1000).motion
   np.testing.assert_allclose(native.rotation_deg(start.quaternions[0]), np.rad2deg(0.3))
   np.testing.assert_allclose(lowest(BOX, start.positions[0], start.quaternions[0]), 0, atol=1e-12)
@@ -52,15 +52,15 @@ def test_support_polygon_decides():
   for shift, stands in ((0.0, True), (0.45, True), (0.55, False), (1.0, False)):
     foot = [(x, y, 0.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]
     top = [(x + 2 * shift, y, 1.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]
-    found = native.drop(body_of(trimesh.convex.convex_hull(np.array(foot + top))))
-    assert found.stable == stands, (shift, found)  # its centre is at x = shift
+    result = native.drop(body_of(trimesh.convex.convex_hull(np.array(foot + top))))
+    assert result.stable == stands, (shift, result)  # its centre is at x = shift
 
 
 def test_margin_angle_decides_under_a_push():
   margin = np.rad2deg(np.arctan(0.25 / 0.5))
   for tilt in (margin - 0.3, margin + 0.3):
-    found = native.drop(body_of(BOX), tilt=(0, np.deg2rad(tilt), 0))
-    assert found.stable == (tilt < margin)
+    result = native.drop(body_of(BOX), tilt=(0, np.deg2rad(tilt), 0))
+    assert result.stable == (tilt < margin)
 
 
 def test_the_solid_decides_and_not_its_hull():
@@ -106,11 +106,11 @@ def test_pose_is_in_the_units_of_the_mesh():
   surface = trimesh.creation.box((0.5, 1.0, 1.0))
   surface.apply_translation((10.0, 20.0, 30.0))
   surface.apply_scale(1e6)
-  found = native.drop(body_of(surface), seconds=1.0)
-  assert found.stable
-  moved = lowest(surface, found.position, found.quaternion)
+  result = native.drop(body_of(surface), seconds=1.0)
+  assert result.stable
+  moved = lowest(surface, result.position, result.quaternion)
   np.testing.assert_allclose(moved, 0, atol=1e3)  # a thousandth of its size
-  np.testing.assert_allclose(found.position[:2], 0, atol=1e3)
+  np.testing.assert_allclose(result.position[:2], 0, atol=1e3)
 
 
 def test_motion_changes_nothing_and_covers_the_fall():
@@ -145,8 +145,8 @@ def test_divergence_is_never_stable(fault, tmp_path, monkeypatch, capfd):
     data.qpos[2] -= 0.4
   if fault == 'nan':
     data.qpos[0] = np.nan
-  found = native.settle(model, data, upright, seconds=10.0)
-  assert found.diverged and not found.stable and not found.settled and np.isnan(found.rotation_deg)
+  drop = native.settle(model, data, upright, seconds=10.0)
+  assert drop.diverged and not drop.stable and not drop.settled and np.isnan(drop.rotation_deg)
   assert not list(pathlib.Path(tmp_path).iterdir())  # MuJoCo's log file
   assert capfd.readouterr() == ('', '')
 

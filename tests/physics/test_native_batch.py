@@ -21,19 +21,19 @@ TILTS = np.array([(0.0, 0.0, 0.0), (0.3, 0.0, 0.0), (0.05, -0.6, 0.2)])
 @pytest.mark.parametrize('threads', [1, 3, None])
 def test_equals_one_drop_at_a_time(threads):
   bodies = body.pack(solids(3))
-  found = native_batch.simulate(bodies, TILTS, seconds=2.0, timestep=4e-3, threads=threads)
+  result = native_batch.simulate(bodies, TILTS, seconds=2.0, timestep=4e-3, threads=threads)
   for i, item in enumerate(bodies.items):
     for j, tilt in enumerate(TILTS):
       drop = native.drop(item, 2.0, 4e-3, tilt=tilt)
-      np.testing.assert_array_equal(found.quaternion[i, j], drop.quaternion)
-      assert found.rotation_deg[i, j] == drop.rotation_deg
-      assert (found.settled[i, j], found.diverged[i, j]) == (drop.settled, drop.diverged)
+      np.testing.assert_array_equal(result.quaternion[i, j], drop.quaternion)
+      assert result.rotation_deg[i, j] == drop.rotation_deg
+      assert (result.settled[i, j], result.diverged[i, j]) == (drop.settled, drop.diverged)
       turn = trimesh.transformations.quaternion_matrix(drop.quaternion)[:3, :3]
-      np.testing.assert_allclose(found.position[i, j], drop.position + turn @ item.center,
+      np.testing.assert_allclose(result.position[i, j], drop.position + turn @ item.center,
                                  atol=1e-12)
 
 
-def test_a_bad_body_harms_no_other(capfd, tmp_path, monkeypatch):
+def test_a_bad_body_changes_no_other(capfd, tmp_path, monkeypatch):
   """One is refused, one so huge that MuJoCo warns, in threads of their own."""
   monkeypatch.chdir(tmp_path)
   good = solids(2)
@@ -65,9 +65,9 @@ def test_friction_stops_a_slide():
     model = native.compile_model(item, 1e-3, friction)
     data = native.release(model, item)
     data.qvel[0] = 2.0
-    found = native.settle(model, data, item, seconds=3.0)
-    assert found.settled
-    np.testing.assert_allclose(found.position[0], 4 / (2 * friction * 9.81), rtol=0.02)
+    result = native.settle(model, data, item, seconds=3.0)
+    assert result.settled
+    np.testing.assert_allclose(result.position[0], 4 / (2 * friction * 9.81), rtol=0.02)
 
 
 def l_prism():

@@ -21,18 +21,18 @@ def lopsided(scale=1.0, shift=(0.0, 0.0, 0.0)):
 def test_modes(mode, scale, shift):
   """By their definitions; and the numbers returned are those that were used."""
   mesh = lopsided(scale, shift)
-  found, factor, offset = normalize(mesh, mode)
-  np.testing.assert_allclose(found.vertices, (mesh.vertices - offset) * factor)
-  low, high = found.vertices.min(0), found.vertices.max(0)
+  result, factor, offset = normalize(mesh, mode)
+  np.testing.assert_allclose(result.vertices, (mesh.vertices - offset) * factor)
+  low, high = result.vertices.min(0), result.vertices.max(0)
   if mode == 'unit_cube':
     np.testing.assert_allclose(low + high, 0, atol=1e-9)
     np.testing.assert_allclose((high - low).max(), 1)
   elif mode == 'dso':
-    np.testing.assert_allclose(found.vertices.mean(0), 0, atol=1e-9)
-    np.testing.assert_allclose(np.abs(found.vertices).max(), 0.5)
+    np.testing.assert_allclose(result.vertices.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(np.abs(result.vertices).max(), 0.5)
   else:
     assert factor == 1 and not offset.any()
-  assert found.vertices.dtype == np.float64 and found.faces is mesh.faces
+  assert result.vertices.dtype == np.float64 and result.faces is mesh.faces
 
 
 @pytest.mark.parametrize('mode', ['unit_cube', 'dso'])
@@ -41,17 +41,17 @@ def test_stray_and_repeated_vertices_move_nothing(mode):
   seams = plain.vertices[plain.faces].reshape(-1, 3)
   soup = Mesh(np.concatenate([seams, [(99.0, np.nan, np.inf)]]),
               np.arange(len(seams)).reshape(-1, 3))
-  expected, found = normalize(plain, mode), normalize(soup, mode)
-  np.testing.assert_allclose(found[1], expected[1])
-  np.testing.assert_allclose(found[2], expected[2], atol=1e-12)
-  np.testing.assert_allclose(found[0].vertices[:-1], expected[0].vertices[plain.faces].reshape(
+  expected, result = normalize(plain, mode), normalize(soup, mode)
+  np.testing.assert_allclose(result[1], expected[1])
+  np.testing.assert_allclose(result[2], expected[2], atol=1e-12)
+  np.testing.assert_allclose(result[0].vertices[:-1], expected[0].vertices[plain.faces].reshape(
       -1, 3), atol=1e-12)
 
 
 def test_mass_follows_the_scale():
   mesh = lopsided(3.0, (5.0, 6.0, 7.0))
-  found, factor, _ = normalize(mesh, 'unit_cube')
-  np.testing.assert_allclose(body.from_mesh(found).mass, body.from_mesh(mesh).mass * factor**3)
+  result, factor, _ = normalize(mesh, 'unit_cube')
+  np.testing.assert_allclose(body.from_mesh(result).mass, body.from_mesh(mesh).mass * factor**3)
 
 
 def test_what_cannot_be_normalised_is_refused():

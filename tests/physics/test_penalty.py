@@ -68,7 +68,7 @@ def test_a_spinning_body_in_the_air_keeps_its_angular_momentum(x64):
                              rtol=1e-3)
 
 
-def test_filled_up_rows_carry_nothing():
+def test_padding_rows_change_nothing():
   few, many = item_of(BOX, 8), item_of(BOX, 64)
   assert len(few.hull) == 8 and len(many.hull) > 8
   ends = [jax.jit(penalty.rollout)(item, (0.0, 0.5, 0.0))[0] for item in (few, many)]
@@ -78,42 +78,42 @@ def test_filled_up_rows_carry_nothing():
 @pytest.mark.parametrize('tilt, final', [(20, 0), (26.4, 0), (26.7, 90), (46, 90)])
 def test_a_tilted_box_falls_beyond_its_critical_angle(tilt, final):
   packed = jax.tree.map(lambda x: x[None], item_of(trimesh.creation.box((0.5, 1.0, 1.0))))
-  found = jax.jit(penalty.simulate)(packed, np.deg2rad([(0.0, tilt, 0.0)]))
-  np.testing.assert_allclose(found.rotation_deg, final, atol=0.5)
-  assert found.settled.all()
+  result = jax.jit(penalty.simulate)(packed, np.deg2rad([(0.0, tilt, 0.0)]))
+  np.testing.assert_allclose(result.rotation_deg, final, atol=0.5)
+  assert result.settled.all()
 
 
 def test_labels_are_those_of_mujoco_for_most_random_solids():
   """Those that four nudges do not change. A larger study is in docs/results/engines.md."""
   bodies = body.pack([solids.random_solid(seed) for seed in range(70)])
   tilts = np.float32([(0, 0, 0), (2e-3, 0, 0), (-2e-3, 0, 0), (0, 2e-3, 0), (0, -2e-3, 0)])
-  found = sweep.run(bodies, tilts[:1], 'penalty')
+  result = sweep.run(bodies, tilts[:1], 'penalty')
   truth = native_batch.simulate(bodies, tilts, timestep=4e-3).rotation_deg < 20
   robust = (truth == truth[:, :1]).all(1)
-  assert not found.diverged.any() and robust.sum() >= 50
-  assert np.mean(found.stable[robust] == truth[robust, :1]) >= 0.985
+  assert not result.diverged.any() and robust.sum() >= 50
+  assert np.mean(result.stable[robust] == truth[robust, :1]) >= 0.985
 
 
-def test_wide_feet_under_a_slender_body_do_not_walk():
+def test_wide_feet_under_a_slender_body_do_not_turn():
   """Explicit friction turns such a body about its own axis where a step of it overshoots."""
   feet = np.array([(0.6 * np.cos(a), 0.6 * np.sin(a), 0.0) for a in np.arange(12) * np.pi / 6])
   mesh = trimesh.convex.convex_hull(np.concatenate([feet, [(0, 0, 0.7)]]))
   item = item_of(mesh)
   item = item.replace(inertia=item.mass * jnp.eye(3) * 0.15**2)  # as if the feet weighed nothing
   packed = jax.tree.map(lambda x: x[None], item)
-  found = jax.jit(penalty.simulate)(packed, np.zeros((1, 3), np.float32))
-  assert found.settled.all() and found.rotation_deg.max() < 1
+  result = jax.jit(penalty.simulate)(packed, np.zeros((1, 3), np.float32))
+  assert result.settled.all() and result.rotation_deg.max() < 1
 
 
-def test_one_poisoned_body_changes_no_other():
+def test_one_body_with_nan_changes_no_other():
   good = jax.tree.map(lambda x: np.stack([x] * 3), item_of(BOX))
   hull = good.hull.copy()
   hull[1, 3] = np.nan
   bad = good.replace(hull=hull)
   run = jax.jit(functools.partial(penalty.simulate, seconds=0.5))
-  clean, found = run(good, np.zeros((2, 3))), run(bad, np.zeros((2, 3)))
-  assert found.diverged[1].all() and not found.diverged[np.array([0, 2])].any()
-  np.testing.assert_array_equal(found.quaternion[2], clean.quaternion[2])
+  clean, result = run(good, np.zeros((2, 3))), run(bad, np.zeros((2, 3)))
+  assert result.diverged[1].all() and not result.diverged[np.array([0, 2])].any()
+  np.testing.assert_array_equal(result.quaternion[2], clean.quaternion[2])
 
 
 def cosines(loss, starts, *rest):
@@ -123,16 +123,16 @@ def cosines(loss, starts, *rest):
   """
   value, least = jax.jit(jax.value_and_grad(loss)), 4 * (1 - np.cos(np.deg2rad(1)))
   ends = jax.jit(lambda x, *rest: jax.lax.map(lambda y: loss(y, *rest), x))
-  found, h = [], 1e-6
+  values, h = [], 1e-6
   for x, *others in zip(starts, *rest, strict=True):
     turned, slope = value(x, *others)
     if turned > least:
       eye, slope = h * np.eye(len(x)), np.asarray(slope)
       high, low = np.split(np.asarray(ends(np.concatenate([x[None] + eye, x[None] - eye]),
                                            *others)), 2)
-      found.append(slope @ (high - low) / np.linalg.norm(slope) / np.linalg.norm(high - low))
-  assert len(found) >= 8
-  return np.array(found)
+      values.append(slope @ (high - low) / np.linalg.norm(slope) / np.linalg.norm(high - low))
+  assert len(values) >= 8
+  return np.array(values)
 
 
 def same_size(seeds, size):

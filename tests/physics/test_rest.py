@@ -31,9 +31,9 @@ def about_y(*degrees):
     (0, 0), (5, 0), (20, 0), (26.56, 0), (26.57, 90), (28, 90), (46, 90), (-26.56, 0),
     (-26.57, 90)])
 def test_a_tilted_box_falls_beyond_its_critical_angle(tilt, final):
-  found = settle(packed_of(BOX), about_y(tilt))
-  np.testing.assert_allclose(found.rotation_deg[0, 0], final, atol=0.1)
-  assert found.settled[0, 0] and not found.diverged[0, 0]
+  result = settle(packed_of(BOX), about_y(tilt))
+  np.testing.assert_allclose(result.rotation_deg[0, 0], final, atol=0.1)
+  assert result.settled[0, 0] and not result.diverged[0, 0]
 
 
 def test_margin_of_a_box_is_its_critical_angle():
@@ -77,12 +77,12 @@ def test_labels_are_those_of_mujoco_for_most_random_solids():
   """A larger study is in docs/results/engines.md."""
   bodies = body.pack([solids.random_solid(seed) for seed in range(70)])
   tilts = np.zeros((1, 3), np.float32)
-  found = sweep.run(bodies, tilts, 'rest').stable
+  stable = sweep.run(bodies, tilts, 'rest').stable
   truth = native_batch.simulate(bodies, tilts, timestep=4e-3)
-  assert np.mean(found[:, 0] == (truth.rotation_deg < 20)[:, 0]) >= 0.9
+  assert np.mean(stable[:, 0] == (truth.rotation_deg < 20)[:, 0]) >= 0.9
 
 
-def test_one_poisoned_body_changes_no_other():
+def test_one_body_with_nan_changes_no_other():
   packed = packed_of(BOX, trimesh.creation.box((1.0, 1.0, 0.5)), BOX)
   tilts = about_y(0, 28)
   good = settle(packed, tilts)

@@ -35,22 +35,22 @@ def test_bernstein_weights_reproduce_what_is_linear():
 
 @pytest.mark.parametrize('lean', [0.0, 0.2, 0.6])
 def test_support_margin_of_a_leaning_box(lean):
-  made = sheared(lean)
-  low = float(made.vertices[:, 2].min())
-  corners = stabilize.base_corners(made.vertices, stabilize.edges(made.faces), low)
-  found = jax.jit(stabilize.support_margin)(made.vertices, made.faces, corners)
+  mesh = sheared(lean)
+  low = float(mesh.vertices[:, 2].min())
+  corners = stabilize.base_corners(mesh.vertices, stabilize.edges(mesh.faces), low)
+  margin = jax.jit(stabilize.support_margin)(mesh.vertices, mesh.faces, corners)
   # The centre is lean / 2 beyond the middle of a foot of half width 0.2, at height 0.5.
-  np.testing.assert_allclose(found, np.arctan2(0.2 - lean / 2, 0.5), atol=1e-6)
+  np.testing.assert_allclose(margin, np.arctan2(0.2 - lean / 2, 0.5), atol=1e-6)
 
 
 def test_gradient_of_the_support_margin():
-  made = meshes.refine(sheared(0.2), 0.3)
-  corners = stabilize.base_corners(made.vertices, stabilize.edges(made.faces),
-                           float(made.vertices[:, 2].min()))
+  mesh = meshes.refine(sheared(0.2), 0.3)
+  corners = stabilize.base_corners(mesh.vertices, stabilize.edges(mesh.faces),
+                           float(mesh.vertices[:, 2].min()))
   with jax.enable_x64(True):
-    start = np.asarray(made.vertices, np.float64)
+    start = np.asarray(mesh.vertices, np.float64)
     direction = np.random.default_rng(1).normal(size=start.shape)
-    margin = jax.jit(lambda x: stabilize.support_margin(x, made.faces, corners))
+    margin = jax.jit(lambda x: stabilize.support_margin(x, mesh.faces, corners))
     slope = np.vdot(jax.jit(jax.grad(margin))(start), direction)
     h = 1e-6
     np.testing.assert_allclose(
@@ -58,11 +58,11 @@ def test_gradient_of_the_support_margin():
 
 
 def test_sole_is_the_outline_of_what_touches():
-  made = meshes.refine(sheared(0.0), 0.1)
-  corners = stabilize.base_corners(made.vertices, stabilize.edges(made.faces),
-                           float(made.vertices[:, 2].min()))
+  mesh = meshes.refine(sheared(0.0), 0.1)
+  corners = stabilize.base_corners(mesh.vertices, stabilize.edges(mesh.faces),
+                           float(mesh.vertices[:, 2].min()))
   assert len(corners) == stabilize.CORNERS
-  np.testing.assert_allclose(sorted(map(tuple, np.unique(np.abs(made.vertices[corners]), axis=0))),
+  np.testing.assert_allclose(sorted(map(tuple, np.unique(np.abs(mesh.vertices[corners]), axis=0))),
                              [(0.2, 0.25, 0.5)], atol=1e-6)
 
 
@@ -82,10 +82,10 @@ def on_a_plate(*columns):
   return meshes.refine(Mesh(solid.vert_properties[:, :3], np.int32(solid.tri_verts)), 0.1)
 
 
-def test_what_is_pressed_to_a_sheet_bears_nothing():
+def test_parts_flattened_to_a_sheet_bear_no_load():
   """The plate is below the floor: what is left is the column alone, as a solid."""
-  made = on_a_plate(0.1)
-  flat = made.replace(vertices=np.asarray(stabilize.flatten(made.vertices, 0.05)))
+  mesh = on_a_plate(0.1)
+  flat = mesh.replace(vertices=np.asarray(stabilize.flatten(mesh.vertices, 0.05)))
   assert np.ptp(flat.vertices[:, 0]) > 1.39
   corners = stabilize.base_corners(flat.vertices, stabilize.edges(flat.faces), 0.05)
   assert (abs(flat.vertices[corners, :2] - (0.1, 0)) < 0.1001).all()
@@ -96,14 +96,14 @@ def test_what_is_pressed_to_a_sheet_bears_nothing():
   np.testing.assert_allclose(surface.volume, 0.2 * 0.2 * 0.95, rtol=1e-3)
 
 
-def test_a_sheet_holds_nothing_together():
-  made = on_a_plate(-0.5, 0.5)
+def test_a_sheet_connects_no_parts():
+  mesh = on_a_plate(-0.5, 0.5)
   for floor, whole in ((0.005, True), (0.05, False)):
-    flat = made.replace(vertices=np.asarray(stabilize.flatten(made.vertices, floor)))
+    flat = mesh.replace(vertices=np.asarray(stabilize.flatten(mesh.vertices, floor)))
     assert (stabilize.without_sheets(flat) is not None) == whole
 
 
-def test_folds_are_seen():
+def test_folds_are_detected():
   """Stretching along x by 0.1 and 4 and a shear keep the inside in; a reflection does not."""
   size = np.array((0.5, 1.0, 2.0))
   grid = np.stack(np.meshgrid(*[np.linspace(0, 1, stabilize.DEGREE + 1)] * 3, indexing='ij'), -1)
@@ -117,23 +117,23 @@ def test_folds_are_seen():
 
 
 def test_a_leaning_box_is_made_to_stand():
-  made = sheared(0.5)
-  assert not native.drop(body.from_mesh(made)).stable
-  found = stabilize.stabilize(made)
-  assert found.stands and native.drop(body.from_mesh(found.mesh)).stable  # at 1 ms, too
-  assert meshes.is_watertight(found.mesh.faces)
-  assert 0 < found.moved < 0.1
+  mesh = sheared(0.5)
+  assert not native.drop(body.from_mesh(mesh)).stable
+  result = stabilize.stabilize(mesh)
+  assert result.stands and native.drop(body.from_mesh(result.mesh)).stable  # at 1 ms, too
+  assert meshes.is_watertight(result.mesh.faces)
+  assert 0 < result.moved < 0.1
   # A foot that lies 0.05 inside the sole needs a shift of the centre by 0.05 or more.
-  assert abs(trimesh.Trimesh(found.mesh.vertices, found.mesh.faces).volume / 0.2 - 1) < 0.2
+  assert abs(trimesh.Trimesh(result.mesh.vertices, result.mesh.faces).volume / 0.2 - 1) < 0.2
 
 
 def test_what_stands_is_left_alone_and_what_is_open_is_refused():
-  made = sheared(0.1)
-  found = stabilize.stabilize(made)
-  assert found.stands and found.moved == 0 and found.depth is None
-  assert found.mesh is made
+  mesh = sheared(0.1)
+  result = stabilize.stabilize(mesh)
+  assert result.stands and result.moved == 0 and result.depth is None
+  assert result.mesh is mesh
   with pytest.raises(MeshError, match='no valid solid'):
-    stabilize.stabilize(made.replace(faces=made.faces[:-1]))
+    stabilize.stabilize(mesh.replace(faces=mesh.faces[:-1]))
 
 
 def test_what_stands_is_the_mesh_that_is_given_back():
@@ -144,14 +144,14 @@ def test_what_stands_is_the_mesh_that_is_given_back():
   parts = trimesh.util.concatenate([
       trimesh.Trimesh(small.vertices, small.faces),
       trimesh.Trimesh(inner.vertices + (0.25, 0, 0.3), inner.faces[:, ::-1], process=False)])
-  made = mesh_of(parts)
-  made = made.replace(vertices=7 * made.vertices + np.float32(3),
+  mesh = mesh_of(parts)
+  mesh = mesh.replace(vertices=7 * mesh.vertices + np.float32(3),
                       colors=np.float32(parts.vertices > 0))
-  found = stabilize.stabilize(made)
-  assert found.stands and native.drop(body.from_mesh(found.mesh)).stable
-  shells = meshes.shells(found.mesh.faces, len(found.mesh.vertices))
-  assert shells.max() == 1 and meshes.is_watertight(found.mesh.faces)
-  assert found.mesh.colors.shape == found.mesh.vertices.shape
+  result = stabilize.stabilize(mesh)
+  assert result.stands and native.drop(body.from_mesh(result.mesh)).stable
+  shells = meshes.shells(result.mesh.faces, len(result.mesh.vertices))
+  assert shells.max() == 1 and meshes.is_watertight(result.mesh.faces)
+  assert result.mesh.colors.shape == result.mesh.vertices.shape
 
 
 @pytest.mark.slow
@@ -159,9 +159,9 @@ def test_concave_solids_are_made_to_stand():
   unstable = [m for m in map(solids.random_solid, (11, 20, 26))
               if not native.drop(body.from_mesh(m)).stable]
   assert len(unstable) == 3
-  for made in unstable:
-    found = stabilize.stabilize(made)
-    assert found.stands and native.drop(body.from_mesh(found.mesh)).stable
+  for mesh in unstable:
+    result = stabilize.stabilize(mesh)
+    assert result.stands and native.drop(body.from_mesh(result.mesh)).stable
 
 
 def test_smallest_flat_cut():

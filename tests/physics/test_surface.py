@@ -30,7 +30,7 @@ def test_distinct_rows_are_those_of_numpy(dtype):
   assert all((rows[:i] != rows[i]).any(1).all() for i in first)
 
 
-def test_distinct_rows_survive_a_useless_hash(monkeypatch):
+def test_distinct_rows_with_a_constant_hash(monkeypatch):
   rows = np.random.default_rng(0).integers(0, 9, (500, 3))
   monkeypatch.setattr(surface, 'MULTIPLIER', np.uint64(0))
   first, kind = surface.distinct(rows)
@@ -51,12 +51,12 @@ def test_winding_is_made_consistent_as_by_trimesh():
   turned[mask] = turned[mask, ::-1]
   expected = trimesh.Trimesh(whole.vertices, turned, process=False)
   trimesh.repair.fix_winding(expected)
-  _, found = surface._wind(whole.vertices, turned)
-  assert surface.is_closed(found) and not surface.is_closed(turned)
+  _, faces = surface._wind(whole.vertices, turned)
+  assert surface.is_closed(faces) and not surface.is_closed(turned)
   for shell in (slice(0, len(torus().faces)), slice(len(torus().faces), None)):
-    assert directed(found[shell]) in (directed(expected.faces[shell]),
+    assert directed(faces[shell]) in (directed(expected.faces[shell]),
                                       directed(expected.faces[shell, ::-1]))
-    assert directed(found[shell]) in (directed(whole.faces[shell]),
+    assert directed(faces[shell]) in (directed(whole.faces[shell]),
                                       directed(whole.faces[shell, ::-1]))
 
 
@@ -65,8 +65,8 @@ def test_rings_and_moebius_strips(count, odd):
   """Of an odd number of triangles a strip is one-sided: one edge stays run twice the same way."""
   strip = (np.arange(count)[:, None] + np.arange(3)) % count
   strip[::3] = strip[::3, ::-1]
-  _, found = surface._wind(np.zeros((count, 3)), strip)
-  assert len(directed(found)) == 3 * count - odd
+  _, faces = surface._wind(np.zeros((count, 3)), strip)
+  assert len(directed(faces)) == 3 * count - odd
 
 
 def test_holes_are_filled_as_by_trimesh():
@@ -75,9 +75,9 @@ def test_holes_are_filled_as_by_trimesh():
   left = ~np.isin(whole.faces, (0, 40, 300, 641)).any(1)
   expected = trimesh.Trimesh(whole.vertices, whole.faces[left], process=False)
   trimesh.repair.fill_holes(expected, use_fan=True)
-  vertices, found = surface._fill_holes(whole.vertices, whole.faces[left])
-  assert surface.is_closed(found) and len(found) == len(expected.faces)
-  np.testing.assert_allclose(surface.signed_volume(vertices, found), expected.volume, rtol=1e-4)
+  vertices, faces = surface._fill_holes(whole.vertices, whole.faces[left])
+  assert surface.is_closed(faces) and len(faces) == len(expected.faces)
+  np.testing.assert_allclose(surface.signed_volume(vertices, faces), expected.volume, rtol=1e-4)
 
 
 def test_holes_that_touch_are_filled():
@@ -88,13 +88,13 @@ def test_holes_that_touch_are_filled():
   other = next(v for v, steps in apart.items() if steps == 2 and len(
       set(links[v]) & set(links[100])) == 1)
   left = ~np.isin(whole.faces, (100, other)).any(1)
-  _, found = surface._fill_holes(whole.vertices, whole.faces[left])
-  assert surface.is_closed(found)
-  found = body.from_mesh(Mesh(whole.vertices, whole.faces[left]))
-  np.testing.assert_allclose(found.mass, 1000 * whole.volume, rtol=2e-2)
+  _, faces = surface._fill_holes(whole.vertices, whole.faces[left])
+  assert surface.is_closed(faces)
+  result = body.from_mesh(Mesh(whole.vertices, whole.faces[left]))
+  np.testing.assert_allclose(result.mass, 1000 * whole.volume, rtol=2e-2)
 
 
-def test_crowds_of_vertices_are_welded():
+def test_dense_clusters_of_vertices_are_welded():
   """All pairs within the tolerance would be 2e8 here: a file must not be able to ask for them."""
   box = trimesh.creation.box()
   random = np.random.default_rng(0)
@@ -125,23 +125,23 @@ def test_work_on_shells_is_bounded(monkeypatch):
   mesh = Mesh(whole.vertices, whole.faces)
   expected = body.from_mesh(mesh)
   monkeypatch.setattr(surface, 'WORK', 3 * len(whole.faces))
-  found = body.from_mesh(mesh)
-  assert '10 shells united' in expected.note and '3 shells united' in found.note
-  assert '7 smallest shells were added up' in found.note
+  result = body.from_mesh(mesh)
+  assert '10 shells united' in expected.note and '3 shells united' in result.note
+  assert '7 smallest shells were added up' in result.note
   for name in ('mass', 'center', 'inertia'):
-    np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-6)
-  np.testing.assert_allclose(found.scale, expected.scale)
+    np.testing.assert_allclose(getattr(result, name), getattr(expected, name), atol=1e-6)
+  np.testing.assert_allclose(result.scale, expected.scale)
 
 
 @pytest.mark.parametrize('stretch', [(1, 1, 1), (9, 1, 0.2), (1e-3, 1, 1)])
 def test_hull_is_that_of_trimesh(stretch):
   """Its volume as well, which decides what counts as overlap: not that of any scaled copy."""
   cloud = np.random.default_rng(0).normal(size=(300, 3)) * stretch
-  found, expected = body._hull(cloud), trimesh.convex.convex_hull(cloud)
-  shape = trimesh.Trimesh(found.vertices, found.faces, process=False)
+  hull, expected = body._hull(cloud), trimesh.convex.convex_hull(cloud)
+  shape = trimesh.Trimesh(hull.vertices, hull.faces, process=False)
   assert shape.is_watertight and shape.is_winding_consistent
-  np.testing.assert_allclose((found.volume, shape.volume), expected.volume)
-  np.testing.assert_allclose(np.unique(found.vertices, axis=0),
+  np.testing.assert_allclose((hull.volume, shape.volume), expected.volume)
+  np.testing.assert_allclose(np.unique(hull.vertices, axis=0),
                              np.unique(expected.vertices, axis=0))
 
 

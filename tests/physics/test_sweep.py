@@ -31,14 +31,14 @@ TILTS = np.deg2rad(np.array([(0.0, 0, 0), (4.0, 0, 0), (0, -4.0, 0)])).astype(np
 
 @pytest.mark.parametrize('engine', ENGINES)
 def test_every_body_keeps_its_row(engine):
-  found = sweep.run(bodies(), TILTS, engine, seconds=3.0)
-  assert found.stable.shape == found.rotation_deg.shape == (4, 3)
-  assert found.quaternion.shape == (4, 3, 4) and found.position.shape == (4, 3, 3)
-  assert all(isinstance(x, np.ndarray) for x in found)
-  np.testing.assert_array_equal(found.stable[1], [True, False, False])  # the pole
-  np.testing.assert_array_equal(found.stable[2], [True] * 3)  # the box
-  np.testing.assert_array_equal(found.stable[3], [False] * 3)  # the cone on its tip
-  assert not found.diverged.any()
+  result = sweep.run(bodies(), TILTS, engine, seconds=3.0)
+  assert result.stable.shape == result.rotation_deg.shape == (4, 3)
+  assert result.quaternion.shape == (4, 3, 4) and result.position.shape == (4, 3, 3)
+  assert all(isinstance(x, np.ndarray) for x in result)
+  np.testing.assert_array_equal(result.stable[1], [True, False, False])  # the pole
+  np.testing.assert_array_equal(result.stable[2], [True] * 3)  # the box
+  np.testing.assert_array_equal(result.stable[3], [False] * 3)  # the cone on its tip
+  assert not result.diverged.any()
 
 
 @pytest.mark.parametrize('engine', ENGINES[1:])
@@ -64,34 +64,34 @@ def test_engines_agree_on_what_touches_at_a_vertex_or_has_tipped(engine):
             turned(box, 50, (1, 2, 0)),  # on a corner, tips over
             turned(cone, 100, (1, 0, 0)),  # falls on by 35 degrees onto its side
             turned(cone, 0, (1, 0, 0))]
-  found = sweep.run(body.pack(shapes), np.zeros((1, 3), np.float32), engine, seconds=5.0)
-  np.testing.assert_array_equal(found.stable[:, 0], [False, True, False, False, True])
+  result = sweep.run(body.pack(shapes), np.zeros((1, 3), np.float32), engine, seconds=5.0)
+  np.testing.assert_array_equal(result.stable[:, 0], [False, True, False, False, True])
 
 
-def test_one_poisoned_world_of_thousands_changes_no_other():
+def test_one_body_with_nan_in_thousands_of_worlds_changes_no_other():
   poles = [mesh_of(trimesh.creation.box((0.04 + 0.001 * i, 0.3, 1.0))) for i in range(64)]
   bodies, tilts = body.pack(poles), sweep.tilts(64, 6.0, jax.random.key(0))
   clean = sweep.run(bodies, tilts, 'rest')
   [(index, packed)] = bodies.buckets
   hull = np.array(packed.hull)
   hull[33, 2] = np.nan
-  found = sweep.run(bodies._replace(buckets=((index, packed.replace(hull=hull)),)), tilts, 'rest')
+  result = sweep.run(bodies._replace(buckets=((index, packed.replace(hull=hull)),)), tilts, 'rest')
   others = np.arange(64) != 33
-  assert found.diverged[33].all() and not found.stable[33].any()
-  assert found.diverged.sum() == 64 and 0 < clean.stable.mean() < 1
-  for a, b in zip(clean, found, strict=True):
+  assert result.diverged[33].all() and not result.stable[33].any()
+  assert result.diverged.sum() == 64 and 0 < clean.stable.mean() < 1
+  for a, b in zip(clean, result, strict=True):
     np.testing.assert_array_equal(a[others], b[others])
 
 
 def test_tilts_are_horizontal_bounded_and_seeded():
-  found = sweep.tilts(2000, 4.58, jax.random.key(3))
-  angle = np.rad2deg(np.linalg.norm(found, axis=1))
-  assert found.shape == (2000, 3) and (found[:, 2] == 0).all()
+  tilts = sweep.tilts(2000, 4.58, jax.random.key(3))
+  angle = np.rad2deg(np.linalg.norm(tilts, axis=1))
+  assert tilts.shape == (2000, 3) and (tilts[:, 2] == 0).all()
   assert angle.max() <= 4.58
   np.testing.assert_allclose(np.quantile(angle, [0.25, 0.5, 0.75]), [1.145, 2.29, 3.435], atol=0.15)
-  lean = np.arctan2(-found[:, 0], found[:, 1])
+  lean = np.arctan2(-tilts[:, 0], tilts[:, 1])
   np.testing.assert_allclose(np.histogram(lean, 4, (-np.pi, np.pi))[0], 500, atol=90)
-  np.testing.assert_array_equal(found, sweep.tilts(2000, 4.58, jax.random.key(3)))
+  np.testing.assert_array_equal(tilts, sweep.tilts(2000, 4.58, jax.random.key(3)))
   np.testing.assert_array_equal(sweep.tilts(0, 4.58, jax.random.key(3)), np.zeros((1, 3)))
 
 

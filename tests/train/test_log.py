@@ -42,11 +42,11 @@ def test_start_from_nothing_drops_everything(tmp_path):
   assert write(tmp_path, 0, [1]).splitlines() == ['step,loss,opacity', '1,1,0.5']
 
 
-@pytest.mark.parametrize('torn', ['4', '4,0.', 'x,y,z', '\0\0'])
-def test_a_torn_last_line_is_dropped(tmp_path, torn):
+@pytest.mark.parametrize('fragment', ['4', '4,0.', 'x,y,z', '\0\0'])
+def test_a_truncated_last_line_is_dropped(tmp_path, fragment):
   whole = write(tmp_path, 0, range(1, 4))
   with open(tmp_path / 'metrics.csv', 'a') as file:
-    file.write(torn)
+    file.write(fragment)
   assert write(tmp_path, 3, []) == whole
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_written(tmp_path):
   writer.close()
 
 
-def test_a_full_disk_is_a_sentence_and_no_endless_wait(tmp_path):
+def test_a_full_disk_is_an_error_and_no_endless_wait(tmp_path):
   code = f"""
 import resource, signal
 from jax3dgen.core import errors

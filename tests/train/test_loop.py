@@ -83,11 +83,11 @@ def test_skipped_steps_stop_the_run_with_the_last_good_state(tmp_path):
 
 
 def test_watchdog_stops_before_the_checkpoint(tmp_path):
-  seen = []
+  losses = []
 
   def watchdog(step, metrics):
-    seen.append(metrics['loss'])
-    return 'the field is empty' if len(seen) == 4 else None  # asked at steps 1, 4, 5 and 8
+    losses.append(metrics['loss'])
+    return 'the field is empty' if len(losses) == 4 else None  # called at steps 1, 4, 5 and 8
   with pytest.raises(errors.DivergenceError, match='step 8: the field is empty'):
     toy.run(tmp_path, 30, guard=stops.Guard(watchdog))
   assert newest(tmp_path)[0] == 4
@@ -137,7 +137,7 @@ def test_hooks_run_on_time_and_at_the_end(tmp_path):
   assert calls == [('three', 3), ('three', 6), ('three', 7), ('end', 7)]
 
 
-def test_lines_tell_compilation_progress_and_memory(tmp_path, capsys):
+def test_lines_report_compilation_progress_and_memory(tmp_path, capsys):
   toy.run(tmp_path, 10)
   text = capsys.readouterr().out
   assert re.search(r'The first step took [\d.]+ s\.', text)

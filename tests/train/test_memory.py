@@ -8,7 +8,7 @@ from jax3dgen.train import memory
 
 
 def test_memory_is_estimated_and_refused(capsys):
-  # Case 20.
+  # A step that does not fit is refused before the first one.
   assert 2**26 < memory.free_memory() < 2**45
   cost = parallel.Cost({'field': 2**28, 'opt': 2**29}, 2**30, 2**29, 0.0)
   memory.check_memory(cost)
@@ -26,8 +26,8 @@ def other(*_):
   raise jax.errors.JaxRuntimeError('INTERNAL: something else')
 
 
-def test_exhausted_memory_is_a_sentence():
-  # Case 20.
+def test_exhausted_memory_is_a_config_error():
+  # RESOURCE_EXHAUSTED becomes a ConfigError, and no other error does.
   with pytest.raises(errors.ConfigError, match='train.batch'), memory.memory_errors():
     exhausted()
   with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'), memory.memory_errors():
@@ -35,7 +35,7 @@ def test_exhausted_memory_is_a_sentence():
 
 
 def test_chunk_is_halved_once(capsys):
-  # Case 20.
+  # After RESOURCE_EXHAUSTED the chunk is halved once, then a ConfigError follows.
   tried = []
 
   def work(limit):

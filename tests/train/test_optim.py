@@ -11,7 +11,7 @@ from jax3dgen.train import optim
 @pytest.mark.parametrize('step, value', [(0, 10.0), (1000, 10.0), (3000, 505.0), (5000, 1000.0),
                                          (9000, 1000.0)])
 def test_scalar_is_linear_between_its_steps(step, value):
-  # Oracle 23: threestudio's C(step) for the list [1000, 10, 1000, 5000].
+  # threestudio's C(step) for the list [1000, 10, 1000, 5000].
   np.testing.assert_allclose(optim.scalar((1000, 10.0, 1000.0, 5000), jnp.int32(step)), value)
 
 
@@ -26,17 +26,17 @@ def test_scalar_refuses_other_lengths():
 
 
 def test_noise_ranges_go_back_and_forth():
-  # Oracle 12: 2 n phases of steps / (2 n); together they visit every level.
+  # 2 n phases of steps / (2 n); together they visit every level.
   for n in (1, 2, 10):
     steps = 200 * n
-    found = [optim.noise_range('back_and_forth', 0.02, 0.98, k, steps, n) for k in range(steps)]
-    edges, counts = np.unique(np.array(found), axis=0, return_counts=True)
+    ranges = [optim.noise_range('back_and_forth', 0.02, 0.98, k, steps, n) for k in range(steps)]
+    edges, counts = np.unique(np.array(ranges), axis=0, return_counts=True)
     assert counts.sum() == steps and len(edges) <= 2 * n
-    np.testing.assert_allclose(found[0], (max((n - 1) / n, 0.02), 0.98), rtol=1e-6)
-    np.testing.assert_allclose(found[-1], (0.02, min(1 / n, 0.98)), rtol=1e-6)
+    np.testing.assert_allclose(ranges[0], (max((n - 1) / n, 0.02), 0.98), rtol=1e-6)
+    np.testing.assert_allclose(ranges[-1], (0.02, min(1 / n, 0.98)), rtol=1e-6)
     if n == 2:  # both middle phases have the whole range
       np.testing.assert_array_equal(counts, [100, 200, 100])
-    assert min(low for low, _ in found) < 0.021 and max(high for _, high in found) > 0.979
+    assert min(low for low, _ in ranges) < 0.021 and max(high for _, high in ranges) > 0.979
 
 
 def test_noise_range_falls_as_a_square_root():

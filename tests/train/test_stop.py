@@ -26,12 +26,12 @@ def test_a_second_interrupt_interrupts():
 
 
 def test_preemption_in_a_thread_leaves_signals_alone():
-  seen = []
+  requests = []
 
   def work():
     with stops.Preemption() as preemption:
-      seen.append(preemption.requested(1))
+      requests.append(preemption.requested(1))
   thread = threading.Thread(target=work)
   thread.start()
   thread.join()
-  assert seen == [False]
+  assert requests == [False]

@@ -89,7 +89,7 @@ def test_finished_runs_stay_in_the_workdir_and_are_not_repeated(tmp_path, runs, 
   assert 'were made with config.train.steps=10, not 11' in capsys.readouterr().err
 
 
-def test_an_interrupted_comparison_goes_on_with_the_run_that_it_was_in(tmp_path, runs, monkeypatch):
+def test_an_interrupted_comparison_resumes_its_current_run(tmp_path, runs, monkeypatch):
   stub = distill.run
 
   def interrupted(cfg, folder):

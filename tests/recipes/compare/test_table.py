@@ -24,7 +24,7 @@ def test_rows_and_settings_come_back_to_the_last_digit(tmp_path):
   written = table.merged(table.Table([], {}), 'plain', rows, SETTINGS)
   table.write(tmp_path / 'x.jsonl', written)
   again = table.read(tmp_path / 'x.jsonl')
-  spelled = lambda settings: json.dumps(settings, sort_keys=True)  # tells 1 from 1.0
+  spelled = lambda settings: json.dumps(settings, sort_keys=True)  # 1 is not 1.0
   assert spelled(again.settings) == spelled({'plain': SETTINGS})
   assert json.dumps(again.rows) == json.dumps(written.rows)
   assert [{name: value for name, value in r.items() if name in rows[i]}

@@ -90,7 +90,7 @@ def test_failed_runs_are_named_and_do_not_stop_the_others():
 
 
 @pytest.mark.slow
-def test_particles_are_all_judged():
+def test_all_particles_are_evaluated():
   config = configs('sds')[0]
   with config.unlocked():
     config.train.particles, config.train.steps = 2, 2

@@ -21,9 +21,9 @@ def test_ring_starts_in_front_at_the_training_lens():
 def test_previews_come_back_in_order(tmp_path):
   for step, shade in ((500, 0.25), (20, 0.75)):
     turntable.write_png(tmp_path / 'previews' / f'{step:06d}.png', np.full((4, 8, 3), shade))
-  found = outputs.previews(tmp_path)
-  assert [step for step, _ in found] == [20, 500]
-  assert [float(strip.mean()) for _, strip in found] == pytest.approx([0.75, 0.25], abs=0.003)
+  previews = outputs.previews(tmp_path)
+  assert [step for step, _ in previews] == [20, 500]
+  assert [float(strip.mean()) for _, strip in previews] == pytest.approx([0.75, 0.25], abs=0.003)
 
 
 def test_the_smallest_flat_cut_that_helps_is_made():
@@ -36,13 +36,13 @@ def test_the_smallest_flat_cut_that_helps_is_made():
   box = trimesh.creation.box((1, 1, 0.3))
   box = Mesh(np.float32(box.vertices), np.int32(box.faces), np.zeros((8, 3)))
 
-  found, sole, (_, figures) = outputs.cut_to_stand(config, tipped, outputs.drop(config, tipped))
+  cut, sole, (_, figures) = outputs.cut_to_stand(config, tipped, outputs.drop(config, tipped))
   assert figures['stable'] and 0 < sole <= 0.1
   less = mesh.flat_cut(tipped, sole - 0.01) if sole > 0.01 else tipped
   assert not outputs.drop(config, less)[1]['stable']
-  assert np.ptp(found.vertices[:, 2]) == pytest.approx((1 - sole) * np.ptp(tipped.vertices[:, 2]))
-  found, sole, (_, figures) = outputs.cut_to_stand(config, box, outputs.drop(config, box))
-  assert found is box and sole == 0 and figures['stable']
+  assert np.ptp(cut.vertices[:, 2]) == pytest.approx((1 - sole) * np.ptp(tipped.vertices[:, 2]))
+  cut, sole, (_, figures) = outputs.cut_to_stand(config, box, outputs.drop(config, box))
+  assert cut is box and sole == 0 and figures['stable']
   config.result.flat_cut = 0.0
   before = outputs.drop(config, tipped)
   assert outputs.cut_to_stand(config, tipped, before) == (tipped, 0.0, before)

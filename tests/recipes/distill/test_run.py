@@ -22,19 +22,19 @@ def test_embed_prompt_gives_each_view_its_words():
                          'denoiser': {'channels': (8, 16), 'embedding': 16, 'head_width': 8}})
 
   params = nets.drawn(prior.init, jax.random.key(0))
-  seen = []
+  prompts = []
 
   def tokenize(texts):
-    seen.extend(texts)
+    prompts.extend(texts)
     return np.array([[1 + i % 8, 0, 0, 0] if t else [0] * 4 for i, t in enumerate(texts)], np.int32)
   prompt = distill_parts.embed_prompt(prior, params, tokenize, 'a red bear', True)
-  assert seen == ['a red bear', 'a red bear, front view', 'a red bear, side view',
-                  'a red bear, back view', 'a red bear, from above', '', seen[-2],
-                  f'a red bear, {seen[-2]}']
+  assert prompts == ['a red bear', 'a red bear, front view', 'a red bear, side view',
+                     'a red bear, back view', 'a red bear, from above', '', prompts[-2],
+                     f'a red bear, {prompts[-2]}']
   assert not np.any(prompt.null.tokens) and np.any(prompt.back.tokens != prompt.front.tokens)
-  seen.clear()
+  prompts.clear()
   plain = distill_parts.embed_prompt(prior, params, tokenize, 'a red bear', False)
-  assert seen[:5] == ['a red bear'] * 5
+  assert prompts[:5] == ['a red bear'] * 5
   assert jax.tree.leaves(plain.main)[0].shape == (4, 8)
 
 
@@ -67,8 +67,8 @@ def test_init_seed_seeds_the_initial_field_alone():
   def start(**seeds):
     cfg = FrozenConfigDict({'seed': 0, 'init_seed': None} | seeds)
     key, field_key = distill_parts.keys(cfg)
-    made = train_state.init(key, field_key, field, {}, noisy, tx, tx, None)
-    return (made.field['table'].tolist(), made.distill.trainable.tolist(),
+    state = train_state.init(key, field_key, field, {}, noisy, tx, tx, None)
+    return (state.field['table'].tolist(), state.distill.trainable.tolist(),
             jax.random.key_data(key).tolist())
   table, critic, key = start(seed=1)
   assert start(seed=1, init_seed=1) == (table, critic, key)
@@ -83,7 +83,7 @@ def test_watchdog_names_empty_and_fog(step, opacity, word):
   assert said is None if word is None else word in said
 
 
-def test_a_pose_that_vanishes_is_told_once(capsys):
+def test_a_pose_that_vanishes_is_reported_once(capsys):
   config = distill.default_config()
   config.distill.update({'name': 'usd', 'floor': 0.01})
   watch = distill.watchdog(config)
@@ -93,7 +93,7 @@ def test_a_pose_that_vanishes_is_told_once(capsys):
   assert capsys.readouterr().err == ''
 
 
-def test_a_run_is_finished_when_all_its_steps_are_told(tmp_path):
+def test_a_run_is_finished_when_its_result_counts_all_steps(tmp_path):
   config = distill.default_config()
   assert distill.complete_figures(tmp_path, config) is None
   figures = {'config_digest': outputs.config_digest(config)}

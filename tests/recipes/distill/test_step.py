@@ -95,7 +95,7 @@ def test_a_step_moves_one_of_several_particles():
 
 @pytest.mark.parametrize('module', [csd, nfsd, sds_bridge])
 @pytest.mark.parametrize('guide', [{'name': 'perp_neg'}, {'rescale': 0.5}])
-def test_guidance_that_an_objective_never_asks_for_is_refused(module, guide):
+def test_guidance_that_an_objective_does_not_use_is_refused(module, guide):
   config = distill.default_config()
   config.distill.name = module.__name__.rpartition('.')[2]
   config.guide.update(guide)
@@ -112,15 +112,15 @@ def test_objective_and_rectifier_share_predictions_in_a_step(tweedie, rows):
   config.distill.unlock()
   config = small_config(config)
   config.distill.tweedie = tweedie
-  setup, asked = Setup(config, rectifier.rectified(
+  setup, counts = Setup(config, rectifier.rectified(
       sds.DISTILLATION, lambda params, image, t, cfg: jax.nn.softmax(image[:, 0, :4, 0]))), []
 
   def counting(params, x_t, t, cond):
-    asked.append(len(x_t))
+    counts.append(len(x_t))
     return gaussian.prior(0.3, 0.02)[0].predict(params, x_t, t, cond)
   setup.prior = setup.prior._replace(predict=counting)
   jax.eval_shape(setup.step(1), setup.state, *setup.fixed)
-  assert asked == rows
+  assert counts == rows
 
 
 def test_the_linear_stage_is_the_other_one_where_the_encoder_is_linear():
@@ -187,8 +187,8 @@ def poisoned(key, view, prior, params, state, cfg):
 
 
 def test_a_bad_gradient_is_skipped_and_counted():
-  seen = {'seen': jnp.zeros((), jnp.float32)}
-  distillation = base.Distillation(lambda key, params, cfg: base.DistillState(seen, {}), poisoned)
+  start = {'seen': jnp.zeros((), jnp.float32)}
+  distillation = base.Distillation(lambda key, params, cfg: base.DistillState(start, {}), poisoned)
   setup = Setup(small_config(), distillation)
   step, states = jax.jit(setup.step(count=1)), [setup.state]
   for _ in range(4):

@@ -92,10 +92,10 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
   assert call(f'--config.runs={tmp_path / "runs"}', f'--config.reference.folder={reference}',
               '--workdir', tmp_path / 'out') == 3  # one is left out
   assert 'not finished' in capsys.readouterr().err
-  found = json.loads((tmp_path / 'out' / 'evaluate.json').read_text())
-  assert [row['name'] for row in found['objects']] == ['one/0', 'one/1', 'two/0']
-  assert [row['name'] for row in found['left_out']] == ['two/unfinished']
-  first, _, blue = found['objects']
+  result = json.loads((tmp_path / 'out' / 'evaluate.json').read_text())
+  assert [row['name'] for row in result['objects']] == ['one/0', 'one/1', 'two/0']
+  assert [row['name'] for row in result['left_out']] == ['two/unfinished']
+  first, _, blue = result['objects']
   assert first['seconds'] == 12.5 and first['peak_memory_gib'] == 0.5
   assert first['source'] == 'mesh' and first['views'] == math.lcm(2, 4, 8)
   assert first['face_count'] is not None and 0 <= first['reject_rate'] <= 1
@@ -103,10 +103,10 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
       4, np.deg2rad(15.0), 2.9, np.deg2rad(40.0)), 32, (1, 1, 1), object_views.SAMPLES)
   cosine = fakes.unit(views.mean((1, 2))) @ fakes.texts(['blue'])[0]
   assert blue['text_distance'] == pytest.approx(1 - cosine.mean(), abs=1e-4)
-  assert 'tests.fakes:features' in found['judges']['fid, ufid, cosine']
-  assert found['groups']['one']['objects'] == 2 and found['groups']['one']['generated'] == 4
-  assert found['groups']['one']['fid'] < found['groups']['two']['fid']  # the reference is red
-  (shared,) = found['prompts']
+  assert 'tests.fakes:features' in result['judges']['fid, ufid, cosine']
+  assert result['groups']['one']['objects'] == 2 and result['groups']['one']['generated'] == 4
+  assert result['groups']['one']['fid'] < result['groups']['two']['fid']  # the reference is red
+  (shared,) = result['prompts']
   assert (shared['group'], shared['prompt'], shared['objects']) == ('one', 'a red bear', 2)
   assert shared['cosine'] > 0.9 and shared['iq'] <= shared['iv'] <= shared['bound']
   with open(tmp_path / 'out' / 'evaluate.csv') as file:
@@ -114,21 +114,21 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
   assert '| one/0: a red bear |' in (tmp_path / 'out' / 'evaluate.md').read_text()
 
 
-def test_the_inception_judges_where_its_weights_are_named(monkeypatch):
+def test_the_inception_is_used_where_its_weights_are_named(monkeypatch):
   def load(path):
     assert path == 'weights/inception'
     return (lambda params, x: inception.Outputs(x.mean((1, 2)), params * x[:, 0, 0])), 2.0
   monkeypatch.setattr(inception, 'load', load)
   config = configs.get_config('tiny').judge
   config.features = config.classes = 'weights/inception'
-  asked = evaluation.load_judges(config)
+  judges = evaluation.load_judges(config)
   images = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)
-  assert asked.features.name == 'features of the FID Inception (2015-12-05)'
-  np.testing.assert_allclose(asked.features.ask(images), images.mean((1, 2)), rtol=1e-5)
+  assert judges.features.name == 'features of the FID Inception (2015-12-05)'
+  np.testing.assert_allclose(judges.features.ask(images), images.mean((1, 2)), rtol=1e-5)
   logits = np.exp(2 * images[:, 0, 0])
-  np.testing.assert_allclose(asked.classes.ask(images), logits / logits.sum(-1, keepdims=True),
+  np.testing.assert_allclose(judges.classes.ask(images), logits / logits.sum(-1, keepdims=True),
                              rtol=1e-5)
-  assert asked.poses.name == 'poses of the embedded referee'
+  assert judges.poses.name == 'poses of the embedded referee'
   config.features = 'weights/nowhere'
   monkeypatch.undo()
   with pytest.raises(WeightError, match='weights/nowhere'):
@@ -145,19 +145,19 @@ def test_strips_and_single_pictures(tmp_path, reference):
     turntable.write_png(single / f'{i}.png', views[i])
   common = ['--config.prompt=a red bear', f'--config.reference.folder={reference}']
   assert call(f'--config.runs={strips}', *common, '--workdir', tmp_path / 'a') == 0
-  found = json.loads((tmp_path / 'a' / 'evaluate.json').read_text())
-  assert [row['views'] for row in found['objects']] == [8, 8]
+  result = json.loads((tmp_path / 'a' / 'evaluate.json').read_text())
+  assert [row['views'] for row in result['objects']] == [8, 8]
   # All of it once more, by the direct way.
   pictures = object_views.read_all(sorted(strips.glob('*.png')))
-  own = np.concatenate([fakes.features(object_views.split(x, ''))[[0, 4]] for x in pictures])
+  features = np.concatenate([fakes.features(object_views.split(x, ''))[[0, 4]] for x in pictures])
   other = np.concatenate([fakes.features(object_views.split(x, ''))
                           for x in object_views.read_all(sorted(reference.glob('*.png')))])
-  want = frechet.distance(frechet.moments(own), frechet.moments(other))
-  assert found['groups']['all']['fid'] == pytest.approx(want, rel=1e-4)
+  want = frechet.distance(frechet.moments(features), frechet.moments(other))
+  assert result['groups']['all']['fid'] == pytest.approx(want, rel=1e-4)
 
   assert call(f'--config.runs={single}', *common, '--workdir', tmp_path / 'b') == 0
-  found = json.loads((tmp_path / 'b' / 'evaluate.json').read_text())
-  assert len(found['objects']) == 1 and found['objects'][0]['views'] == 3
+  result = json.loads((tmp_path / 'b' / 'evaluate.json').read_text())
+  assert len(result['objects']) == 1 and result['objects'][0]['views'] == 3
 
 
 def test_bad_inputs_are_one_sentence(tmp_path, reference, capsys):
@@ -259,15 +259,15 @@ def test_config_comes_back_from_a_workdir(tmp_path):
   from jax3dgen.recipes.distill import run as distill
   config = distill.complete(config)
   workdirs.check_config(tmp_path, config)
-  found = object_views.run_config(json.loads((tmp_path / 'config.json').read_text()))
-  assert found.to_dict() == config.to_dict()
+  result = object_views.run_config(json.loads((tmp_path / 'config.json').read_text()))
+  assert result.to_dict() == config.to_dict()
 
 
 def test_means_leave_out_what_is_not_known():
   rows = [dict.fromkeys(evaluate_page.COLUMNS) | {'face_count': n, 'seconds': s}
           for n, s in ((1, 2.0), (3, None), (1, 4.0))]
-  found = evaluate_page.means(rows)
-  assert found['seconds'] == 3.0 and found['one_face'] == pytest.approx(2 / 3)
-  assert found['pent'] is None
+  result = evaluate_page.means(rows)
+  assert result['seconds'] == 3.0 and result['one_face'] == pytest.approx(2 / 3)
+  assert result['pent'] is None
   with pytest.raises(ConfigError):
     object_views.split(np.zeros((4, 6, 3)), 'here')

@@ -45,11 +45,11 @@ def call(folder, *args):
 def test_scores_and_resuming(folder, monkeypatch, capsys):
   prompts = f'--config.prompts=("{folder / "single.txt"}",)'
   assert call(folder, prompts, *JUDGES) == 0
-  found = json.loads((folder / 'out' / 't3bench.json').read_text())
-  assert found['groups']['single'] == pytest.approx({
+  result = json.loads((folder / 'out' / 't3bench.json').read_text())
+  assert result['groups']['single'] == pytest.approx({
       'prompts': 2, 'missing': 1, 'alignment': 100.0, 'level': 5.0,
-      'quality': np.mean([row['quality'] for row in found['prompts']])})
-  red, blue = found['prompts']
+      'quality': np.mean([row['quality'] for row in result['prompts']])})
+  red, blue = result['prompts']
   assert blue['missing'] and blue['quality'] == pytest.approx(50)  # black is not red at all
   assert len(red['captions']) == 12 and not red['missing']
   mesh = metrics.normalize(mesh_io.read(red['mesh']))
@@ -72,15 +72,15 @@ def test_processes_share_the_prompts(folder, monkeypatch):
   config = configs.get_config('tiny')
   config.update({'prompts': (str(folder / 'single.txt'),), 'meshes': f'{folder}/{{slug}}/mesh.glb'})
   config.quality.scorer = 'tests.fakes:redness'
-  seen = []
+  prompts = []
   real = running.prompt_row
-  monkeypatch.setattr(running, 'prompt_row', lambda *a: seen.append(a[2]) or real(*a))
+  monkeypatch.setattr(running, 'prompt_row', lambda *a: prompts.append(a[2]) or real(*a))
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   monkeypatch.setattr(jax, 'process_index', lambda: 1)
   monkeypatch.setattr(parallel, 'least', lambda x: x)
   monkeypatch.setattr(parallel, 'from_main', lambda f, *a: None)
   running.run(config, folder / 'out')
-  assert seen == ['a blue box']
+  assert prompts == ['a blue box']
   assert len(list((folder / 'out' / 'prompts' / 'single').glob('*.json'))) == 1
 
 

@@ -17,21 +17,21 @@ ROOT = commands.ROOT
 
 
 def config(variant='', **changes):
-  found = attributes.complete(
+  result = attributes.complete(
       _config.load(f'{ROOT / "configs" / "attributes.py"}{variant}')[1])
-  found.update_from_flattened_dict(changes)
-  return found
+  result.update_from_flattened_dict(changes)
+  return result
 
 
 @pytest.mark.parametrize('variant', ['', ':hat', ':color', ':tiny'])
 def test_configs_and_their_runs_pass_the_checks(variant):
   whole = config(variant)
   attributes.check(whole)
-  for objective, own in (('sds', sds.DEFAULTS),
-                         ('sds_rectified', sds.DEFAULTS | rectifier.DEFAULTS)):
+  for objective, defaults in (('sds', sds.DEFAULTS),
+                              ('sds_rectified', sds.DEFAULTS | rectifier.DEFAULTS)):
     one = attributes.run_config(whole, objective, 7)
     particles.check(one)
-    assert one.seed == 7 and set(one.distill) == {'name', 'guidance', *own}
+    assert one.seed == 7 and set(one.distill) == {'name', 'guidance', *defaults}
     assert 'attributes' not in one and one.prompt == whole.prompt
   assert one.distill.classifier == 'phrases' and one.distill.n_ema == whole.distill.n_ema
 
@@ -46,23 +46,23 @@ def test_what_cannot_be_compared_is_refused(changes):
 
 
 def test_figurines_are_of_the_prompt_s_kind_and_colour(monkeypatch):
-  seen = []
-  monkeypatch.setattr(attributes, 'draw', lambda key, choices: seen.append(choices) or (
+  calls = []
+  monkeypatch.setattr(attributes, 'draw', lambda key, choices: calls.append(choices) or (
       np.zeros((2, 3)), np.array([0, 1])))
   for prompt, kinds, colors in (('a red bear', ['bear'], ['red']),
                                 ('a bunny', ['rabbit'], list(figurines.COLORS))):
     features, hat = attributes.views(config(prompt=prompt))
-    assert [figurines.KINDS[i] for i in seen[-1][0]] == kinds
-    assert [figurines.COLORS[i] for i in seen[-1][1]] == colors
+    assert [figurines.KINDS[i] for i in calls[-1][0]] == kinds
+    assert [figurines.COLORS[i] for i in calls[-1][1]] == colors
     assert len(features) == len(hat) and hat.dtype == bool
 
 
 def test_the_page_counts_runs_together():
   rows = [{'objective': name, 'seed': seed, 'judge': [seed, 4 - seed], 'classifier': [4, 0],
            'right_kind': 3} for name in ('sds', 'usd') for seed in (0, 1)]
-  found = {'prompt': 'a red bear', 'attribute': 'hat', 'classes': ('hat', 'no hat'), 'rows': rows,
-           'particles': 4, 'steps': 2, 'judge_accuracy': 0.9, 'held_out': 1000}
-  page = attributes_page.text(found, 'command')
+  result = {'prompt': 'a red bear', 'attribute': 'hat', 'classes': ('hat', 'no hat'), 'rows': rows,
+            'particles': 4, 'steps': 2, 'judge_accuracy': 0.9, 'held_out': 1000}
+  page = attributes_page.text(result, 'command')
   assert '| sds | 1 of 8 (2% to 47%) | 7 of 8 (53% to 98%) |' in page
   assert '| usd | 8 of 8 (68% to 100%) | 0 of 8 (0% to 32%) |' in page
   assert '| usd | 1 | 1, 3 | 4, 0 | 3 |' in page and '90.0% of 1,000' in page
@@ -82,7 +82,7 @@ def test_the_command_leaves_a_page_and_finished_runs_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_judge_of_hats_is_right_on_held_out_figurines():
-  tell, accuracy, count = attributes.load_judge(config(**{'attributes.views': 2000}))
+def test_the_hat_classifier_is_accurate_on_held_out_figurines():
+  classify, accuracy, count = attributes.load_judge(config(**{'attributes.views': 2000}))
   assert accuracy > 0.9 and count == 1000
-  assert set(tell(np.ones((3, 32, 32, 3), np.float32))) <= {0, 1}
+  assert set(classify(np.ones((3, 32, 32, 3), np.float32))) <= {0, 1}

@@ -125,7 +125,7 @@ def test_averages_are_those_of_the_rectifier(tmp_path):
   assert (tmp_path / 'averages.png').exists() and (tmp_path / 'poses.png').exists()
 
 
-def test_an_objective_with_buffers_and_a_pose_to_ask_for(tmp_path):
+def test_an_objective_with_buffers_and_a_pose_per_view(tmp_path):
   assert call(tmp_path, f'--config.distill.name={NAME}', '--config.distill.control=true',
               '--config.particles.size=8') == 0
   figures = json.loads((tmp_path / 'result.json').read_text())
@@ -144,7 +144,7 @@ def test_a_strip_is_cut_into_its_particles():
 @pytest.mark.parametrize('name, value', [
     ('particles.count', 0), ('particles.count', 6), ('particles.spread', -1.0),
     ('timestep.rule', 'x'), ('train.steps', 0)])
-def test_what_means_nothing_is_refused(name, value):
+def test_invalid_settings_are_refused(name, value):
   config = particles.default_config()
   config.update_from_flattened_dict({name: value})
   with pytest.raises(ConfigError, match=name):

@@ -45,7 +45,7 @@ def test_a_study_leaves_a_page_a_picture_and_figures(study, tmp_path, capsys):
   assert list(json.loads((tmp_path / 'toy.json').read_text())) == [study]
 
 
-def test_what_means_nothing_is_refused(tmp_path, capsys):
+def test_invalid_settings_are_refused(tmp_path, capsys):
   assert call(tmp_path / 'x', '--config.study=esd') == 2
   assert 'is none of all, jsd_eight_gaussians' in capsys.readouterr().err
   for name, value in (('esd.steps', 0), ('jsd.particles', 1), ('poses.weights', (1.0, 0.0)),
@@ -81,35 +81,35 @@ def test_the_score_of_a_cloud_is_that_of_its_kernels():
   rows = toy_flow.prompt(jnp.int32(-1), jnp.int32(-1))
   view = toy_flow.particle_view(x, jnp.full(5, 0.5), rows, 0, None)
   x_t = jax.random.normal(jax.random.key(1), x.shape)
-  found = toy_flow.particle_critic(prior)(view, x_t)
+  score = toy_flow.particle_critic(prior)(view, x_t)
   alpha = sigma = np.sqrt(0.5)
   away = np.asarray(x_t)[:, None, 0, 0] - alpha * np.asarray(x)[None, :, 0, 0]
   share = np.exp(-0.5 * (away**2).sum(-1) / sigma**2)
   share /= share.sum(1, keepdims=True)
-  np.testing.assert_allclose(found[:, 0, 0], (share[..., None] * away).sum(1) / sigma, rtol=1e-4,
+  np.testing.assert_allclose(score[:, 0, 0], (share[..., None] * away).sum(1) / sigma, rtol=1e-4,
                              atol=1e-5)
 
 
 @pytest.mark.parametrize('entropy, expected', [(1.0, 1.5), (0.5, 0.416667), (0.2, 0.0),
                                                (0.0, 0.0)])
 def test_fixed_point_of_esd_in_one_dimension(entropy, expected):
-  # Oracle 5: abar .6, Sigma_p 1.5.
+  # l Sigma_p - (1 - l) (sigma / alpha)^2, or 0 where that is negative; abar .6, Sigma_p 1.5.
   assert toy_esd.fixed_point([[1.5]], entropy, 0.6)[0, 0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_mean_gradient_of_esd_is_the_closed_form():
-  # Oracle 5: alpha^2 (C_p^-1 - l C_q^-1) L and alpha^2 C_p^-1 (a - m), times sigma / alpha for g.
+  # alpha^2 (C_p^-1 - l C_q^-1) L and alpha^2 C_p^-1 (a - m), times sigma / alpha for g.
   mean, covariance = np.array([0.5, -0.2]), np.array([[1.5, 0.6], [0.6, 0.9]])
   a, scale = jnp.array([1.0, 0.3]), jnp.array([[0.9, 0.0], [0.4, 0.7]])
   t, entropy = toy_esd.level(0.6), 0.3
   prior, params = toy_esd.gaussian(mean, covariance)
   alpha, sigma = np.sqrt(0.6), np.sqrt(0.4)
   assert float(schedule.COSINE.alpha(t)) == pytest.approx(alpha, rel=1e-6)
-  found = jax.jit(jax.vmap(lambda key: toy_esd.slope(key, a, scale, prior, params, entropy, t,
-                                                     20_000)))(jax.random.split(KEY, 20))
+  slopes = jax.jit(jax.vmap(lambda key: toy_esd.slope(key, a, scale, prior, params, entropy, t,
+                                                      20_000)))(jax.random.split(KEY, 20))
   inverse = lambda s: np.linalg.inv(alpha**2 * np.asarray(s) + sigma**2 * np.eye(2))
   c_p, c_q = inverse(covariance), inverse(scale @ scale.T)
-  for sample, expected in zip(found, (
+  for sample, expected in zip(slopes, (
       alpha * sigma * c_p @ (np.asarray(a) - mean),
       alpha * sigma * (c_p - entropy * c_q) @ np.asarray(scale)), strict=True):
     error = np.asarray(sample).std(0) / np.sqrt(20)
@@ -117,7 +117,7 @@ def test_mean_gradient_of_esd_is_the_closed_form():
 
 
 def test_the_fitted_gaussian_stops_at_the_fixed_point():
-  # Oracle 5: lambda .5 and 1 in one dimension.
+  # lambda .5 and 1 in one dimension.
   config = toy.default_config()
   config.esd.update({'steps': 400, 'batch': 512, 'rate': 0.05, 'seeds': 2})
   for entropy, expected in ((0.5, 0.416667), (1.0, 1.5)):

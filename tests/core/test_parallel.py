@@ -221,5 +221,5 @@ def test_one_process_alone():
 
 
 def test_two_processes_agree():
-  for status, output in processes.finish(*processes.start_group('tests.core.together')):
+  for status, output in processes.finish(*processes.start_group('tests.fakes.process_agreement')):
     assert status == 0 and 'agreed' in output, output

@@ -6,7 +6,7 @@ import pytest
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, sds
-from tests import gaussian
+from tests.fakes import gaussian
 
 
 def prompt_of_rows():

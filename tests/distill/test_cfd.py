@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from jax3dgen.distill import base, cfd
-from tests import gaussian
+from tests.fakes import gaussian
 
 MEAN, STD, COND, T = 0.2, 0.7, 0.5, 0.6
 ALPHA, SIGMA = np.cos(0.5 * np.pi * T), np.sin(0.5 * np.pi * T)

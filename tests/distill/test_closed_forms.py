@@ -11,7 +11,7 @@ from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, csd, hifa, ism, jsd, nfsd, sdi, sds, sds_bridge, sjc
 from jax3dgen.prior import gaussian as mixtures
 from jax3dgen.prior import sampler, schedule
-from tests import gaussian
+from tests.fakes import gaussian
 
 MEAN, STD, COND, NEGATIVE, SOURCE, T = 0.2, 0.7, 0.5, -0.3, -0.1, 0.6
 ALPHA, SIGMA = np.cos(0.5 * np.pi * T), np.sin(0.5 * np.pi * T)

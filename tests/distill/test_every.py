@@ -16,7 +16,7 @@ from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base
 from jax3dgen.recipes.distill import run as distill
 from jax3dgen.train import checkpoint
-from tests.distill import stand_in
+from tests.fakes import channel_classifier
 from tests.recipes.distill.test_step import COUNT, Setup, difference, small_config
 
 NAMES = base.objectives()
@@ -29,10 +29,11 @@ def setup(name):
   objective, defaults = base.load(name)
   classified = 'classifier' in defaults
   if classified:
-    config.distill.classifier = 'tests.distill.stand_in'
+    config.distill.classifier = 'tests.fakes.channel_classifier'
   result = Setup(distill.complete(config), objective)
   if classified:
-    result.params = dict(result.params) | {'classifier': stand_in.load('', result.cfg.distill)}
+    arrays = channel_classifier.load('', result.cfg.distill)
+    result.params = dict(result.params) | {'classifier': arrays}
   # Guidance and flaws must have something to say, or the direction is rounding alone.
   row = lambda value: jnp.full((), value)
   result.prompt = Prompt(*[row(0.2)] * 5, null=row(0.0), negative=row(-0.2), source=row(-0.1))

@@ -8,7 +8,7 @@ import pytest
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, guidance
-from tests import gaussian
+from tests.fakes import gaussian
 
 KEY = jax.random.key(0)
 # A prior whose prediction under a condition c [B, 2] is c times two fixed patterns.

@@ -9,7 +9,7 @@ import pytest
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, rectifier, sds
 from jax3dgen.prior import gaussian as mixtures
-from tests import gaussian
+from tests.fakes import gaussian
 
 KEY = jax.random.key(0)
 

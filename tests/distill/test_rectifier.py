@@ -12,7 +12,7 @@ from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, rectifier, sds, vsd
 from jax3dgen.prior import base as priors
 from jax3dgen.prior import gaussian as mixtures
-from tests import gaussian
+from tests.fakes import gaussian
 
 MEANS, STDS, WEIGHTS = [[-2.0], [0.0], [1.5]], [0.3, 0.5, 0.2], [0.7, 0.2, 0.1]
 PRIOR, PARAMS = mixtures.mixture(MEANS, STDS, WEIGHTS)

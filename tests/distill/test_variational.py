@@ -13,7 +13,8 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Cond
 from jax3dgen.distill import base, critic, esd, sds, vsd
 from jax3dgen.prior import embedded
-from tests import gaussian, nets
+from tests import nets
+from tests.fakes import gaussian
 
 KEY = jax.random.key(0)
 

@@ -309,7 +309,7 @@ def test_another_number_of_devices_restores_the_same_state(unbroken, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_of_two_devices_end_where_one_of_four_does(tmp_path):
-  module = 'tests.recipes.distill.short_run'
+  module = 'tests.fakes.short_distillation'
   (status, said), = processes.finish(processes.start(module, tmp_path / 'one', devices=4))
   assert status == 0 and '4 devices' in said, said
   ended = processes.finish(*processes.start_group(module, tmp_path / 'two'))

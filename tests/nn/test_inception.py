@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from jax3dgen.nn import inception
 from jax3dgen.perception import inception as perception
-from tests import asked_for, published
+from tests import published
+from tests.fakes import random_weights
 
 SIDE = 107  # pixels in place of 299: the smaller the cheaper, and all blocks see several
 
@@ -92,7 +93,7 @@ def reference(p, x):
 def both(tmp_path_factory):
   """(apply, parameters, images, (features, logits, slope) of the reference)."""
   images = np.random.default_rng(1).random((1, 160, 70, 3), np.float32)
-  x, p = published.to_torch(images, requires_grad=True), asked_for.Tensors()
+  x, p = published.to_torch(images, requires_grad=True), random_weights.Tensors()
   outputs = reference(p, x)
   outputs[0].sum().backward()
   path = tmp_path_factory.mktemp('inception') / 'pt_inception.safetensors'

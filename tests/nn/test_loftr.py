@@ -19,7 +19,8 @@ from jax3dgen.core import tree as trees
 from jax3dgen.formats import convert, rules_loftr
 from jax3dgen.nn import loftr
 from jax3dgen.perception import matching
-from tests import asked_for, published
+from tests import published
+from tests.fakes import random_weights
 
 WIDTHS, HEADS, THRESHOLD, BORDER = (16, 24, 32), 4, 0.001, 1
 SMALL = {'widths': WIDTHS, 'heads': HEADS, 'coarse_pairs': 1, 'threshold': THRESHOLD,
@@ -137,7 +138,7 @@ def pair():
 @pytest.fixture(scope='module')
 def both():
   a, b = pair()
-  p = asked_for.Tensors()
+  p = random_weights.Tensors()
   # Quiet features, or one cell with a long vector would be everyone's best.
   p.get('backbone.layer3_outconv.weight', WIDTHS[2], WIDTHS[2], 1, 1, spread=0.025)
   x = published.to_torch(a, requires_grad=True)
@@ -212,7 +213,7 @@ def test_the_most_confident_matches_are_returned_without_edges():
 
 def test_published_names_and_size(tmp_path):
   """All of the full network's tensors are what the reference asks for at the published widths."""
-  image, p = torch.zeros(1, 1, 32, 32), asked_for.Tensors()
+  image, p = torch.zeros(1, 1, 32, 32), random_weights.Tensors()
   reference(p, image, image, (128, 196, 256), 4, -1.0, 0)
   size = jnp.zeros((1, 32, 32, 1))
   target = jax.eval_shape(loftr.Loftr().init, jax.random.key(0), size, size)['params']

@@ -16,7 +16,8 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.formats import convert, rules_lpips
 from jax3dgen.nn import lpips
 from jax3dgen.perception import lpips as perception
-from tests import asked_for, published
+from tests import published
+from tests.fakes import random_weights
 
 # Number of the layer in torchvision's features: width of a convolution, 'M' a pool, 't' a tap
 # after the ReLU that follows a convolution.
@@ -59,7 +60,7 @@ def reference(p, net, a, b):
 @pytest.mark.parametrize('net', ['alex', 'vgg'])
 def test_equals_a_second_transcription(net, tmp_path):
   a, b = np.random.default_rng(0).random((2, 2, 36, 40, 3), np.float32)
-  x, p = published.to_torch(a, requires_grad=True), asked_for.Tensors()
+  x, p = published.to_torch(a, requires_grad=True), random_weights.Tensors()
   expected = reference(p, net, x, published.to_torch(b))
   expected.sum().backward()
   safetensors_numpy.save_file(p.arrays(), tmp_path / 'lpips.safetensors')

@@ -7,7 +7,7 @@ import pytest
 
 from jax3dgen.core.types import Cond
 from jax3dgen.prior import base, schedule
-from tests import gaussian
+from tests.fakes import gaussian
 
 T = jnp.array([0.1, 0.5, 0.9])
 X0, EPS = (jax.random.normal(jax.random.key(i), (3, 4, 4, 2)) for i in range(2))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from jax3dgen.prior import base, sampler, schedule
-from tests import gaussian
+from tests.fakes import gaussian
 
 SHAPE = (2, 3, 3, 2)
 

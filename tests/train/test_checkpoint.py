@@ -15,7 +15,7 @@ import pytest
 from jax3dgen.core import errors, tree
 from jax3dgen.train import checkpoint
 from tests import processes
-from tests.train import saver
+from tests.fakes import checkpoint_writer
 
 
 def make_state(seed=0):
@@ -228,17 +228,17 @@ def check_kills(folder, count, seed):
   """A saver killed at random moments: its last announced step, or a newer one, is whole."""
   draw = random.Random(seed)
   for _ in range(count):
-    process = processes.start('tests.train.saver', folder)
+    process = processes.start('tests.fakes.checkpoint_writer', folder)
     first = process.stdout.readline()
     time.sleep(draw.uniform(0, 0.4))
     process.kill()
     _, output = processes.finish(process)[0]
     announced = int((first + output).split()[-1])
     checkpoints = checkpoint.Checkpoints(folder, 2)
-    step, state = checkpoints.restore(saver.state(0))
+    step, state = checkpoints.restore(checkpoint_writer.state(0))
     checkpoints.close()
     assert step >= announced
-    assert_same(state, saver.state(step))
+    assert_same(state, checkpoint_writer.state(step))
     assert not list(folder.glob(checkpoint.TEMPORARY))
     assert not (folder / checkpoint.DAMAGED).exists()
 

@@ -30,7 +30,7 @@ def test_second_lock_is_refused_and_the_first_released(tmp_path):
 
 def test_second_process_is_refused(tmp_path):
   with workdirs.lock(tmp_path):
-    (status, output), = processes.finish(processes.start('tests.train.toy', tmp_path, 2))
+    (status, output), = processes.finish(processes.start('tests.fakes.regression_run', tmp_path, 2))
   assert status == 2 and output.startswith('Another process is using'), output
   assert not (tmp_path / 'config.json').exists()
 

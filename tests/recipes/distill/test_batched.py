@@ -1,7 +1,6 @@
-"""Runs in one program against the same runs, step by step; this module is their prior."""
+"""Runs in one program against the same runs, step by step."""
 
 import jax
-import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 import numpy as np
 import pytest
@@ -11,21 +10,14 @@ from jax3dgen.recipes.compare import run as compare
 from jax3dgen.recipes.distill import batched, outputs
 from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
-from tests import gaussian
 
 PROMPTS = ('a red bear', 'a blue penguin')
-
-
-def load(weights):
-  """A prior of grey noise, which is brighter for one prompt than for the other."""
-  prior, params = gaussian.prior(0.5, 0.1)
-  return prior, params, lambda lines: jnp.array([0.3 * ('blue' in line) for line in lines])
 
 
 def configs(method):
   """Complete configs of three short runs: two prompts, three seeds."""
   config = compare_janus.get_config('tiny')
-  config.prior.name = 'tests.recipes.distill.test_batched'
+  config.prior.name = 'tests.fakes.blue_prior'
   config.train.steps = 3
   config.log.update({'every': 2, 'preview_every': 2, 'preview_size': 8})
   config.timestep.min = 0.1

@@ -6,22 +6,9 @@ import pytest
 
 from jax3dgen.core import parallel
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.prior import embedded
 from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
-from tests import nets
 from tests.recipes.distill.test_step import difference, small_config
-
-SIZES = {'size': 8, 'text': {'words': 9, 'length': 4, 'width': 16, 'depth': 1, 'heads': 2},
-         'denoiser': {'channels': (16,), 'embedding': 32, 'head_width': 8}}
-
-
-def load(weights):
-  """This module as a prior: a small one with random weights, which has no word for anything."""
-  prior = embedded.make(SIZES)
-  params = nets.drawn(prior.init, jax.random.key(0))
-  tokenize = lambda texts: np.array([[len(text) % 9, 1, 0, 0] for text in texts], np.int32)
-  return prior, params, tokenize
 
 
 def parts_of(layout, prior, objective):
@@ -33,7 +20,7 @@ def parts_of(layout, prior, objective):
 
 
 @pytest.mark.parametrize('prior, objective', [
-    ('tests.recipes.distill.test_fsdp', 'sds'),
+    ('tests.fakes.random_prior', 'sds'),
     pytest.param('embedded', 'vsd', marks=pytest.mark.slow)])  # a critic reads kernels as well
 def test_the_same_numbers_from_parts(monkeypatch, prior, objective):
   monkeypatch.setattr(parallel, 'SMALL', 64)

@@ -59,15 +59,10 @@ def test_the_step_gets_no_text_encoder_and_the_critic_sees_cameras(weights):
   assert np.isfinite(jax.tree.leaves(trainable)[0]).all()
 
 
-def load(prompt, cfg, attention):
-  """This module is a classifier as well: its parameters are the attention of two images."""
-  return {'attention': attention(np.stack([np.zeros((16, 16, 3)), np.ones((16, 16, 3))]))}
-
-
 def test_the_classifier_may_use_the_prior_s_attention(weights):
   config = _config.load(str(CONFIG))[1]
   config.prior.weights, config.prompt, config.distill.name = str(weights), 'a bear', 'sds_rectified'
   config = distill.complete(config)
-  config.distill.classifier = __name__
+  config.distill.classifier = 'tests.fakes.attention_classifier'
   _, params, _ = distill_parts.load_prior(config)
-  assert params['classifier']['attention'].shape == (2, 8, 8) and 'text' not in params
+  assert params['classifier']['maps'].shape == (2, 8, 8) and 'text' not in params

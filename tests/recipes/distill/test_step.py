@@ -17,7 +17,7 @@ from jax3dgen.recipes.distill import step as scene_step
 from jax3dgen.recipes.distill import train_state
 from jax3dgen.scene import render, shading
 from jax3dgen.train import optim
-from tests import gaussian
+from tests.fakes import gaussian
 
 COUNT = 4
 

@@ -3,8 +3,6 @@
 import csv
 import json
 import math
-import pathlib
-import sys
 
 from ml_collections import FrozenConfigDict
 import numpy as np
@@ -28,10 +26,10 @@ from jax3dgen.recipes.evaluate import run as evaluation
 from jax3dgen.recipes.evaluate import views as object_views
 from jax3dgen.scene import raster
 from jax3dgen.train import workdir as workdirs
-from tests import fakes
+from tests.fakes import judges, noise_prior
 
-FAKES = [f'--config.judge.{name}=tests.fakes:{name}' for name in ('features', 'classes', 'poses')]
-FAKES += ['--config.judge.text_image=tests.fakes:model']
+FAKES = [f'--config.judge.{field}=tests.fakes.judges:{name}' for field, name in (
+    ('features', 'features'), ('classes', 'classes'), ('poses', 'poses'), ('text_image', 'model'))]
 
 
 def call(*args):
@@ -101,9 +99,9 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
   assert first['face_count'] is not None and 0 <= first['reject_rate'] <= 1
   views = raster.render(mesh_io.read(tmp_path / 'runs' / 'two' / '0' / 'mesh.glb'), cameras.ring(
       4, np.deg2rad(15.0), 2.9, np.deg2rad(40.0)), 32, (1, 1, 1), object_views.SAMPLES)
-  cosine = fakes.unit(views.mean((1, 2))) @ fakes.texts(['blue'])[0]
+  cosine = judges.unit(views.mean((1, 2))) @ judges.texts(['blue'])[0]
   assert blue['text_distance'] == pytest.approx(1 - cosine.mean(), abs=1e-4)
-  assert 'tests.fakes:features' in result['judges']['fid, ufid, cosine']
+  assert 'tests.fakes.judges:features' in result['judges']['fid, ufid, cosine']
   assert result['groups']['one']['objects'] == 2 and result['groups']['one']['generated'] == 4
   assert result['groups']['one']['fid'] < result['groups']['two']['fid']  # the reference is red
   (shared,) = result['prompts']
@@ -149,8 +147,8 @@ def test_strips_and_single_pictures(tmp_path, reference):
   assert [row['views'] for row in result['objects']] == [8, 8]
   # All of it once more, by the direct way.
   pictures = object_views.read_all(sorted(strips.glob('*.png')))
-  features = np.concatenate([fakes.features(object_views.split(x, ''))[[0, 4]] for x in pictures])
-  other = np.concatenate([fakes.features(object_views.split(x, ''))
+  features = np.concatenate([judges.features(object_views.split(x, ''))[[0, 4]] for x in pictures])
+  other = np.concatenate([judges.features(object_views.split(x, ''))
                           for x in object_views.read_all(sorted(reference.glob('*.png')))])
   want = frechet.distance(frechet.moments(features), frechet.moments(other))
   assert result['groups']['all']['fid'] == pytest.approx(want, rel=1e-4)
@@ -196,9 +194,10 @@ def test_bad_inputs_are_one_sentence(tmp_path, reference, capsys):
 
 
 def test_samples_of_the_prior_are_kept(tmp_path, monkeypatch):
-  monkeypatch.syspath_prepend(pathlib.Path(fakes.__file__).parent)
+  monkeypatch.setattr(noise_prior, 'TOKENIZED', [])
   config = configs.get_config('tiny').reference
-  config.update({'prior': 'fakes', 'size': 8, 'count': 25, 'clip': 0.0, 'guidance': 1.0})
+  config.update({'prior': 'tests.fakes.noise_prior', 'size': 8, 'count': 25, 'clip': 0.0,
+                 'guidance': 1.0})
   config = FrozenConfigDict(config)
   texts = ['a red bear', 'a blue car']
   first, second = reference_set.samples(config, texts, tmp_path)
@@ -207,8 +206,8 @@ def test_samples_of_the_prior_are_kept(tmp_path, monkeypatch):
   assert not np.array_equal(first[0], first[20])  # and each batch
   assert first.mean() == pytest.approx(0.5, abs=0.05)
   forms = [prompts.view_prompts(text) for text in texts]
-  assert sys.modules['fakes'].ASKED == [f[name] for f in forms
-                                        for name in ('front', 'side', 'back', 'null')]
+  assert noise_prior.TOKENIZED == [form[name] for form in forms
+                                   for name in ('front', 'side', 'back', 'null')]
   monkeypatch.setattr(reference_set, 'sample_function', lambda *_: pytest.fail('drawn again'))
   again = list(reference_set.samples(config, texts, tmp_path))
   np.testing.assert_array_equal(again[0], first)

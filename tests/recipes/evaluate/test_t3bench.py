@@ -16,11 +16,11 @@ from jax3dgen.metrics import t3bench as metrics
 from jax3dgen.prior import words
 from jax3dgen.recipes.evaluate import t3bench as running
 from jax3dgen.scene import raster
-from tests import fakes
+from tests.fakes import judges
 
-JUDGES = ('--config.quality.scorer=tests.fakes:redness',
-          '--config.alignment.captioner=tests.fakes:captions',
-          '--config.alignment.judge=tests.fakes:level')
+JUDGES = ('--config.quality.scorer=tests.fakes.judges:redness',
+          '--config.alignment.captioner=tests.fakes.judges:captions',
+          '--config.alignment.judge=tests.fakes.judges:level')
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_scores_and_resuming(folder, monkeypatch, capsys):
   assert len(red['captions']) == 12 and not red['missing']
   mesh = metrics.normalize(mesh_io.read(red['mesh']))
   directions, neighbours = metrics.sphere(0)
-  rewards = [[fakes.redness(raster.render(mesh, metrics.viewpoints(d[None], 2.2, fovy), 16), '')[0]
+  rewards = [[judges.redness(raster.render(mesh, metrics.viewpoints(d[None], 2.2, fovy), 16), '')[0]
               for fovy in metrics.FOVY_DEG] for d in directions]
   assert red['quality'] == pytest.approx(metrics.quality(rewards, neighbours), rel=1e-6)
   assert '| single | 2 | 1 |' in capsys.readouterr().out
@@ -71,7 +71,7 @@ def test_scores_and_resuming(folder, monkeypatch, capsys):
 def test_processes_share_the_prompts(folder, monkeypatch):
   config = configs.get_config('tiny')
   config.update({'prompts': (str(folder / 'single.txt'),), 'meshes': f'{folder}/{{slug}}/mesh.glb'})
-  config.quality.scorer = 'tests.fakes:redness'
+  config.quality.scorer = 'tests.fakes.judges:redness'
   prompts = []
   real = running.prompt_row
   monkeypatch.setattr(running, 'prompt_row', lambda *a: prompts.append(a[2]) or real(*a))
@@ -95,9 +95,10 @@ def test_bad_inputs_are_one_sentence(folder, capsys):
       ((prompts, '--config.meshes=runs'), '{slug}'),
       ((prompts, '--config.size=0'), 'must be 1 or more'),
       ((prompts, '--config.up=x'), 'none of'),
-      ((prompts, '--config.alignment.judge=tests.fakes:level'), 'both a captioner and a judge'),
-      ((prompts, '--config.quality.scorer=tests.fakes:nothing'), 'The scorer returned'),
-      ((prompts, '--config.quality.scorer=tests.fakes:absent'), 'no function absent')]:
+      ((prompts, '--config.alignment.judge=tests.fakes.judges:level'),
+       'both a captioner and a judge'),
+      ((prompts, '--config.quality.scorer=tests.fakes.judges:one_too_many'), 'The scorer returned'),
+      ((prompts, '--config.quality.scorer=tests.fakes.judges:absent'), 'no function absent')]:
     assert call(folder, *args) == 2, args
     said = capsys.readouterr().err
     assert word in said and 'Traceback' not in said

@@ -1,7 +1,6 @@
 """Images as particles: on a Gaussian prior, whose mean they must reach, and their page."""
 
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,37 +14,11 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import rectifier, sds
 from jax3dgen.recipes.particles import page as particles_page
 from jax3dgen.recipes.particles import run as particles
-from tests import commands, gaussian
+from tests import commands
+from tests.fakes import text_prior
 
-MEAN, NAME = 0.4, 'gaussian_prior_of_a_test'
+PRIOR, OBJECTIVE = 'tests.fakes.text_prior', 'tests.fakes.corner_objective'
 FILES = ('particles.md', 'particles.png', 'poses.png', 'result.json', 'metrics.csv')
-
-
-def load(weights):
-  """A prior of images around MEAN; texts shift it, the empty one by nothing."""
-  prior, params = gaussian.prior(MEAN, 0.3)
-  return prior._replace(embed=lambda params, ids: ids), params, lambda texts: jnp.array(
-      [0.1 * bool(text) for text in texts], jnp.float32)
-
-
-def corners(params, image, t, cfg):
-  """A classifier of four poses: which corner of an image is the brightest."""
-  half = image.shape[1] // 2
-  dark = lambda rows, columns: image[:, rows, columns].mean((1, 2, 3))
-  first, second = slice(None, half), slice(half, None)
-  return jax.nn.softmax(9 * jnp.stack([dark(a, b) for a in (first, second)
-                                       for b in (first, second)], -1))
-
-
-DEFAULTS = sds.DEFAULTS | rectifier.DEFAULTS
-DISTILLATION = rectifier.rectified(sds.DISTILLATION, corners)
-
-
-@pytest.fixture(scope='module', autouse=True)
-def on_the_path():
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(sys.modules, NAME, sys.modules[__name__])
-    yield
 
 
 def call(workdir, *args):
@@ -54,7 +27,7 @@ def call(workdir, *args):
     patch.setattr(launch, 'reexecute', lambda: None)
     return _command.call(
         command.run, command.__doc__, config='configs/particles.py', complete=command.complete,
-        argv=[f'--config={config}', f'--workdir={workdir}', f'--config.prior.name={NAME}',
+        argv=[f'--config={config}', f'--workdir={workdir}', f'--config.prior.name={PRIOR}',
               '--config.distill.guidance=1', *args])
 
 
@@ -79,7 +52,7 @@ def test_particles_reach_the_mean_and_a_resumed_run_is_the_same(tmp_path, capsys
 def parts():
   config = particles.default_config()
   config.update_from_flattened_dict({
-      'prior.name': NAME, 'distill.guidance': 1.0, 'particles.count': 4, 'particles.size': 6,
+      'prior.name': PRIOR, 'distill.guidance': 1.0, 'particles.count': 4, 'particles.size': 6,
       'optim.rates': (('', 0.05),), 'optim.eps': 1e-12, 'train.steps': 200})
   return particles.build(particles.complete(config))
 
@@ -101,7 +74,8 @@ def test_each_particle_has_a_camera_and_moves_to_the_mean(parts):
   for _ in range(200):
     state, _ = step(state, parts.params, parts.prompt, jax.random.key(0))
   # SDS leads to the mode: the mean of the prior under the prompt.
-  np.testing.assert_allclose(np.mean(state.field['x0'], (1, 2, 3)), MEAN + 0.1, atol=0.05)
+  np.testing.assert_allclose(np.mean(state.field['x0'], (1, 2, 3)),
+                             text_prior.MEAN + text_prior.SHIFT, atol=0.05)
   np.testing.assert_allclose(parts.camera.azimuth, np.pi / 2 * np.arange(4), atol=1e-6)
 
 
@@ -126,7 +100,7 @@ def test_averages_are_those_of_the_rectifier(tmp_path):
 
 
 def test_an_objective_with_buffers_and_a_pose_per_view(tmp_path):
-  assert call(tmp_path, f'--config.distill.name={NAME}', '--config.distill.control=true',
+  assert call(tmp_path, f'--config.distill.name={OBJECTIVE}', '--config.distill.control=true',
               '--config.particles.size=8') == 0
   figures = json.loads((tmp_path / 'result.json').read_text())
   np.testing.assert_allclose(np.sum(figures['averages'], 1), 1, rtol=1e-5)

@@ -1,4 +1,7 @@
-"""Saves one checkpoint after another as fast as it can: `python -m tests.train.saver folder`."""
+"""A program that saves one checkpoint after another as fast as it can.
+
+`python -m tests.fakes.checkpoint_writer FOLDER`
+"""
 
 import pathlib
 import sys

@@ -1,7 +1,8 @@
 """A small run with everything a run has: linear regression by Adam, shuffled by device and step.
 
-As a program (`python -m tests.train.toy workdir steps`) it is what tests kill, stop, start twice
-and start in two processes; it prints 'step N' as it goes and the digest of its parameters last.
+As a program (`python -m tests.fakes.regression_run WORKDIR STEPS`) it is what tests kill, stop,
+start twice and start in two processes; it prints 'step N' as it goes and the digest of its
+parameters last.
 """
 
 import argparse

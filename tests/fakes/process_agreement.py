@@ -1,4 +1,4 @@
-"""What two processes must agree on; `python -m tests.core.together` in each of them."""
+"""What two processes must agree on; `python -m tests.fakes.process_agreement` in each of them."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A short distillation: `python -m tests.recipes.distill.short_run WORKDIR` in each process."""
+"""A short distillation: `python -m tests.fakes.short_distillation WORKDIR` in each process."""
 
 import pathlib
 import sys

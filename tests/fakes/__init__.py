@@ -1,0 +1,1 @@
+"""Priors, classifiers, judges and programs made for tests."""

@@ -60,13 +60,18 @@ def test_runs_end_where_they_would_end_alone(method, width):
 def test_what_runs_share_is_not_copied():
   trees = [{'w': np.ones(3), 'b': np.float32(i)} for i in range(2)]
   joined, axes = batched.stack(trees)
-  assert axes == {'w': None, 'b': 0} and joined['w'].shape == (3,) and joined['b'].shape == (2,)
+  assert axes == {'w': None, 'b': 0} and joined['w'] is trees[0]['w']
+  np.testing.assert_array_equal(joined['b'], [0, 1])
   batch = batched.build(configs('sds'))
   _, params, prompts, keys = batch.arguments
   assert jax.tree.leaves(batch.axes[1], is_leaf=lambda x: x is None) == [None] * 3
-  assert params['mean'].shape == () and prompts.main.shape == (3,) and len(keys) == 3
+  assert params['mean'] == 0.5
+  np.testing.assert_allclose(prompts.main, [0, 0.3, 0])  # the second prompt says blue
+  np.testing.assert_array_equal(jax.random.key_data(keys), [
+      jax.random.key_data(jax.random.key(seed)) for seed in range(3)])
   row = batched.select([1], batch.axes[2], prompts)
-  assert row.main.shape == (1,) and row.null.shape == prompts.null.shape
+  np.testing.assert_allclose(row.main, [0.3])
+  assert row.null is prompts.null
 
 
 def test_failed_runs_are_named_and_do_not_stop_the_others():
@@ -87,6 +92,9 @@ def test_all_particles_are_evaluated():
   with config.unlocked():
     config.train.particles, config.train.steps = 2, 2
   (outcome,) = batched.run([config], 1)
-  assert outcome.strips[-1][1].shape == (16, 64, 3)
+  (expected,) = by_hand([config])
+  assert expected.shape == (16, 64, 3)
+  np.testing.assert_allclose(outcome.strips[-1][1], expected, atol=1e-4)
+  assert np.abs(expected[:8] - expected[8:]).max() > 1e-4
   (other,) = outcome.figures['particles']
-  assert 'face_count' in other
+  assert other['face_count'] is not None and other['view_kl'] != outcome.figures['view_kl']

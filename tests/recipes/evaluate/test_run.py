@@ -17,7 +17,7 @@ from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.core.types import Mesh
 from jax3dgen.data import prompts
 from jax3dgen.export import mesh_io, turntable
-from jax3dgen.metrics import frechet
+from jax3dgen.metrics import frechet, janus, referee
 from jax3dgen.perception import inception
 from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.evaluate import page as evaluate_page
@@ -96,9 +96,15 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
   first, _, blue = result['objects']
   assert first['seconds'] == 12.5 and first['peak_memory_gib'] == 0.5
   assert first['source'] == 'mesh' and first['views'] == math.lcm(2, 4, 8)
-  assert first['face_count'] is not None and 0 <= first['reject_rate'] <= 1
-  views = raster.render(mesh_io.read(tmp_path / 'runs' / 'two' / '0' / 'mesh.glb'), cameras.ring(
-      4, np.deg2rad(15.0), 2.9, np.deg2rad(40.0)), 32, (1, 1, 1), object_views.SAMPLES)
+  ring = lambda name, count: raster.render(
+      mesh_io.read(tmp_path / 'runs' / name / 'mesh.glb'), cameras.ring(
+          count, np.deg2rad(15.0), 2.9, np.deg2rad(40.0)), 32, (1, 1, 1), object_views.SAMPLES)
+  answers, labels = referee.classify(referee.load(), ring('one/0', 8)), referee.labels()
+  assert first['reject_rate'] == np.mean(
+      np.asarray(answers.kind).argmax(-1) == len(labels.kinds))
+  faces = janus.face_count(answers.face[None], np.float32([labels.face_arc_deg['bear']]))
+  assert first['face_count'] == int(faces[0])
+  views = ring('two/0', 4)
   cosine = judges.unit(views.mean((1, 2))) @ judges.texts(['blue'])[0]
   assert blue['text_distance'] == pytest.approx(1 - cosine.mean(), abs=1e-4)
   assert 'tests.fakes.judges:features' in result['judges']['fid, ufid, cosine']

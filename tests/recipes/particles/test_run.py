@@ -11,11 +11,11 @@ from experiments import _command
 from experiments import particles as command
 from jax3dgen.core import launch
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.distill import rectifier, sds
+from jax3dgen.distill import base, rectifier, sds
 from jax3dgen.recipes.particles import page as particles_page
 from jax3dgen.recipes.particles import run as particles
 from tests import commands
-from tests.fakes import text_prior
+from tests.fakes import gaussian, text_prior
 
 PRIOR, OBJECTIVE = 'tests.fakes.text_prior', 'tests.fakes.corner_objective'
 FILES = ('particles.md', 'particles.png', 'poses.png', 'result.json', 'metrics.csv')
@@ -81,12 +81,21 @@ def test_each_particle_has_a_camera_and_moves_to_the_mean(parts):
 
 def test_averages_are_those_of_the_rectifier(tmp_path):
   table = np.tile([0.4, 0.3, 0.2, 0.1], (10, 1))
-  objective = rectifier.rectified(sds.DISTILLATION, None)
   config = particles.default_config()
   with config.unlocked():
     config.distill.update(sds.DEFAULTS | rectifier.DEFAULTS)
-  buffers = objective.init(None, {}, config.distill).buffers
-  np.testing.assert_allclose(particles.averages(buffers), 0.25)
+  shares, cfg = np.float32([0.4, 0.3, 0.2, 0.1]), config.distill
+  objective = rectifier.rectified(sds.DISTILLATION, lambda params, image, t, cfg: jnp.tile(
+      shares, (len(image), 1)))
+  prior, params = gaussian.prior(0.4, 0.3)
+  view = gaussian.view(jnp.zeros((3, 4, 4, 3)), 0.35, base.classifier_free)
+  state = objective.init(jax.random.key(0), params, cfg)
+  _, state, _ = jax.jit(lambda view: objective.direction(
+      jax.random.key(1), view, prior, params, state, cfg))(view)
+  expected = np.full((cfg.intervals, 4), 0.25)  # the start, and after three views of one level
+  expected[int(0.35 * cfg.intervals)] = shares + (1 - rectifier.decay(cfg.n_ema))**3 * (
+      0.25 - shares)
+  np.testing.assert_allclose(particles.averages(state.buffers), expected, rtol=1e-5)
   assert particles.averages({}) is None and particles.averages(jnp.zeros(2)) is None
   judged = {'poses': {n: 0.25 for n in ('front', 'back', 'left', 'right')}, 'rejected': 0.0,
             'mean_poses': {n: 0.25 for n in ('front', 'back', 'left', 'right')},

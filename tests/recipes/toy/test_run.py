@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
-from experiments import _command
+from experiments import _command, _config
 from experiments import toy as command
 from jax3dgen.core import launch
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import gaussian, schedule
+from jax3dgen.recipes.toy import bounds as toy_bounds
 from jax3dgen.recipes.toy import esd as toy_esd
 from jax3dgen.recipes.toy import flow as toy_flow
 from jax3dgen.recipes.toy import jsd as toy_jsd
@@ -26,12 +27,14 @@ from tests import commands
 KEY = jax.random.key(0)
 
 
+CONFIG = f'{commands.ROOT / "configs" / "toy.py"}:tiny'
+
+
 def call(workdir, *args):
-  config = commands.ROOT / 'configs' / 'toy.py:tiny'
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(launch, 'reexecute', lambda: None)
     return _command.call(command.run, command.__doc__, config='configs/toy.py',
-                         argv=[f'--config={config}', f'--workdir={workdir}', *args])
+                         argv=[f'--config={CONFIG}', f'--workdir={workdir}', *args])
 
 
 @pytest.mark.parametrize('study', [
@@ -42,7 +45,76 @@ def test_a_study_leaves_a_page_a_picture_and_figures(study, tmp_path, capsys):
   page = (tmp_path / 'toy.md').read_text()
   assert toy.STUDIES[study][1] in page and f'](toy_{study}.png)' in page and 'nan' not in page
   assert (tmp_path / f'toy_{study}.png').read_bytes().startswith(b'\x89PNG')
-  assert list(json.loads((tmp_path / 'toy.json').read_text())) == [study]
+  figures = json.loads((tmp_path / 'toy.json').read_text())
+  assert list(figures) == [study]
+  CHECKS[study](figures[study], _config.load(CONFIG)[1])
+
+
+def check_divergences(rows, config):
+  """By quadrature, with the bounds of JSD; slopes are differences."""
+  mixture = lambda parts, x, shift=0.0: sum(
+      weight * stats.norm.pdf(x, mean + shift, std) for weight, mean, std in parts)
+  assert [row['shift'] for row in rows] == list(toy_bounds.SHIFTS)
+  p = lambda x: mixture(toy_bounds.P, x)
+  for row in rows[1:]:
+    q = lambda x, shift=row['shift']: mixture(toy_bounds.Q, x, shift)
+    total = lambda f: integrate.quad(f, -12, 14, limit=200, points=np.arange(-3.0, 11.0))[0]
+    kl = [total(lambda x, a=a, b=b: a(x) * np.log(a(x) / b(x))) for a, b in ((p, q), (q, p))]
+    np.testing.assert_allclose([row['kl_pq'], row['kl_qp']], kl, rtol=1e-4)
+    np.testing.assert_allclose(row['tv'], total(lambda x, q=q: 0.5 * abs(p(x) - q(x))), rtol=1e-4)
+    assert row['jsd'] <= min(0.5 * min(kl), 0.25 * sum(kl), np.log(2) * row['tv'])
+    assert row['value'] == pytest.approx(2 * row['jsd'] - np.log(4), rel=1e-6)
+    near = [toy_bounds.row(row['shift'] + h) for h in (1e-3, -1e-3)]
+    for slope, name in (('jsd', 'jsd'), ('reverse_kl', 'kl_qp')):
+      assert row['slopes'][slope] == pytest.approx((near[0][name] - near[1][name]) / 2e-3, rel=1e-3)
+
+
+def check_fits(rows, config):
+  """lambda Sigma_p - (1 - lambda) (sigma / alpha)^2 I, without its negative directions."""
+  abar = config.esd.abar
+  assert [(row['case'], row['entropy']) for row in rows] == [
+      (case, entropy) for case in toy_esd.CASES for entropy in config.esd.entropies]
+  for row in rows:
+    eigenvalues = np.linalg.eigvalsh(np.array(toy_esd.CASES[row['case']][1]))
+    expected = row['entropy'] * eigenvalues - (1 - row['entropy']) * (1 - abar) / abar
+    np.testing.assert_allclose(row['expected'], np.maximum(expected, 0), atol=1e-6)
+    assert all(low <= value <= high for value, low, high in row['fitted'])
+
+
+def check_poses(figures, config):
+  assert len(figures['flows']) == len(list(toy_poses.cases(config)))
+  for row in figures['flows']:
+    assert sum(row['marginal']) == pytest.approx(1)
+    assert row['divergence'][0] == pytest.approx(  # from the uniform marginal
+        np.log(4) + sum(p * np.log(p) for p in row['marginal'] if p), abs=1e-6)
+    assert row['table'] is None or np.allclose(np.sum(row['table'], -1), 1)
+
+
+def check_hits(rows, config):
+  for row in rows:
+    hits, count = row['hits']
+    interval = stats.binomtest(hits, count).proportion_ci(method='wilson')
+    np.testing.assert_allclose(row['hit_interval'], interval, atol=1e-6)
+
+
+def check_paths(rows, config):
+  assert [(row['prior'], row['guidance'], row['objective']) for row in rows] == [
+      (prior, guidance, name) for prior, _, guidance, name in toy_jsd.cases(config)]
+  check_hits(rows, config)
+  assert all(-1 <= x <= 1 for row in rows for x in row['correlation'])
+
+
+def check_modes(rows, config):
+  assert {row['objective'] for row in rows} == set(config.modes.objectives)
+  check_hits(rows, config)
+  for row in rows:
+    assert not row['hits'][0] or sum(row['histogram']) == pytest.approx(1)
+    assert row['modes'] == sum(share >= 0.01 for share in row['histogram'])
+
+
+CHECKS = {'divergence_bounds': check_divergences, 'esd_gaussian_fit': check_fits,
+          'rectified_marginal': check_poses, 'jsd_eight_gaussians': check_paths,
+          'mode_coverage': check_modes}
 
 
 def test_invalid_settings_are_refused(tmp_path, capsys):

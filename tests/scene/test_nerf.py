@@ -14,17 +14,21 @@ def small(**options):
 
 
 def points(count=50):
-  return jax.random.uniform(jax.random.key(1), (count, 3), minval=-0.9, maxval=0.9)
+  return np.random.default_rng(1).uniform(-0.9, 0.9, (count, 3)).astype(np.float32)
+
+
+def query(field, params, xyz, frac=1.0):
+  return jax.jit(lambda params, xyz: field.query(params, xyz, frac))(params, xyz)
 
 
 def lively(field, key=0):
   """Parameters whose table is large enough to matter."""
-  params = field.init(jax.random.key(key))
-  return params | {'grid': {'table': 5e3 * params['grid']['table']}}
+  params = jax.jit(field.init)(jax.random.key(key))
+  return params | {'grid': {'table': 5e3 * np.asarray(params['grid']['table'])}}
 
 
 def test_parameters_have_readable_paths_and_float32():
-  params = small().init(jax.random.key(0))
+  params = jax.jit(small().init)(jax.random.key(0))
   shapes = jax.tree.map(lambda x: (x.shape, x.dtype.name), params)
   rows = hashgrid.hash_grid(3, 2, 8, 3, 8).rows
   assert shapes == {'grid': {'table': ((rows, 2), 'float32')},
@@ -36,7 +40,7 @@ def test_parameters_have_readable_paths_and_float32():
     ('dreamfusion', lambda r: 10.0 * np.exp(-2.0 * r**2))])
 def test_the_start_is_a_grey_blob(blob, bias):
   field = small(blob=blob)
-  sample = field.query(field.init(jax.random.key(0)), points(), 1.0)
+  sample = query(field, jax.jit(field.init)(jax.random.key(0)), points())
   radius = np.linalg.norm(points(), axis=-1)
   np.testing.assert_allclose(sample.density, np.log1p(np.exp(bias(radius))), atol=2e-3, rtol=1e-3)
   np.testing.assert_allclose(sample.rgb, 0.5, atol=1e-3)
@@ -46,10 +50,11 @@ def test_values_equal_a_plain_network_on_the_code():
   field = small(activation='exp', blob='none')
   params = lively(field)
   grid = hashgrid.hash_grid(3, 2, 8, 3, 8)
-  code = np.asarray(hashgrid.encode(params['grid']['table'], points().T, grid, 0.5, 'plain')).T
+  code = np.asarray(jax.jit(lambda table, xyz: hashgrid.encode(table, xyz, grid, 0.5, 'plain'))(
+      params['grid']['table'], points().T)).T
   head = jax.tree.map(np.asarray, params['head'])
   raw = np.maximum(code @ head['w0'].T, 0.0) @ head['w1'].T
-  sample = field.query(params, points(), 0.5)
+  sample = query(field, params, points(), 0.5)
   np.testing.assert_allclose(sample.density, np.exp(raw[:, 0]), rtol=1e-4)
   np.testing.assert_allclose(sample.rgb, 1.0 / (1.0 + np.exp(-raw[:, 1:])), atol=1e-5)
 
@@ -57,11 +62,11 @@ def test_values_equal_a_plain_network_on_the_code():
 def test_leading_axes_are_free():
   field = small()
   params = lively(field)
-  flat = field.query(params, points(24), 1.0)
-  folded = field.query(params, points(24).reshape(2, 3, 4, 3), 1.0)
+  flat = query(field, params, points(24))
+  folded = query(field, params, points(24).reshape(2, 3, 4, 3))
   assert folded.density.shape == (2, 3, 4) and folded.rgb.shape == (2, 3, 4, 3)
   np.testing.assert_allclose(folded.rgb.reshape(-1, 3), flat.rgb, atol=1e-6)
-  one = field.query(params, points(24)[0], 1.0)
+  one = query(field, params, points(24)[0])
   np.testing.assert_allclose(one.density, flat.density[0], rtol=1e-5)
 
 
@@ -71,7 +76,7 @@ def test_gather_methods_agree_in_value_and_gradient():
     field = small(method=method)
     params = lively(field)
     loss = lambda p, field=field: field.query(p, points(), 0.8).density.sum()
-    out.append(jax.value_and_grad(loss)(params))
+    out.append(jax.jit(jax.value_and_grad(loss))(params))
   for a, b in zip(jax.tree.leaves(out[0]), jax.tree.leaves(out[1])):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 

@@ -63,7 +63,7 @@ def test_orientation_counts_what_faces_away():
   expected = (0.3 * 1.0 + 0.5 * 0.36) / 2  # the third ray is empty
   assert regularizers.orientation(r, direction) == pytest.approx(expected)
   loss = lambda weights: regularizers.orientation(r.replace(weights=weights), direction)
-  gradient = jax.grad(loss)(r.weights)
+  gradient = jax.jit(jax.grad(loss))(r.weights)
   assert (gradient == 0).all()
   with pytest.raises(ConfigError, match='render.normals'):
     regularizers.orientation(rendering([[0.5]]), direction[:1])
@@ -78,5 +78,5 @@ def test_gradients_are_finite(name, weight):
     return regularizers.TERMS[name](
         rendering(weights, normals=jnp.zeros((2, 2, 3)) + weights[..., None]), direction)
 
-  value, gradient = jax.value_and_grad(loss)(jnp.full((2, 2), weight))
-  assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+  value, gradient = jax.jit(jax.value_and_grad(loss))(np.full((2, 2), weight, np.float32))
+  assert np.isfinite(value) and np.isfinite(gradient).all()

@@ -19,7 +19,8 @@ class Tensors(dict):
       fan = int(np.prod(shape[1:])) if len(shape) > 1 else 4
       rng = np.random.default_rng(zlib.crc32(name.encode()))
       spread = spread or (2 / fan) ** 0.5
-      self[name] = torch.from_numpy(np.float32(near + spread * rng.normal(size=shape)))
+      noise = rng.standard_normal(shape, np.float32)
+      self[name] = torch.from_numpy(np.float32(near) + np.float32(spread) * noise)
     return self[name]
 
   def batch_norm(self, x, name, epsilon):

@@ -1,5 +1,6 @@
 """The measurement of the pose classifier: its truth, its tables, its files."""
 
+import functools
 import json
 
 import jax
@@ -44,7 +45,7 @@ def test_rows_hold_all_views_of_the_kind():
   height = np.rad2deg(views['elevation'][1::2])
   assert [np.sum(row['matrix']) for row in full] == list(np.histogram(
       height, pose_classifier.ELEVATIONS_DEG)[0])
-  p = pose.probabilities(references, jnp.asarray(views['token'][1::2]),
+  p = jax.jit(pose.probabilities)(references, jnp.asarray(views['token'][1::2]),
                          jnp.asarray(views['patches'][1::2]), 0.05)
   loss = -np.log(np.asarray(p)[np.arange(30), pose_classifier.side_of(views['azimuth'][1::2])])
   assert full[0]['log_loss']['0.05'] == pytest.approx(loss.sum(), rel=1e-4)
@@ -72,7 +73,8 @@ def test_the_page_says_what_was_counted():
   assert pose_classifier_page.accuracy(np.array([[8, 2], [0, 0]])).startswith('80.0% (49.0 to 94.3')
 
 
-def test_run_writes_its_files(tmp_path):
+def test_run_writes_its_files(tmp_path, monkeypatch):
+  monkeypatch.setattr(templates, 'build', functools.partial(templates.build, copies=2))
   result = pose_classifier.run(configs.get_config('tiny'), tmp_path, 'python')
   assert json.loads((tmp_path / 'pose_classifier.json').read_text())['kinds'] == ['bear']
   assert (tmp_path / 'confusion.png').read_bytes().startswith(b'\x89PNG')

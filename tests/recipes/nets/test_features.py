@@ -21,7 +21,8 @@ CFG = FrozenConfigDict(configs.get_config('tiny'))
 
 
 def test_pictures_are_of_few_figurines_from_many_sides():
-  images, figurine, camera = figurine_views.pictures(jax.random.key(0), 24, 4, CFG.views)
+  pictures = jax.jit(figurine_views.pictures, static_argnums=(1, 2, 3))
+  images, figurine, camera = jax.device_get(pictures(jax.random.key(0), 24, 4, CFG.views))
   assert images.shape == (24, 32, 32, 3)
   for leaf in jax.tree.leaves(figurine):
     np.testing.assert_array_equal(leaf.reshape(6, 4), np.tile(leaf[:4], (6, 1)))

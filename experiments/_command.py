@@ -67,7 +67,7 @@ def call(run, doc, config=None, workdir=True, flags=None, complete=None, argv=No
     rest, overrides = _config.split(argv) if config else (argv, [])
     args, unknown = p.parse_known_args(rest)
     if args.help:
-      fields = _config.describe(args.config, complete) if config else []
+      fields = _config.describe(args.config, overrides, complete) if config else []
       print(p.format_help().rstrip(), *fields, sep='\n')
       return 0
     if unknown:

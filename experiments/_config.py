@@ -217,10 +217,10 @@ def explanations(module, config):
   return meanings
 
 
-def describe(spec, complete=None):
-  """Lines of help: every field of the config `spec`, its default and the comment behind it."""
+def describe(spec, overrides=(), complete=None):
+  """Lines of help: every field of the config `spec`, its value and the comment behind it."""
   module, config = load(spec)
-  config = complete(config) if complete else config
+  config = override(config, overrides, complete)
   meanings = explanations(module, config)
   lines = ['', f'fields of {spec} and their defaults:']
   for name, value in leaves(config):

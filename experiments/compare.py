@@ -33,9 +33,12 @@ def run(config, workdir, args):
   path = config.compare.table
   if args.merge and not path:
     raise ConfigError('--merge needs config.compare.table, the file that it adds to.')
-  if args.merge and not pathlib.Path(path).exists():
-    tables.write(path, tables.Table([], {}))
+  new = args.merge and not pathlib.Path(path).exists()
+  config.compare.table = '' if new else path
   rows = compare.run(config, workdir)
+  config.compare.table = path
+  if new:
+    tables.write(path, tables.Table([], {}))
   if args.merge:
     print(f'{compare.merge(config, workdir)} new rows in {path}.')
   rows_per_step = {method: compare.denoiser_rows(config, method)

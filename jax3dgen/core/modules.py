@@ -6,7 +6,7 @@ from jax3dgen.core.errors import ConfigError
 
 
 def find(package, name, field, needs='load'):
-  """The module `name` of `package`, or of that name on the path, with the function `needs`.
+  """The module `name` of `package`, or of that name on the path, that defines `needs`.
 
   ConfigError, which names the config's `field`, where there is none.
   """
@@ -21,7 +21,7 @@ def find(package, name, field, needs='load'):
       break
     if hasattr(module, needs):
       return module
-    raise ConfigError(f'{field}={name!r}: that module has no {needs}().')
+    raise ConfigError(f'{field}={name!r}: that module has no {needs}.')
   raise ConfigError(f'{field}={name!r}: there is no such module in {package} or on the path.')
 
 

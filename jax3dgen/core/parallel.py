@@ -73,7 +73,7 @@ def device_count():
 def share_batch(batch):
   """The number of devices of all processes, which must divide config.train.batch evenly."""
   count = device_count()
-  if batch % count:
+  if batch < 1 or batch % count:
     raise errors.ConfigError(f'config.train.batch={batch} cannot be shared evenly by {count} '
                              'devices.')
   return count

@@ -13,7 +13,6 @@ from flax import struct
 import jax
 
 Array = jax.Array
-Params = Any
 
 
 @struct.dataclass

@@ -416,3 +416,13 @@ def test_configs_hold_types_that_the_command_line_can_set():
       section = sections.pop()
       assert {section.get_type(n) for n in section} <= kinds | {ConfigDict}, path
       sections += [section[n] for n in section if isinstance(section[n], ConfigDict)]
+
+
+def test_help_shows_the_fields_that_an_override_adds(monkeypatch, capsys):
+  from experiments import distill
+  monkeypatch.setattr(sys, 'argv', ['distill.py'])
+  assert _command.call(distill.run, distill.__doc__, config='configs/embedded.py',
+                       flags=distill.flags, complete=distill.complete,
+                       argv=['--help', '--config.distill.name=vsd']) == 0
+  page = capsys.readouterr().out
+  assert '--config.distill.name=vsd' in page and '--config.distill.critic_rank=4' in page

@@ -32,15 +32,15 @@ def read(path):
   try:
     rows, lines = read_lines(path), read_lines(settings_path(path))
     settings = expanded(lines)
-    strangers = [row for row in rows
+    mismatches = [row for row in rows
                  if row['settings'] != digest(settings[row['study']][row['method']])]
   except FileNotFoundError as error:
     raise ConfigError(f'config.compare.table: there is no file {error.filename}.') from error
   except (ValueError, KeyError, TypeError) as error:
     raise ConfigError(f'{path} or {settings_path(path)} is damaged: {error!r}.') from error
-  if strangers:
+  if mismatches:
     raise ConfigError(f'{settings_path(path)} has other settings than the rows of '
-                      f'{strangers[0]["method"]!r} in {path} were made with.')
+                      f'{mismatches[0]["method"]!r} in {path} were made with.')
   return Table(rows, settings)
 
 

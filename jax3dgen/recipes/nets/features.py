@@ -128,10 +128,9 @@ def init(cfg):
 
 def adamw(cfg):
   """AdamW with a linear warm-up and a cosine decay to 0 over all steps, the gradient clipped."""
-  rate = optax.warmup_cosine_decay_schedule(0.0, cfg.optim.rate, cfg.optim.warmup, cfg.train.steps)
   matrices = lambda params: tree.mask(params, 'kernel$')
   return optax.chain(optax.clip_by_global_norm(cfg.optim.clip), optax.adamw(
-      rate, b2=cfg.optim.b2, weight_decay=cfg.optim.decay, mask=matrices))
+      ship.learning_rate(cfg), b2=cfg.optim.b2, weight_decay=cfg.optim.decay, mask=matrices))
 
 
 def crops(key, images, cfg):

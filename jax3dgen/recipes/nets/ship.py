@@ -22,6 +22,8 @@ from jax3dgen.export import curves
 from jax3dgen.train import checkpoint, descent, loop
 from jax3dgen.train import workdir as workdirs
 
+AT_LEAST = {'train.steps': 1, 'train.batch': 1, 'train.max_skipped': 1, 'optim.warmup': 0,
+            'log.every': 0, 'checkpoint.every': 0, 'checkpoint.keep': 1}
 HELD_OUT = 2**31 - 1  # seed of the examples that measure; training seeds are small
 WEIGHTS = 'weights.safetensors'
 
@@ -62,10 +64,18 @@ def default_config():
   return c
 
 
+def learning_rate(cfg):
+  """A linear warm-up to config.optim.rate, then a cosine decay to 0 over all steps."""
+  if cfg.optim.warmup >= cfg.train.steps:
+    raise ConfigError(f'config.optim.warmup={cfg.optim.warmup} must be less than '
+                      f'config.train.steps={cfg.train.steps}.')
+  return optax.warmup_cosine_decay_schedule(0.0, cfg.optim.rate, cfg.optim.warmup, cfg.train.steps)
+
+
 def adam(cfg):
-  """Adam with a linear warm-up and a cosine decay to 0 over all steps, the gradient clipped."""
-  rate = optax.warmup_cosine_decay_schedule(0.0, cfg.optim.rate, cfg.optim.warmup, cfg.train.steps)
-  return optax.chain(optax.clip_by_global_norm(cfg.optim.clip), optax.adam(rate, b2=cfg.optim.b2))
+  """Adam with `learning_rate`, the gradient clipped."""
+  return optax.chain(optax.clip_by_global_norm(cfg.optim.clip),
+                     optax.adam(learning_rate(cfg), b2=cfg.optim.b2))
 
 
 class Net(NamedTuple):
@@ -105,18 +115,41 @@ def find(name):
 
 
 def complete(config):
-  """`config` with the default fields of the net config.name that it lacks; '' has none."""
+  """`config` with the default fields of the net config.name that it lacks; '' has none.
+
+  ConfigError for a field that this net does not have, as of a config for another net.
+  """
   if not config.name:
     return config
   whole = find(config.name).default_config()
+  for field in flat(config):
+    if field not in flat(whole):
+      raise ConfigError(f'config.{field}: the net {config.name!r} has no such field.')
   with whole.unlocked():
     whole.update(config)
   return whole
 
 
+def flat(config):
+  """{dotted field: value} of a config."""
+  return {f'{name}.{field}': value for name in config if isinstance(config[name], ConfigDict)
+          for field, value in flat(config[name]).items()} | {
+              name: config[name] for name in config if not isinstance(config[name], ConfigDict)}
+
+
+def check(config):
+  """ConfigError for the first invalid number; the counts of config.test must be positive."""
+  fields = flat(config)
+  least = AT_LEAST | {field: 1 for field in fields if field.startswith('test.')}
+  for field, low in least.items():
+    if field in fields and fields[field] < low:
+      raise ConfigError(f'config.{field}={fields[field]!r} is not {low} or more.')
+
+
 def run(net, config, workdir, allow_change=False):
   """Trains the Net into `workdir` and returns the folder of weights, `workdir`/weights."""
   parallel.initialize()
+  check(config)
   workdir, cfg = pathlib.Path(workdir), FrozenConfigDict(config)
   count, tx = parallel.share_batch(cfg.train.batch), net.optimiser(cfg)
   step = descent.build_step(net.loss(cfg, count, parallel.AXIS), tx, cfg.seed, cfg.optim.ema,

@@ -166,7 +166,7 @@ def test_files_of_a_net_replace_the_common_ones(sine, tmp_path):
     (['--config.name='], "config.name='': there is no such module"),
     (['--config.name=sine_met'], "config.name='sine_met': there is no such module"),
     (['--config.name=json'], 'has no NET'), (['--config.name=ship'], 'has no NET'),
-    (['--config.name=sine_net', '--config.train.batch=0'], 'config.train.batch=0 is not 1 or more.'),
+    (['--config.name=sine_net', '--config.train.batch=0'], 'config.train.batch=0 is not 1'),
     (['--config.name=sine_net', '--config.checkpoint.keep=0'], 'config.checkpoint.keep=0 is not 1'),
     (['--config.name=sine_net', '--config.train.steps=2'], 'config.optim.warmup=2 must be less'),
     ([f'--config={ROOT / "configs" / "nets" / "referee.py"}:tiny', '--config.name=sine_net'],

@@ -14,6 +14,7 @@ QUICK := env MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=171798
 
 # Two workers; a file is run by one of them, so that its module fixtures are made once.
 PARALLEL := $(RUN) -m pytest -q -n 2 --dist loadfile
+TESTS := --ignore=tests/test_layers.py tests  # which `lint` has run
 
 .PHONY: demo test test-all lint bench compare venv dev lock clean
 
@@ -22,10 +23,10 @@ demo: venv
 	@echo "The results are in $(WORKDIR): open $(WORKDIR)/report.html in a browser."
 
 test: dev lint
-	$(QUICK) $(PARALLEL) tests
+	$(QUICK) $(PARALLEL) $(TESTS)
 
 test-all: dev lint
-	$(QUICK) $(PARALLEL) --slow tests
+	$(QUICK) $(PARALLEL) --slow $(TESTS)
 
 lint: dev
 	$(RUN) -m ruff check .

@@ -1,10 +1,10 @@
-"""Nets in tests."""
+"""Random parameters of nets."""
 
 import jax
 import numpy as np
 
 
-def drawn(init, *args, scale=0.1):
+def random_parameters(init, *args, scale=0.1):
   """Parameters with the shapes of init(*args), normal numbers of NumPy: none is zero."""
   rng = np.random.default_rng(0)
   return jax.tree.map(lambda x: scale * rng.normal(size=x.shape).astype(np.float32),

@@ -112,7 +112,7 @@ def pipeline(folder, large=False, output='epsilon', seed=0):
                 for name in names}
   others = {'add_watermarker': False} if large else {
       'safety_checker': None, 'feature_extractor': None, 'requires_safety_checker': False}
-  made = kind(**parts, **tokenizers, **others)
-  made.set_progress_bar_config(disable=True)
-  made.save_pretrained(folder, safe_serialization=True)
-  return made
+  model = kind(**parts, **tokenizers, **others)
+  model.set_progress_bar_config(disable=True)
+  model.save_pretrained(folder, safe_serialization=True)
+  return model

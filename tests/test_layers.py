@@ -108,11 +108,11 @@ def required():
 def test_a_plain_install_is_enough_and_no_more():
   """What is imported is install_requires, optional extras inside functions apart."""
   modules = {MODULES.get(name, name) for name in required() - INDIRECT}
-  known = modules | OPTIONAL | {'jax3dgen'} | set(sys.stdlib_module_names)
+  importable = modules | OPTIONAL | {'jax3dgen'} | set(sys.stdlib_module_names)
   used = [(f'{path}:{line}: {name}', name.split('.')[0])
           for folder in ('jax3dgen', 'experiments') for path, text in house.sources(folder)
           for name, line, _ in house.imports(text)]
-  assert [where for where, name in used if name not in known | TOP] == []
+  assert [where for where, name in used if name not in importable | TOP] == []
   assert modules - {name for _, name in used} == set()
 
 

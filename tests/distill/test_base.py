@@ -20,8 +20,8 @@ def prompt_of_rows():
 def test_rows_follow_the_camera(azimuth_deg, elevation_deg, row):
   view = gaussian.view(jnp.zeros((3, 2, 2, 1)), 0.5, base.classifier_free,
                        azimuth=np.deg2rad(azimuth_deg), elevation=np.deg2rad(elevation_deg))
-  chosen = base.rows(view.replace(prompt=prompt_of_rows()))
-  np.testing.assert_array_equal(chosen, np.full((3, 2), row))
+  selected_rows = base.rows(view.replace(prompt=prompt_of_rows()))
+  np.testing.assert_array_equal(selected_rows, np.full((3, 2), row))
 
 
 def test_guidance_on_two_gaussians_is_the_linear_combination():

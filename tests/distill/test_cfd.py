@@ -34,10 +34,10 @@ def test_a_cell_has_one_noise_in_every_order_of_points():
 
 
 def test_noise_is_standard_normal_and_independent_between_cells():
-  drawn = noise(cells(64))[0]
-  assert stats.kstest(drawn.ravel(), 'norm').pvalue > 1e-3
-  assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 0.03
-  assert abs(np.corrcoef(drawn[..., 0].ravel(), drawn[..., 1].ravel())[0, 1]) < 0.05
+  values = noise(cells(64))[0]
+  assert stats.kstest(values.ravel(), 'norm').pvalue > 1e-3
+  assert abs(np.corrcoef(values[:-1].ravel(), values[1:].ravel())[0, 1]) < 0.03
+  assert abs(np.corrcoef(values[..., 0].ravel(), values[..., 1].ravel())[0, 1]) < 0.05
 
 
 def test_a_share_of_the_cells_is_renewed_in_each_step():

@@ -123,6 +123,6 @@ def test_a_resumed_run_repeats_an_unbroken_one(name, tmp_path):
 def test_every_setting_is_explained(name):
   module = importlib.import_module(f'jax3dgen.distill.{name}')
   config = traced(name)[0].cfg
-  wanted = {f'distill.{field}' for field in getattr(module, 'DEFAULTS', {})}
+  settings = {f'distill.{field}' for field in getattr(module, 'DEFAULTS', {})}
   files = _config.objective_files(config)
-  assert wanted <= set().union(*(_config.comments(p.read_text('utf-8')) for p in files))
+  assert settings <= set().union(*(_config.comments(p.read_text('utf-8')) for p in files))

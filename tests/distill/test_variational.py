@@ -109,7 +109,7 @@ def small():
   prior = embedded.make({
       'size': 8, 'text': {'words': 5, 'length': 3, 'width': 8, 'heads': 1, 'depth': 1},
       'denoiser': {'channels': [8, 16], 'embedding': 16, 'head_width': 8, 'expansion': 1}})
-  return prior, nets.drawn(prior.init, KEY, scale=0.2)
+  return prior, nets.random_parameters(prior.init, KEY, scale=0.2)
 
 
 def test_the_camera_reaches_the_critic_and_none_is_zeros():

@@ -143,9 +143,9 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
     (['--config.distill.weighting=heavy'], ['weighting', 'fantasia3d']),
 ])
 def test_bad_input_is_refused_in_one_sentence(tmp_path, args, sentences, capsys):
-  status, said = call(capsys, tmp_path / 'run', *args)
+  status, message = call(capsys, tmp_path / 'run', *args)
   assert status == 2
-  assert all(sentence in said for sentence in sentences), said
+  assert all(sentence in message for sentence in sentences), message
   assert not (tmp_path / 'run').exists()
 
 
@@ -166,8 +166,8 @@ def call(capsys, workdir, *args):
 def test_a_workdir_of_another_config_is_refused_with_the_difference(unbroken, args, sentences,
                                                                     capsys):
   before = (unbroken / 'config.json').read_bytes()
-  status, said = call(capsys, unbroken, *args)
-  assert status == 2 and all(sentence in said for sentence in sentences), said
+  status, message = call(capsys, unbroken, *args)
+  assert status == 2 and all(sentence in message for sentence in sentences), message
   assert (unbroken / 'config.json').read_bytes() == before
 
 
@@ -175,8 +175,8 @@ def test_a_workdir_that_cannot_be_made_is_refused(tmp_path, capsys):
   (tmp_path / 'run').write_text('mine')
   for workdir, sentences in (('/dev/null/run', ['cannot be written', '/dev/null/run']),
                              (tmp_path / 'run', [str(tmp_path / 'run')])):
-    status, said = call(capsys, workdir)
-    assert status == 2 and all(sentence in said for sentence in sentences), said
+    status, message = call(capsys, workdir)
+    assert status == 2 and all(sentence in message for sentence in sentences), message
   assert (tmp_path / 'run').read_text() == 'mine'
 
 
@@ -310,8 +310,8 @@ def test_another_number_of_devices_restores_the_same_state(unbroken, tmp_path):
 @pytest.mark.slow
 def test_two_processes_of_two_devices_end_where_one_of_four_does(tmp_path):
   module = 'tests.fakes.short_distillation'
-  (status, said), = processes.finish(processes.start(module, tmp_path / 'one', devices=4))
-  assert status == 0 and '4 devices' in said, said
+  (status, message), = processes.finish(processes.start(module, tmp_path / 'one', devices=4))
+  assert status == 0 and '4 devices' in message, message
   ended = processes.finish(*processes.start_group(module, tmp_path / 'two'))
   assert [status for status, _ in ended] == [0, 0], ended
   one, *two = (np.load(tmp_path / folder / f'field_{rank}.npz')

@@ -124,8 +124,8 @@ def test_a_list_of_paths_upright_with_the_fast_engine(folder, tmp_path):
 ])
 def test_a_wrong_command_is_refused_before_anything_is_read(folder, tmp_path, args, word, capsys):
   status, rows, _ = call(tmp_path / 'out', f'{folder}/*.glb', *args)
-  said = capsys.readouterr().err
-  assert status == 2 and rows is None and word in said and 'Traceback' not in said
+  message = capsys.readouterr().err
+  assert status == 2 and rows is None and word in message and 'Traceback' not in message
 
 
 def test_only_broken_files_still_make_tables(folder, tmp_path):

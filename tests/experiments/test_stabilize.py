@@ -20,10 +20,10 @@ from tests import commands
 def call(module, config, workdir, *args):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(launch, 'reexecute', lambda: None)
-    chosen = [f'--config={commands.ROOT / "configs" / config}'] if config else []
+    arguments = [f'--config={commands.ROOT / "configs" / config}'] if config else []
     flags = {'config': f'configs/{config.split(":")[0]}'} if config else {'flags': module.flags}
     return _command.call(module.run, module.__doc__, **flags,
-                         argv=[*chosen, f'--workdir={workdir}', *args])
+                         argv=[*arguments, f'--workdir={workdir}', *args])
 
 
 def test_a_leaning_box_file_is_made_to_stand(tmp_path):

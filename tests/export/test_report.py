@@ -133,9 +133,9 @@ def test_marks_say_good_or_bad(tmp_path):
 
 def test_few_strips_of_many_are_shown(tmp_path):
   page = read(whole(tmp_path, previews=strips(40)))
-  shown = [a['alt'] for a in page.all('img') if 'after' in a['alt']]
-  assert len(shown) == report.MAX_STRIPS
-  assert 'after 100 steps' in shown[0] and 'after 4000 steps' in shown[-1]
+  texts = [a['alt'] for a in page.all('img') if 'after' in a['alt']]
+  assert len(texts) == report.MAX_STRIPS
+  assert 'after 100 steps' in texts[0] and 'after 4000 steps' in texts[-1]
 
 
 def test_curves_from_the_file_are_those_in_memory(tmp_path):

@@ -123,8 +123,8 @@ def test_a_page_works_in_a_browser(output, tmp_path):
 
 
 def test_names_of_pages_are_safe_and_differ():
-  taken = set()
-  names = [rollouts.file_name(name, taken) for name in NAMES]
+  reserved = set()
+  names = [rollouts.file_name(name, reserved) for name in NAMES]
   assert names[0] == 'box.glb.html'
   assert len({name.lower() for name in names}) == len(NAMES)
   assert all(re.fullmatch(r'[A-Za-z0-9_-][A-Za-z0-9._-]*\.html', name) and len(name) < 120

@@ -21,8 +21,8 @@ def state(step):
 def main(folder):
   parallel.initialize()
   checkpoints = checkpoint.Checkpoints(folder, keep=2)
-  found = checkpoints.restore(state(0))
-  step = found[0] if found else 0
+  newest = checkpoints.restore(state(0))
+  step = newest[0] if newest else 0
   while True:
     step += 1
     checkpoints.save(step, state(step))

@@ -12,6 +12,6 @@ SIZES = {'size': 8, 'text': {'words': 9, 'length': 4, 'width': 16, 'depth': 1, '
 
 def load(weights):
   prior = embedded.make(SIZES)
-  params = nets.drawn(prior.init, jax.random.key(0))
+  params = nets.random_parameters(prior.init, jax.random.key(0))
   tokenize = lambda texts: np.array([[len(text) % 9, 1, 0, 0] for text in texts], np.int32)
   return prior, params, tokenize

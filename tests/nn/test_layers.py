@@ -36,7 +36,8 @@ def test_attention_equals_torch():
   mask = jnp.arange(7)[None, :] < jnp.array([[4], [7]])
   for source, visible in ((None, None), (context, None), (context, mask)):
     net = layers.Attention(heads=3)
-    params = nets.drawn(net.init, jax.random.key(2), x, source, visible, scale=0.3)['params']
+    params = nets.random_parameters(net.init, jax.random.key(2), x, source, visible,
+                                    scale=0.3)['params']
     got = jax.jit(net.apply)({'params': params}, x, source, visible)
     want = torch_attention(params, tensor(x), tensor(x if source is None else source), 3,
                            None if visible is None else tensor(visible))
@@ -46,7 +47,7 @@ def test_attention_equals_torch():
 def test_attention_to_a_wholly_masked_row_is_finite():
   x = normal(0, 1, 3, 4)
   net = layers.Attention(heads=2)
-  variables = nets.drawn(net.init, jax.random.key(1), x)
+  variables = nets.random_parameters(net.init, jax.random.key(1), x)
   out = jax.jit(net.apply)(variables, x, mask=np.zeros((1, 3), bool))
   # Every position is masked alike: the weights are equal.
   value = np.asarray(x @ variables['params']['value']['kernel']).mean(1)
@@ -83,7 +84,7 @@ def test_sample_norm_divides_by_the_root_mean_square():
 def test_mlp_equals_torch():
   x = normal(0, 2, 3, 4)
   net = layers.Mlp(expansion=3)
-  params = nets.drawn(net.init, jax.random.key(1), x, scale=0.5)['params']
+  params = nets.random_parameters(net.init, jax.random.key(1), x, scale=0.5)['params']
   dense = lambda y, p: y @ tensor(p['kernel']) + tensor(p['bias'])
   want = dense(F.gelu(dense(tensor(x), params['in']), approximate='tanh'), params['out'])
   np.testing.assert_allclose(jax.jit(net.apply)({'params': params}, x), want, atol=2e-6)

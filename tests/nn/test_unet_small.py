@@ -24,7 +24,7 @@ def small():
   net = unet_small.UNetSmall(**SMALL)
   inputs = [normal(0, 2, 16, 16, 3), jnp.asarray(np.float32([0.2, 0.9])), normal(1, 2, 5, 12),
             normal(2, 2, 12)]
-  return net, nets.drawn(net.init, jax.random.key(0), *inputs, scale=0.2), inputs
+  return net, nets.random_parameters(net.init, jax.random.key(0), *inputs, scale=0.2), inputs
 
 
 @functools.cache

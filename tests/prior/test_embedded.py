@@ -22,7 +22,7 @@ CONFIG = {'size': 16, 'denoiser': {'channels': [8, 16], 'embedding': 16, 'head_w
 @pytest.fixture(scope='module')
 def params():
   """Random parameters without the zeros of a fresh net."""
-  return nets.drawn(embedded.make(CONFIG).init, jax.random.key(0))
+  return nets.random_parameters(embedded.make(CONFIG).init, jax.random.key(0))
 
 
 def seal(folder):

@@ -12,8 +12,8 @@ def test_memory_is_estimated_and_refused(capsys):
   assert 2**26 < memory.free_memory() < 2**45
   cost = parallel.Cost({'field': 2**28, 'opt': 2**29}, 2**30, 2**29, 0.0)
   memory.check_memory(cost)
-  said = capsys.readouterr().out
-  assert 'One step needs 0.50 GiB' in said and '1.00 GiB of fixed parameters' in said
+  output = capsys.readouterr().out
+  assert 'One step needs 0.50 GiB' in output and '1.00 GiB of fixed parameters' in output
   with pytest.raises(errors.ConfigError, match='needs 3.00 GiB .* 1.00 GiB are free.*train.batch'):
     memory.check_memory(cost._replace(beside=3 * 2**30), free=2**30)
 

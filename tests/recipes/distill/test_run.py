@@ -21,7 +21,7 @@ def test_embed_prompt_gives_each_view_its_words():
                                               'heads': 2},
                          'denoiser': {'channels': (8, 16), 'embedding': 16, 'head_width': 8}})
 
-  params = nets.drawn(prior.init, jax.random.key(0))
+  params = nets.random_parameters(prior.init, jax.random.key(0))
   prompts = []
 
   def tokenize(texts):
@@ -79,8 +79,8 @@ def test_init_seed_seeds_the_initial_field_alone():
 @pytest.mark.parametrize('step, opacity, word', [
     (99, 0.0, None), (100, 0.001, 'empty'), (100, 0.99, 'fog'), (500, 0.3, None)])
 def test_watchdog_names_empty_and_fog(step, opacity, word):
-  said = distill.watchdog(distill.default_config())(step, {'opacity': opacity})
-  assert said is None if word is None else word in said
+  reason = distill.watchdog(distill.default_config())(step, {'opacity': opacity})
+  assert reason is None if word is None else word in reason
 
 
 def test_a_pose_that_vanishes_is_reported_once(capsys):

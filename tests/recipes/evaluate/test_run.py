@@ -194,8 +194,8 @@ def test_bad_inputs_are_one_sentence(tmp_path, reference, capsys):
       ([f'--config.runs={reference}', prompt, f'--config.reference.folder={tmp_path / "empty"}'],
        'holds no PNG file')]:
     assert call(*args, '--workdir', tmp_path / 'out') == 2, args
-    said = capsys.readouterr().err
-    assert word in said and 'Traceback' not in said
+    message = capsys.readouterr().err
+    assert word in message and 'Traceback' not in message
   assert not (tmp_path / 'out' / 'evaluate.json').exists()
 
 

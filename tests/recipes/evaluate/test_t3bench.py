@@ -100,6 +100,6 @@ def test_bad_inputs_are_one_sentence(folder, capsys):
       ((prompts, '--config.quality.scorer=tests.fakes.judges:one_too_many'), 'The scorer returned'),
       ((prompts, '--config.quality.scorer=tests.fakes.judges:absent'), 'no function absent')]:
     assert call(folder, *args) == 2, args
-    said = capsys.readouterr().err
-    assert word in said and 'Traceback' not in said
+    message = capsys.readouterr().err
+    assert word in message and 'Traceback' not in message
   assert not (folder / 'out' / 't3bench.json').exists()

@@ -152,7 +152,7 @@ def test_a_run_can_start_from_finished_weights(tmp_path):
   frozen = FrozenConfigDict(cfg)
   net = prior.net_config(frozen)
   weights.save(tmp_path / 'weights.safetensors',
-               nets.drawn(embedded.network(net)[0], jax.random.key(0)))
+               nets.random_parameters(embedded.network(net)[0], jax.random.key(0)))
   (tmp_path / 'config.json').write_text(json.dumps(net))
   (tmp_path / 'words.json').write_text(json.dumps(figurine_examples.words()))
   weights.seal(tmp_path, ('weights.safetensors', 'config.json', 'words.json'))

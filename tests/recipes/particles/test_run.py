@@ -97,12 +97,12 @@ def test_averages_are_those_of_the_rectifier(tmp_path):
       0.25 - shares)
   np.testing.assert_allclose(particles.averages(state.buffers), expected, rtol=1e-5)
   assert particles.averages({}) is None and particles.averages(jnp.zeros(2)) is None
-  judged = {'poses': {n: 0.25 for n in ('front', 'back', 'left', 'right')}, 'rejected': 0.0,
-            'mean_poses': {n: 0.25 for n in ('front', 'back', 'left', 'right')},
-            'pose_entropy': np.log(4), 'right_pose': 1.0, 'face': 0.5}
-  figures = judged | {'prompt': 'a red bear', 'objective': 'usd', 'steps': 3, 'seed': 0,
-                      'particles': 8, 'control': True, 'averages': table.tolist(), 'seconds': 1.0}
-  particles_page.write_page(tmp_path, figures, [(1, judged), (3, judged)], 'command')
+  even = dict.fromkeys(('front', 'back', 'left', 'right'), 0.25)
+  judgement = {'poses': even, 'rejected': 0.0, 'mean_poses': even, 'pose_entropy': np.log(4),
+               'right_pose': 1.0, 'face': 0.5}
+  figures = judgement | {'prompt': 'a red bear', 'objective': 'usd', 'steps': 3, 'seed': 0,
+                          'particles': 8, 'control': True, 'averages': table.tolist(), 'seconds': 1.0}
+  particles_page.write_page(tmp_path, figures, [(1, judgement), (3, judgement)], 'command')
   page = (tmp_path / 'particles.md').read_text()
   assert 'asked for the pose' in page and '| left | 2 | 25% | 7% to 59% | 0.25 |' in page
   assert (tmp_path / 'averages.png').exists() and (tmp_path / 'poses.png').exists()
@@ -119,9 +119,9 @@ def test_an_objective_with_buffers_and_a_pose_per_view(tmp_path):
 
 
 def test_a_strip_is_cut_into_its_particles():
-  shown = np.random.default_rng(0).uniform(size=(5, 4, 4, 3)).astype(np.float32)
-  strip = np.concatenate(shown, 1)
-  np.testing.assert_array_equal(particles.cells(strip, 5), shown)
+  images = np.random.default_rng(0).uniform(size=(5, 4, 4, 3)).astype(np.float32)
+  strip = np.concatenate(images, 1)
+  np.testing.assert_array_equal(particles.cells(strip, 5), images)
 
 
 @pytest.mark.parametrize('name, value', [

@@ -1,4 +1,4 @@
-"""One setting for the whole suite: CPU, four devices, strict shapes, a shared compilation cache.
+"""Settings of the whole suite: CPU, four devices, strict shapes, a shared compilation cache.
 
 It is made before jax is imported by any test. Only what child processes should share goes into the
 environment; the number of devices does not, so that commands under test choose their own.

@@ -100,8 +100,9 @@ def test_averages_are_those_of_the_rectifier(tmp_path):
   even = dict.fromkeys(('front', 'back', 'left', 'right'), 0.25)
   judgement = {'poses': even, 'rejected': 0.0, 'mean_poses': even, 'pose_entropy': np.log(4),
                'right_pose': 1.0, 'face': 0.5}
-  figures = judgement | {'prompt': 'a red bear', 'objective': 'usd', 'steps': 3, 'seed': 0,
-                          'particles': 8, 'control': True, 'averages': table.tolist(), 'seconds': 1.0}
+  figures = judgement | {
+      'prompt': 'a red bear', 'objective': 'usd', 'steps': 3, 'seed': 0, 'particles': 8,
+      'control': True, 'averages': table.tolist(), 'seconds': 1.0}
   particles_page.write_page(tmp_path, figures, [(1, judgement), (3, judgement)], 'command')
   page = (tmp_path / 'particles.md').read_text()
   assert 'asked for the pose' in page and '| left | 2 | 25% | 7% to 59% | 0.25 |' in page

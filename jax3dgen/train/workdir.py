@@ -58,9 +58,14 @@ def _flatten(value, prefix=''):
 
 
 def refuse_other_config(workdir, config):
-  """ConfigError where `check_config` would raise it; writes nothing and makes no folder."""
+  """The errors of `lock` and `check_config`; writes nothing and makes no folder."""
   path, new = pathlib.Path(workdir) / 'config.json', _plain(config)
-  parallel.from_main(lambda: _compare(path.parent, _read(path), new))
+
+  def refuse():
+    if path.with_name('.lock').exists():
+      _take(path.parent).close()
+    _compare(path.parent, _read(path), new)
+  parallel.from_main(refuse)
 
 
 def check_config(workdir, config, allow_change=False):

@@ -102,3 +102,5 @@ def test_another_config_is_refused_before_anything_is_written(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(errors.ConfigError, match='cannot be written: Not a directory'):
     workdirs.refuse_other_config(tmp_path / 'file', config())
+  with workdirs.lock(tmp_path), pytest.raises(errors.CheckpointError, match='Another process'):
+    workdirs.refuse_other_config(tmp_path, config(seed=1))

@@ -26,6 +26,19 @@ def named(tree):
   return flat
 
 
+def flatten(value, prefix=''):
+  """{'train.steps': 200} of {'train': {'steps': 200}}, a config as nested dicts.
+
+  An empty dict is a value; a value that is no dict has the name `prefix`.
+  """
+  if not isinstance(value, dict) or not value:
+    return {prefix: value}
+  flat = {}
+  for key, part in value.items():
+    flat |= flatten(part, f'{prefix}.{key}' if prefix else str(key))
+  return flat
+
+
 def mask(tree, pattern):
   """The same tree with True where the regular expression is found in the leaf's name."""
   search = re.compile(pattern).search

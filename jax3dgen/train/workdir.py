@@ -6,7 +6,7 @@ import json
 import pathlib
 import re
 
-from jax3dgen.core import errors, files, parallel
+from jax3dgen.core import errors, files, parallel, tree
 
 FREE = r'^(log|checkpoint)\.'  # fields that may change when a run is resumed
 
@@ -46,15 +46,6 @@ def _take(workdir):
     print(f'{workdir} is on a file system without locks ({error.strerror}); make sure that no '
           'second run uses it.', flush=True)
   return file
-
-
-def _flatten(value, prefix=''):
-  if not isinstance(value, dict) or not value:
-    return {prefix: value}
-  out = {}
-  for name, part in value.items():
-    out |= _flatten(part, f'{prefix}.{name}' if prefix else str(name))
-  return out
 
 
 def refuse_other_config(workdir, config):
@@ -108,7 +99,7 @@ def _read(path, allow_change=False):
 def _compare(workdir, old, new, allow_change=False):
   if old is None:
     return
-  old, new = _flatten(old), _flatten(new)
+  old, new = tree.flatten(old), tree.flatten(new)
   changes = [k for k in sorted(old.keys() | new.keys())
              if old.get(k) != new.get(k) and not _allowed(k, old.get(k), new.get(k))]
   if not changes:

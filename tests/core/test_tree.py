@@ -64,6 +64,13 @@ def test_digest_sorts_by_name_not_by_position():
   assert tree.digest(as_list) == tree.digest(ten)
 
 
+def test_flatten_joins_the_names_of_nested_dicts():
+  nested = {'seed': 0, 'train': {'steps': 2, 'rates': (('a', 0.1),)}, 'more': {}}
+  assert tree.flatten(nested) == {
+      'seed': 0, 'train.steps': 2, 'train.rates': (('a', 0.1),), 'more': {}}
+  assert tree.flatten([1]) == {'': [1]}
+
+
 def test_nonfinite_names_the_leaves():
   bad = {'a': np.array([1.0, np.nan]), 'b': np.array([np.inf]), 'c': np.array([1]),
          'd': np.ones(2, jnp.bfloat16)}

@@ -13,7 +13,7 @@ import sys
 
 import jax.numpy as jnp
 
-from jax3dgen.core import files
+from jax3dgen.core import files, tree
 from jax3dgen.core.errors import ConfigError, DivergenceError, MeshError
 from jax3dgen.data import prompts as prompt_files
 from jax3dgen.distill import base, guidance
@@ -84,16 +84,10 @@ def denoiser_rows(config, method):
 
 def settings_of(cfg):
   """What the outcome of a run depends on but its prompt and seed: {dotted field: value}."""
-  def flat(section, prefix):
-    for name, value in section.items():
-      if isinstance(value, dict):
-        yield from flat(value, f'{prefix}{name}.')
-      else:
-        yield prefix + name, value
   plain = json.loads(json.dumps(cfg.to_dict()))
   for name in ('prompt', 'seed', 'log', 'checkpoint'):
     del plain[name]
-  return dict(flat(plain, ''))
+  return tree.flatten(plain)
 
 
 def same_settings(finished, settings, method, where):

@@ -226,19 +226,12 @@ def _training(parts):
 def _command(config):
   """The command that repeats a run: its fields that differ from the defaults."""
   plain = lambda value: list(value) if isinstance(value, tuple) else value
-  default = dict(_leaves(default_config().to_dict()))
-  changed = [f' --config.{name}={shlex.quote(str(value))}' for name, value in _leaves(config)
+  default = tree.flatten(default_config().to_dict())
+  changed = [f' --config.{name}={shlex.quote(str(value))}'
+             for name, value in tree.flatten(config).items()
              if plain(default[name]) != plain(value)]
   return ('python -m experiments.train_net --config configs/nets/prior.py' + ''.join(changed)
           + ' --workdir runs/prior')
-
-
-def _leaves(value, prefix=''):
-  for name, leaf in value.items():
-    if isinstance(leaf, dict):
-      yield from _leaves(leaf, f'{prefix}{name}.')
-    else:
-      yield prefix + name, leaf
 
 
 NET = ship.Net('embedded prior', default_config, init, loss, measure, card, optimiser, files,

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 import numpy as np
 import optax
 
-from jax3dgen.core import files, modules, parallel, weights
+from jax3dgen.core import files, modules, parallel, tree, weights
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.export import curves
 from jax3dgen.train import checkpoint, descent, loop
@@ -122,24 +122,18 @@ def complete(config):
   if not config.name:
     return config
   whole = find(config.name).default_config()
-  for field in flat(config):
-    if field not in flat(whole):
+  fields = tree.flatten(whole.to_dict())
+  for field in tree.flatten(config.to_dict()):
+    if field not in fields:
       raise ConfigError(f'config.{field}: the net {config.name!r} has no such field.')
   with whole.unlocked():
     whole.update(config)
   return whole
 
 
-def flat(config):
-  """{dotted field: value} of a config."""
-  return {f'{name}.{field}': value for name in config if isinstance(config[name], ConfigDict)
-          for field, value in flat(config[name]).items()} | {
-              name: config[name] for name in config if not isinstance(config[name], ConfigDict)}
-
-
 def check(config):
   """ConfigError for the first invalid number; the counts of config.test must be positive."""
-  fields = flat(config)
+  fields = tree.flatten(config.to_dict())
   least = AT_LEAST | {field: 1 for field in fields if field.startswith('test.')}
   for field, low in least.items():
     if field in fields and fields[field] < low:

@@ -16,7 +16,7 @@ STEPS = 120
 def get_config(variant=''):
   config = attributes.default_config()
   config.distill.name = 'sds_rectified'
-  config.distill.tweedie = 'guided'  # the setting of docs/results/attributes.md
+  config.distill.update({'tweedie': 'guided', 'feed': 'render'})  # docs/results/attributes.md
   config.distill.classifier = 'phrases'
   config.distill.n_ema = 100  # views: six steps, at all noise levels
   config.distill.templates = 'a red bear with a hat|a red bear'  # a text for each class

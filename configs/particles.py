@@ -14,7 +14,7 @@ def get_config(variant=''):
   if variant == 'control':
     config.distill.name = 'usd'
     config.distill.control = True
-    config.distill.tweedie = 'guided'  # the setting of docs/results/particles.md
+    config.distill.update({'tweedie': 'guided', 'feed': 'render'})  # docs/results/particles.md
   elif variant == 'tiny':
     config.particles.count = 4
     config.train.steps = 6

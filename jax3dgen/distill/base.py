@@ -27,10 +27,12 @@ OVERHEAD = jnp.pi / 3  # above this elevation a view is from overhead (threestud
 
 @struct.dataclass
 class DistillState:
-  """The state of an objective: float `buffers`, averaged over devices, and `trainable` parameters
-  with an optimiser of their own (for example a LoRA critic)."""
+  """The state of an objective: float `buffers`, averaged over devices; `trainable` parameters with
+  an optimiser of their own (for example a LoRA critic); `observed`, what `direction` leaves for
+  `Distillation.fold` of the views [B] of one device, empty between steps."""
   buffers: Any
   trainable: Any
+  observed: Any = ()
 
 
 def one_prediction(cfg, guided):
@@ -44,6 +46,9 @@ class Distillation(NamedTuple):
   init(key, params, cfg) -> DistillState
   direction(key, view, prior, params, state, cfg) -> (g [B, h, w, c], state, metrics)
   fit(trainable, key, view, prior, params, state, cfg) -> scalar, or None where nothing is trained
+  fold(buffers, observed, cfg) -> buffers after the views of a step, or None. `observed` is what
+    `direction` left in the state, but of the views of all devices in the order of their global
+    indices, so that averages count views, on any number of devices.
   guided: whether `direction` calls `guided` below; where it does not, a run refuses Perp-Neg and
   guidance rescale, which would have no effect.
   denoiser_rows(cfg, guided) -> rows of the denoiser per view and step: those forward, those that
@@ -55,6 +60,16 @@ class Distillation(NamedTuple):
   fit: Callable | None = None
   guided: bool = True
   denoiser_rows: Callable = one_prediction
+  fold: Callable | None = None
+
+
+def folded(distillation, state, cfg, gather=lambda x: x):
+  """The state after `fold` of what `direction` observed; gather([B, ...]) -> the views of all
+  devices."""
+  buffers = state.buffers
+  if distillation.fold is not None:
+    buffers = distillation.fold(buffers, jax.tree.map(gather, state.observed), cfg)
+  return state.replace(buffers=buffers, observed=())
 
 
 def stateless(direction, guided=True, denoiser_rows=one_prediction):

@@ -6,13 +6,14 @@ target distribution of poses (uniform), and pbar_t a moving average of the poses
 `intervals` ranges of the noise level. The rectifier adds -w sigma / alpha grad_{x_0} log r to an
 objective's direction (Eq. 14), differentiated through the denoiser and the decoder.
 
-The averages are of the classifier's probabilities for the renders, so they describe the field and
-not the prior (whose own marginal does not depend on t): the rectifier is a feedback controller. For
-uniform f its gradient is 0 when renders of all poses are equally frequent; against the gradient of
-the prior, and with an exact classifier, it is stationary at pbar ~ sqrt(p_prior f)
-(docs/results/toy.md). `n_ema` is the length of the averages: with a hundred views the rectifier
-goes on correcting a deviation that is gone, and changes the object; 25 are enough at a hundredth of
-the paper's steps. At `rect_scale` 1, the paper's formula, its direction is small against that of
+As in the paper, the averages are of p(c | x_t), the classifier's answers on the clean estimates
+(Alg. 1 line 5, Eq. 19); `feed` render is a variant of this project: averages of its answers on the
+renders, which describe the field alone. The two differ at high noise, where a clean estimate shows
+the poses that the prior prefers: with renders the rectifier has no effect there once the poses of
+the field are even. Either way it is a feedback controller. For uniform f its gradient is 0 when the
+averages are uniform; with averages of renders and an exact classifier it is stationary, against the
+gradient of the prior, at pbar ~ sqrt(p_prior f) (docs/results/toy.md). `n_ema` is the length of the
+averages in views. At `rect_scale` 1, the paper's formula, its direction is small against that of
 the objective; the authors' code multiplies it by the number of latent entries, and then clamps it.
 The clamp is per view, to `clamp` times the norm of the objective's direction: the norm of x_0, as
 in the authors' code, or, with `clamp_space` image, the norm of both directions pulled back through
@@ -51,7 +52,7 @@ DEFAULTS = {
     'clamp': 1.0,  # bound of its norm over that of the objective's direction, for each view
     'clamp_space': 'prior',  # space of these norms: prior (x_0) or image (through the encoder)
     'floor': 0.01,  # lower bound of the averages in Eq. 11
-    'feed': 'render',  # input of the averages: render (the paper) or estimate
+    'feed': 'estimate',  # input of the averages: estimate (the paper) or render
     'control': False,  # target the pose of the camera instead (RecDreamer C.5): no averages
     'detach_denoiser': False,  # leave the denoiser's Jacobian out: cheaper, another direction
     'remat': False,  # compute the denoiser twice instead of storing its activations
@@ -140,7 +141,7 @@ def rectified(inner, classify=classify_by_module):
 
   classify(params, image [B, H, W, 3] in [0, 1], t [B], cfg) -> probabilities [B, K], with the
   prior's `params`; t is the noise level of the image, 0 for renders and clean estimates. Buffers
-  are those of `inner` and the averages [intervals, K] beside them. The noise is what `inner` draws
+  are those of `inner` and the averages [intervals, K] beside them, in which `fold` counts views. The noise is what `inner` draws
   by `base.noised`, and `guidance`, `weighting` and `clip` are its settings.
   """
   def init(key, params, cfg):
@@ -207,17 +208,24 @@ def rectified(inner, classify=classify_by_module):
     norm = norms if cfg.clamp_space == 'prior' else pixel_norms(prior, params, view.image)
     bounded, over = clamp(change, g, cfg.clamp, norm)
     table = state.buffers['poses']
-    if not cfg.fixed:
-      if cfg.feed == 'render':
-        p = classify(params, view.image, 0 * view.t, cfg)
-      table = update_averages(table, row, p, decay(cfg.n_ema))
+    if cfg.feed == 'render' and not cfg.fixed:
+      p = classify(params, view.image, 0 * view.t, cfg)
     metrics = metrics | {
         'rectifier': (norms(change) / jnp.maximum(norms(g), 1e-12)).mean(),
         'clamped': over.mean(),
         'rarest_pose': table.min(),
         'pose_entropy': -(table * jnp.log(jnp.maximum(table, 1e-12))).sum(-1).mean()}
-    state = inner_state.replace(buffers={'inner': inner_state.buffers, 'poses': table})
+    state = inner_state.replace(buffers={'inner': inner_state.buffers, 'poses': table},
+                                observed={'inner': inner_state.observed, 'poses': (row, p)})
     return g + bounded, state, metrics
+
+  def fold(buffers, observed, cfg):
+    table, below = buffers['poses'], buffers['inner']
+    if not cfg.fixed:
+      table = update_averages(table, *observed['poses'], decay(cfg.n_ema))
+    if inner.fold is not None:
+      below = inner.fold(below, observed['inner'], cfg)
+    return {'inner': below, 'poses': table}
 
   def denoiser_rows(cfg, guided):
     """Those of `inner`, and the way back through the prediction that the estimate is made of; that
@@ -230,4 +238,4 @@ def rectified(inner, classify=classify_by_module):
               and (cfg.tweedie == 'guided' or guided == 2))
     return rows + estimate * (not cfg.detach_denoiser) + estimate * (not shared)
 
-  return base.Distillation(init, direction, inner.fit, inner.guided, denoiser_rows)
+  return base.Distillation(init, direction, inner.fit, inner.guided, denoiser_rows, fold)

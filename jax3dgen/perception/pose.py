@@ -20,7 +20,7 @@ from jax3dgen.core.types import Array
 
 SHARP = 0.01  # temperature of patch matching
 PARTS = ('both', 'texture', 'orientation')
-FORMS = ('matched', 'printed')
+FORMS = ('matched', 'printed', 'hybrid')
 
 
 @struct.dataclass
@@ -73,12 +73,13 @@ def foreground(templates, patches):
 
 
 def probabilities(templates, token, patches, temperature=0.05, parts='both', form='matched'):
-  """p(k | image) [B, K] from tokens [B, C] and patches [B, h, w, C].
+  """p(k | image) [B, K] from tokens [B, C] and patches [B, h, w, C]; each image by itself.
 
-  A softmax at `temperature` (0.05 in the paper, 0.01 in its code) of the normalised product of both
-  similarities. `parts` selects one similarity (RecDreamer Table 6). `form` of the orientation:
-  'matched' as in the authors' code, or 'printed', the literal Eq. 16, which hardly depends on the
-  orientation.
+  A softmax at `temperature` (0.05 in the paper, 0.01 in its code) of the product of both
+  similarities. `parts` selects one similarity (RecDreamer Table 6). `form` is one of FORMS:
+  'matched' as in the authors' code; 'printed', the paper's Eqs. 15 to 17 to the letter, whose
+  orientation hardly depends on the orientation; 'hybrid', ours, the orientation of Eq. 16 with the
+  code's texture, scaling and normalisation.
   """
   chex.assert_rank([token, patches], [2, 4])
   for name, value, choices in (('parts', parts, PARTS), ('form', form, FORMS)):
@@ -86,34 +87,39 @@ def probabilities(templates, token, patches, temperature=0.05, parts='both', for
       raise ConfigError(f'{name}={value!r} is none of {", ".join(choices)}.')
   joint = jnp.ones((len(token), len(templates.tokens)))
   if parts != 'orientation':
-    joint = joint * texture(templates, token)
+    cosine = texture(templates, token)
+    joint = joint * (cosine if form == 'printed' else 0.5 * (1.0 + cosine))
   if parts != 'texture':
     joint = joint * orientation(templates, patches, form)
-  joint = joint / joint.sum(-1, keepdims=True)
+  if form != 'printed':
+    joint = joint / joint.sum(-1, keepdims=True)
   return jax.nn.softmax(joint / temperature, -1)
 
 
 def texture(templates, token):
-  """(1 + cosine of the class tokens) / 2: [B, K]."""
+  """The cosine of the class tokens (RecDreamer Eq. 15): [B, K]."""
   unit = lambda x: x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, -1, keepdims=True), 1e-12))
-  return 0.5 * (1.0 + unit(token) @ unit(templates.tokens).T)
+  return unit(token) @ unit(templates.tokens).T
 
 
 def orientation(templates, patches, form='matched'):
   """1 minus the mean horizontal distance of similar patches on the object: [B, K]."""
   masks = foreground(templates, patches)
-  scaled = patches.reshape(len(patches), -1, patches.shape[-1])
-  low, high = extremum.lowest(scaled), extremum.highest(scaled)
-  scaled = (scaled - low) / jnp.maximum(high - low, 1e-12)
-  of = jax.vmap(_distance, (0, 0, 0, None, None, None))
-  reference = templates.patches.reshape(len(templates.patches), -1, patches.shape[-1])
-  low, high = reference.min((1, 2), keepdims=True), reference.max((1, 2), keepdims=True)
-  reference = (reference - low) / jnp.maximum(high - low, 1e-12)
+  image, reference = (x.reshape(len(x), -1, x.shape[-1]) for x in (patches, templates.patches))
+  if form != 'printed':
+    image, reference = unit_range(image), unit_range(reference)
+  of = jax.vmap(lambda *arguments: _distance(*arguments, form), (0, 0, 0, None, None, None))
   each = lambda template, mask, across: of(
-      scaled, masks.reshape(len(masks), -1), places(masks), template, mask, across)
-  distance = jax.vmap(each)(reference, templates.masks.reshape(len(reference), -1),
-                            places(templates.masks))
-  return 1.0 - distance[0 if form == 'matched' else 1].T
+      image, masks.reshape(len(masks), -1), places(masks), template, mask, across)
+  return 1.0 - jax.vmap(each)(reference, templates.masks.reshape(len(reference), -1),
+                              places(templates.masks)).T
+
+
+def unit_range(features):
+  """Features [B, N, C] scaled to [0, 1], image by image."""
+  low, high = (jax.vmap(bound)(features)[:, None, None]
+               for bound in (extremum.lowest, extremum.highest))
+  return (features - low) / jnp.maximum(high - low, 1e-12)
 
 
 def places(masks):
@@ -127,18 +133,21 @@ def places(masks):
   return jnp.broadcast_to(across[:, None], masks.shape).reshape(len(masks), -1)
 
 
-def _distance(image, mask, across, template, template_mask, template_across):
-  """(matched, printed) mean horizontal distance of patches [N, C] of an image and a template.
+def _distance(image, mask, across, template, template_mask, template_across, form):
+  """The mean horizontal distance of patches [N, C] of an image and of a template.
 
-  Matched: each patch of the image against its soft matches in the template. Printed: all pairs,
-  weighted by one minus the matching probability.
+  Matched: each patch of the image against its soft matches in the template. Otherwise all pairs
+  weigh one minus a softmax over the patches of the template: as printed in B.1.2, of the distances
+  of features; in the hybrid form, of the negative ones, so that similar patches weigh less.
   """
   dot = jnp.matmul(image, template.T, precision='highest')
   square = jnp.sum(image**2, -1)[:, None] + jnp.sum(template**2, -1)[None] - 2 * dot
   distance = jnp.sqrt(jnp.maximum(square, 1e-12))
-  likeness = jax.nn.softmax(jnp.where(template_mask[None], -distance / SHARP, -jnp.inf), -1)
+  sign = 1.0 if form == 'printed' else -1.0
+  softmax = jax.nn.softmax(jnp.where(template_mask[None], sign * distance / SHARP, -jnp.inf), -1)
   gap = jnp.abs(across[:, None] - template_across[None])
   share = mask / jnp.maximum(mask.sum(), 1)
-  matched = jnp.sum(share[:, None] * likeness * gap)
+  if form == 'matched':
+    return jnp.sum(share[:, None] * softmax * gap)
   pairs = share[:, None] * template_mask[None] / jnp.maximum(template_mask.sum(), 1)
-  return matched, jnp.sum(pairs * (1.0 - likeness) * gap)
+  return jnp.sum(pairs * (1.0 - softmax) * gap)

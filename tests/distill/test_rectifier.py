@@ -181,7 +181,9 @@ def test_rectified_vsd_is_vsd_of_the_rebalanced_mixture(x64):
 
 def test_fixed_shares_take_the_place_of_the_averages():
   view = view_of([0.3, -0.4])
-  _, state, _ = directed(config(fixed=(0.6, 0.3, 0.1)), view)
+  cfg = config(fixed=(0.6, 0.3, 0.1))
+  _, state, _ = directed(cfg, view)
+  state = base.folded(rectifier.rectified(sds.DISTILLATION, noisy_posterior), state, cfg)
   np.testing.assert_allclose(state.buffers['poses'], [[0.6, 0.3, 0.1]] * 10, rtol=1e-6)
   for shares in ((0.5, 0.5), (-1.0, 1.0, 1.0), (0.0, 0.0, 0.0)):
     with pytest.raises(ConfigError, match='config.distill.fixed'):
@@ -283,7 +285,9 @@ def test_what_feeds_the_averages():
   classify = lambda params, image, t, cfg: jnp.where(image.reshape(-1, 1) == -2.0, jnp.eye(3)[:1],
                                              jnp.eye(3)[2:])
   for feed, k in (('render', 0), ('estimate', 2)):
-    _, state, _ = directed(config(feed=feed), view, classify=classify)
+    cfg = config(feed=feed)
+    _, state, _ = directed(cfg, view, classify=classify)
+    state = base.folded(rectifier.rectified(sds.DISTILLATION, classify), state, cfg)
     expected = 1 - (1 - rate)**2 * (1 - 1 / 3)
     np.testing.assert_allclose(state.buffers['poses'][3, k], expected, rtol=1e-5)
   with pytest.raises(ConfigError, match='render, estimate'):
@@ -296,10 +300,15 @@ def test_it_wraps_an_objective_with_buffers_and_trainable_weights():
 
   def direction(key, view, prior, params, state, cfg):
     g = state.trainable['w'] * jnp.ones_like(view.x0)
-    return g, state.replace(buffers={'seen': state.buffers['seen'] + 1}), {}
+    return g, state.replace(buffers={'seen': state.buffers['seen'] + 1},
+                            observed=view.x0.ravel()), {}
   fit = lambda trainable, *rest: trainable['w']**2
-  inner = base.Distillation(init, direction, fit)
-  objective = rectifier.rectified(inner, noisy_posterior)
-  assert objective.fit is fit
-  g, state, _ = directed(config(), view_of([0.0]), inner=inner)
-  assert state.buffers['inner']['seen'] == 1 and state.trainable == {'w': 1.0}
+  fold = lambda buffers, observed, cfg: {'seen': buffers['seen'] + observed.sum()}
+  for inner, count in ((base.Distillation(init, direction, fit), 1),
+                       (base.Distillation(init, direction, fit, fold=fold), 6)):
+    objective = rectifier.rectified(inner, noisy_posterior)
+    assert objective.fit is fit
+    g, state, _ = directed(config(), view_of([2.0, 3.0]), inner=inner)
+    state = base.folded(objective, state, config())
+    assert state.buffers['inner']['seen'] == count and state.trainable == {'w': 1.0}
+    assert state.observed == ()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.perception import pose
@@ -99,34 +100,57 @@ def test_coordinates_run_from_edge_to_edge():
   np.testing.assert_allclose(coordinates[2, 0], np.linspace(-0.5, 0.5, 10), atol=1e-6)
 
 
-def by_loops(bank, patches, k):
+def by_loops(bank, patches, k, form):
   """Orientation similarity of one image to template k, with loops."""
   masks = np.asarray(foreground(bank, patches))[0].ravel()
-  scale = lambda x: (x - x.min()) / (x.max() - x.min())
+  scale = lambda x: x if form == 'printed' else (x - x.min()) / (x.max() - x.min())
   image = scale(np.asarray(patches, np.float64)[0]).reshape(-1, CHANNELS)
   template = scale(np.asarray(bank.patches, np.float64)[k]).reshape(-1, CHANNELS)
   mask = np.asarray(bank.masks)[k].ravel()
   across = np.asarray(places(masks.reshape(1, SIZE, SIZE)))[0]
   positions = np.asarray(places(bank.masks))[k]
-  matched, printed = [], []
+  gaps = []
   for u in np.flatnonzero(masks):
     d = np.array([np.linalg.norm(image[u] - template[v]) for v in np.flatnonzero(mask)])
-    w = np.exp(-(d - d.min()) / 0.01)
-    w /= w.sum()
+    w = special.softmax(d / 0.01 if form == 'printed' else -d / 0.01)
     apart = np.abs(across[u] - positions[mask])
-    matched.append((w * apart).sum())
-    printed.append(((1 - w) * apart).mean())
-  return 1 - np.mean(matched), 1 - np.mean(printed)
+    gaps.append((w * apart).sum() if form == 'matched' else ((1 - w) * apart).mean())
+  return 1 - np.mean(gaps)
 
 
-def test_orientation_equals_its_formula_and_the_printed_form_varies_little():
+def test_orientation_equals_its_formula_and_the_printed_forms_vary_little():
   bank = templates()
   _, patches = features((0.9,), noise=0.05)
-  matched, printed = (np.asarray(orientation(bank, patches, form=form))[0]
-                      for form in ('matched', 'printed'))
-  for k in range(4):
-    np.testing.assert_allclose((matched[k], printed[k]), by_loops(bank, patches, k), atol=1e-3)
-  assert np.ptp(matched) > 5 * np.ptp(printed)
+  values = {form: np.asarray(orientation(bank, patches, form=form))[0] for form in pose.FORMS}
+  for form, value in values.items():
+    np.testing.assert_allclose(value, [by_loops(bank, patches, k, form) for k in range(4)],
+                               atol=2e-4 if form != 'matched' else 1e-3)
+  assert np.ptp(values['matched']) > 5 * max(np.ptp(values['printed']), np.ptp(values['hybrid']))
+
+
+def test_probabilities_equal_the_formulas_of_paper_and_code():
+  bank = templates()
+  tokens, patches = features((0.9,), noise=0.05)
+  cosine = lambda a, b: a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+  texture = np.array([cosine(tokens[0], token) for token in np.asarray(bank.tokens)])
+  for form in pose.FORMS:
+    turned = np.array([by_loops(bank, patches, k, form) for k in range(4)])
+    code = (1 + texture) / 2 * turned
+    joint = texture * turned if form == 'printed' else code / code.sum()  # Eq. 17
+    np.testing.assert_allclose(probabilities(bank, tokens, patches, form=form)[0],
+                               special.softmax(joint / 0.05), atol=3e-3)
+
+
+@pytest.mark.parametrize('form', pose.FORMS)
+def test_an_image_s_probabilities_do_not_depend_on_its_batch(form):
+  bank = templates()
+  tokens, patches = features(np.arange(8) * 0.9, noise=0.1)
+  patches = patches * np.linspace(0.5, 3, 8, dtype=np.float32)[:, None, None, None]
+  alone = np.concatenate([probabilities(bank, tokens[i:i + 1], patches[i:i + 1], form=form)
+                          for i in range(8)])
+  for count in (3, 8):
+    np.testing.assert_allclose(
+        probabilities(bank, tokens[:count], patches[:count], form=form), alone[:count], atol=1e-5)
 
 
 def test_gradients_reach_the_features():

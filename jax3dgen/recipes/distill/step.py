@@ -5,7 +5,7 @@ this order. What a step renders is a function, the `observe` of `make_step`, so 
 serves a field (`field_views`) and images (`recipes/particles`).
 
 The step runs under jit, vmap(axis_name) and pmap alike; its collectives are the means of gradients,
-buffers and metrics below. What is captured when the step is built is static, what is passed to it
+buffers and metrics, and the gathering of what views observed. What is captured when the step is built is static, what is passed to it
 is traced. All random numbers follow from fold_in(key, step), so a resumed run repeats an unbroken
 one.
 """
@@ -208,6 +208,7 @@ def make_step(observe, prior, distillation, tx, fit_tx, cfg, count, axis_name=No
   """
   batch, guide = cfg.train.batch // count, guidance_rule(cfg, distillation)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
+  gather = (lambda x: jax.lax.all_gather(x, axis_name, tiled=True)) if axis_name else (lambda x: x)
 
   def step(state, params, prompt, key):
     shared = jax.random.fold_in(key, state.step)
@@ -229,7 +230,9 @@ def make_step(observe, prior, distillation, tx, fit_tx, cfg, count, axis_name=No
         state.fit_opt, mean)
 
     finite = finite & fit_finite
-    buffers = jax.tree.map(lambda new, old: jnp.where(finite, new, old), mean(distill.buffers),
+    distill = base.folded(distillation, distill.replace(buffers=mean(distill.buffers)), cfg.distill,
+                          gather)
+    buffers = jax.tree.map(lambda new, old: jnp.where(finite, new, old), distill.buffers,
                            state.distill.buffers)
     bad = 1 - finite.astype(jnp.int32)
     state = state.replace(

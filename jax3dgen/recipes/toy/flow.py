@@ -72,6 +72,7 @@ def descend(key, objective, prior, params, rows, cfg, start, levels, rate, predi
       return calls[-1]
     g, after, _ = objective.direction(k_step, particle_view(x, t, rows, i, guide), prior,
                                       params, state.replace(buffers=buffers), cfg)
+    after = base.folded(objective, after, cfg)
     update, opt = tx.update(g, opt)
     values = (x, g, *calls[len(calls) - predictions:])
     return (optax.apply_updates(x, update), opt, after.buffers), [v[:, 0, 0] for v in values]

@@ -53,7 +53,7 @@ def objective(name, guidance, steps, prior):
       return jax.nn.softmax(log_p)
     distillation = rectifier.rectified(distillation, classify)
     fields = fields | rectifier.DEFAULTS | {
-        'n_ema': 2000, 'rect_scale': 10.0, 'tweedie': 'guided'}
+        'n_ema': 2000, 'rect_scale': 10.0, 'tweedie': 'guided', 'feed': 'render'}
   if guidance is not None:
     changes |= {'guidance': guidance}
     changes |= {'inversion_guidance': -guidance} if name == 'sdi' else {}

@@ -40,10 +40,12 @@ def ideal(prior, classify):
     cond = jnp.exp(params['log_weights'])[None] / jnp.maximum(table, cfg.floor)[row]
     eps_hat = prior.predict(params, x_t, view.t, cond / cond.sum(-1, keepdims=True))
     g = eps_hat - toy_flow.particle_critic(prior)(view, x_t)
-    table = rectifier.update_averages(table, row, classify(params, view.x0),
-                                      rectifier.decay(cfg.n_ema))
-    return g, state.replace(buffers={'poses': table}), base.residual(g)
-  return base.Distillation(init, direction)
+    return g, state.replace(observed=(row, classify(params, view.x0))), base.residual(g)
+
+  def fold(buffers, observed, cfg):
+    return {'poses': rectifier.update_averages(buffers['poses'], *observed,
+                                               rectifier.decay(cfg.n_ema))}
+  return base.Distillation(init, direction, fold=fold)
 
 
 def objective(config, inner, prior, rect_scale):
@@ -52,7 +54,7 @@ def objective(config, inner, prior, rect_scale):
   c = config.poses
   cfg = sds.DEFAULTS | rectifier.DEFAULTS | {
       'guidance': 1.0, 'weighting': 'uniform', 'clip': False, 'rect_scale': rect_scale,
-      'clamp': c.clamp, 'n_ema': c.n_ema * c.particles}
+      'clamp': c.clamp, 'n_ema': c.n_ema * c.particles, 'feed': 'render'}
 
   def classify(params, x0, t=None, cfg=None):
     return gaussian.posterior(prior, params, x0, jnp.full(len(x0), c.classifier_level))

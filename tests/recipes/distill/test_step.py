@@ -93,6 +93,42 @@ def test_a_step_moves_one_of_several_particles():
   assert len(moved) > 1 and int(np.sum(count)) == 6
 
 
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_averages_count_views_on_any_number_of_devices(count):
+  # 28 equal views take the average of their interval from u to p + (1 - a)^28 (u - p).
+  config = distill.default_config()
+  config.distill.name = 'sds_rectified'
+  config.distill.unlock()
+  config.timestep.update({'min': 0.35, 'max': 0.35})
+  config = small_config(config)
+  share = jnp.float32([1.0, 0.0, 0.0, 0.0])
+  setup = Setup(config, rectifier.rectified(
+      sds.DISTILLATION, lambda params, image, t, cfg: jnp.tile(share, (len(image), 1))))
+  step = jax.jit(jax.vmap(setup.step(count, 'v'), in_axes=(0, None, None, None), axis_name='v'))
+  state = jax.tree.map(lambda x: jnp.broadcast_to(x, (count,) + x.shape), setup.state)
+  for _ in range(7):
+    state, _ = step(state, *setup.fixed)
+  table = np.array(state.distill.buffers['poses'])
+  expected = share + (1 - rectifier.decay(config.distill.n_ema))**28 * (0.25 - share)
+  np.testing.assert_allclose(table[:, 3], np.tile(expected, (count, 1)), rtol=1e-4)
+  np.testing.assert_array_equal(np.delete(table, 3, 1), np.full((count, 9, 4), 0.25))
+
+
+def test_views_are_folded_in_the_order_of_their_global_indices():
+  def direction(key, view, prior, params, state, cfg):
+    g, state, metrics = sds.direction(key, view, prior, params, state, cfg)
+    place = COUNT // 2 * jax.lax.axis_index('v') + jnp.arange(COUNT // 2)
+    return g, state.replace(observed=place.astype(jnp.float32)), metrics
+  start = jnp.zeros(COUNT, jnp.float32)
+  setup = Setup(small_config(), base.Distillation(
+      lambda key, params, cfg: base.DistillState(start, {}), direction,
+      fold=lambda buffers, observed, cfg: observed))
+  step = jax.vmap(setup.step(2, 'v'), in_axes=(0, None, None, None), axis_name='v')
+  state = jax.tree.map(lambda x: jnp.broadcast_to(x, (2,) + x.shape), setup.state)
+  state, _ = jax.jit(step)(state, *setup.fixed)
+  np.testing.assert_array_equal(state.distill.buffers, [range(COUNT)] * 2)
+
+
 @pytest.mark.parametrize('module', [csd, nfsd, sds_bridge])
 @pytest.mark.parametrize('guide', [{'name': 'perp_neg'}, {'rescale': 0.5}])
 def test_guidance_that_an_objective_does_not_use_is_refused(module, guide):

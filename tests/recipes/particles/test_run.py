@@ -92,6 +92,7 @@ def test_averages_are_those_of_the_rectifier(tmp_path):
   state = objective.init(jax.random.key(0), params, cfg)
   _, state, _ = jax.jit(lambda view: objective.direction(
       jax.random.key(1), view, prior, params, state, cfg))(view)
+  state = base.folded(objective, state, cfg)
   expected = np.full((cfg.intervals, 4), 0.25)  # the start, and after three views of one level
   expected[int(0.35 * cfg.intervals)] = shares + (1 - rectifier.decay(cfg.n_ema))**3 * (
       0.25 - shares)

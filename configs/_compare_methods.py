@@ -1,21 +1,25 @@
 """The methods of configs/compare_*.py: the fields of a distillation's config that each changes.
 
-{method: {dotted field: value}}; all other fields are equal. An objective with its default settings
-needs no entry: its name is a method.
+{method: {dotted field: value}} from configs/sds.py:embedded; all other fields are equal. An
+objective with its default settings needs no entry: its name is a method.
 """
 
-# In some hundred steps adapters of rank 4 do not fit the renders, so all kernels are trained.
-CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate': 5e-4,
-          'distill.camera_layer': 'pooled/kernel$'}
-# The clean estimate of RecDreamer's code, as in the first runs; `conditional` is the paper's.
-RECTIFIED = {'distill.name': 'sds_rectified', 'distill.tweedie': 'guided'}
+from configs import _embedded
+
+CRITIC = _embedded.CRITIC
+# Of the first runs: the clean estimate of RecDreamer's code, and averages of renders, a variant of
+# this project. The paper's form has estimates from eps(x_t, y), their averages, and its n_ema.
+FIRST = {'distill.tweedie': 'guided', 'distill.feed': 'render', 'distill.n_ema': 25}
+PAPER = {'distill.tweedie': 'conditional', 'distill.feed': 'estimate', 'distill.n_ema': 100}
+RECTIFIED = {'distill.name': 'sds_rectified', **FIRST}
+USD = {'distill.name': 'usd', **CRITIC}
 JSD = {'distill.name': 'jsd', 'distill.clip': False}  # the paper's form, as in the first runs
 # The decreasing noise level of SDI and JSD, one per step, within the embedded prior's range.
 FALLING = {'timestep.min': (0, 0.96, 0.25, 800), 'timestep.max': (0, 0.96, 0.25, 800)}
 OBJECTIVES = {
     'sds_rectified': RECTIFIED,
     'vsd': {'distill.name': 'vsd', **CRITIC},
-    'usd': {'distill.name': 'usd', 'distill.tweedie': 'guided', **CRITIC},
+    'usd': {**USD, **FIRST},
     'esd': {'distill.name': 'esd', **CRITIC},
     'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800), 'debias.prompt': 'words'},
     'perp_neg': {'guide.name': 'perp_neg'},
@@ -66,4 +70,12 @@ FOUR = {'train.particles': 4, 'train.steps': 3200, 'timestep.min': (267, 0.6, 0.
         'timestep.max': (0, 0.96, 0.6, 3200), 'regularizers.opaque': (1600, 0.0, 60.0, 2667),
         'regularizers.sparsity': (800, 0.0, 60.0, 2667), 'log.preview_every': 400}
 PARTICLES = {f'{base}_four': {**OBJECTIVES[base], **FOUR} for base in ('vsd', 'usd')}
-ALL = OBJECTIVES | SWEEP | ABLATIONS | PARTICLES
+# RecDreamer's rectifier as its paper writes it; scale and clamp are those of all methods here.
+PAPER_FORM = {'usd_paper': {**USD, **PAPER},
+              'sds_rectified_paper': {'distill.name': 'sds_rectified', **PAPER}}
+# What validation chooses from, between these two.
+CANDIDATES = {
+    'usd_paper_25': {**USD, **PAPER, 'distill.n_ema': 25},
+    'usd_guided_estimate': {**USD, **FIRST, 'distill.feed': 'estimate'},
+    'usd_conditional': {**USD, **FIRST, 'distill.tweedie': 'conditional'}}
+ALL = OBJECTIVES | SWEEP | ABLATIONS | PARTICLES | PAPER_FORM | CANDIDATES

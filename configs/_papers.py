@@ -6,6 +6,7 @@ variants `embedded`, the same objective with the settings of the embedded prior,
 tests.
 """
 
+from configs import _embedded
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.recipes.distill import config as distill_config
 
@@ -24,7 +25,9 @@ def start(name, variant=''):
     shrink(c)
   elif variant == '':
     stable_diffusion(c)
-  elif variant != 'embedded':
+  elif variant == 'embedded':
+    _embedded.settings(c, name)
+  else:
     raise ConfigError(f'configs/{name}.py has no variant {variant!r}; it has embedded and tiny.')
   return c
 

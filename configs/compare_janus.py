@@ -1,6 +1,7 @@
 """Faces by objective on the embedded prior without view phrases: docs/results/janus.md.
 
-Finished runs are rows of docs/results/janus.jsonl. `:core` and `:others` are further methods with
+The settings are those of configs/NAME.py:embedded; what a method changes stands in
+`_compare_methods`. Finished runs are rows of docs/results/janus.jsonl. `:core` and `:others` are further methods with
 fewer seeds, `:forms` one bear of each further form of SDI and JSD, all of the study `plain`. The
 other variants are studies of their own. `:sweep` and `:ablations` change one setting of rectified
 SDS and of USD, `:particles` optimises four fields at once, all three on the robot, for which SDS
@@ -9,11 +10,15 @@ second one that is wrong for three of four views. `:without_sparsity`, on furthe
 the sparsity term, with which USD fails on the rabbits. `:conditional`, on the same seeds, is the
 rectifier as RecDreamer writes it, started after nine runs of it had been examined.
 `:light_sparsity`, on seeds of its own, is that rectifier with a third of the sparsity weight,
-started after four runs of it had been examined (rabbit and robot, seeds 20 and 21). `:tiny` runs in
-seconds, for tests.
+started after four runs of it had been examined (rabbit and robot, seeds 20 and 21). `:paper` are
+USD and SDS with the rectifier in the form of RecDreamer's paper, with five seeds of the first
+table; `:validation` are the runs by which configs/usd.py:embedded was chosen, and `:held_out`
+compares that with SDS on a colour and seeds that no other runs have; all three were fixed before
+their first run. `:tiny` runs in seconds, for tests.
 """
 
 from configs import _compare_methods as methods
+from configs import _embedded
 from jax3dgen.recipes.compare import config as compare_config
 
 ROBOT = {'sweep': methods.SWEEP, 'ablations': methods.ABLATIONS, 'particles': methods.PARTICLES}
@@ -22,16 +27,8 @@ PROMPTS = ('a red bear', 'a blue penguin', 'a purple robot', 'a green rabbit')
 
 def get_config(variant=''):
   config = compare_config.default_config()
+  _embedded.settings(config, 'sds')
   config.view_prompts = False
-  # 800 steps on a small field, for all methods, so that many runs are feasible on few cores.
-  config.train.steps = 800
-  config.field.levels = 5
-  config.render.n_samples = 24
-  config.timestep.min = (67, 0.6, 0.06, 600)
-  config.timestep.max = (0, 0.96, 0.6, 800)
-  config.regularizers.opaque = (400, 0.0, 60.0, 667)
-  config.regularizers.sparsity = (200, 0.0, 60.0, 667)  # earlier, it removes undecided density
-  config.log.preview_every = 100
   config.result.update({'mesh_resolution': 64, 'turntable_size': 64, 'turntable_frames': 1,
                         'flat_cut': 0.0})
   changes = tuple((method, tuple(change.items())) for method, change in methods.ALL.items())
@@ -63,6 +60,18 @@ def get_config(variant=''):
     config.regularizers.sparsity = (200, 0.0, 20.0, 667)
     config.compare.update({'study': 'light_sparsity', 'first_seed': 30,
                            'methods': ('usd_conditional', 'vsd', 'sds')})
+  elif variant == 'paper':
+    config.compare.update({'seeds': 5, 'methods': tuple(methods.PAPER_FORM)})
+  elif variant == 'validation':
+    config.compare.update({
+        'study': 'validation', 'first_seed': 100, 'seeds': 2,
+        'prompts': ('a gray bear', 'a gray penguin', 'a gray robot'),
+        'methods': ('usd', 'usd_paper', *methods.CANDIDATES)})
+  elif variant == 'held_out':
+    config.compare.update({
+        'study': 'held_out', 'first_seed': 200, 'seeds': 2,
+        'prompts': ('a yellow bear', 'a yellow penguin', 'a yellow robot'),
+        'methods': ('sds', 'usd_paper')})
   elif variant in ROBOT:
     config.compare.update({'study': variant, 'seeds': 3, 'prompts': ('a purple robot',),
                            'methods': tuple(ROBOT[variant])})
@@ -77,7 +86,7 @@ def get_config(variant=''):
   elif variant:
     raise ValueError(f'configs/compare_janus.py has no variant {variant!r}; it has core, others, '
                      'forms, sweep, ablations, particles, phrases, without_sparsity, '
-                     'conditional, light_sparsity and tiny.')
+                     'conditional, light_sparsity, paper, validation, held_out and tiny.')
   config.lock()
   config.distill.unlock()  # each objective adds its own fields
   return config

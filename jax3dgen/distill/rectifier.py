@@ -141,8 +141,9 @@ def rectified(inner, classify=classify_by_module):
 
   classify(params, image [B, H, W, 3] in [0, 1], t [B], cfg) -> probabilities [B, K], with the
   prior's `params`; t is the noise level of the image, 0 for renders and clean estimates. Buffers
-  are those of `inner` and the averages [intervals, K] beside them, in which `fold` counts views. The noise is what `inner` draws
-  by `base.noised`, and `guidance`, `weighting` and `clip` are its settings.
+  are those of `inner` and the averages [intervals, K] beside them, in which `fold` counts views.
+  The noise is what `inner` draws by `base.noised`, and `guidance`, `weighting` and `clip` are its
+  settings.
   """
   def init(key, params, cfg):
     for name, choices in CHOICES.items():

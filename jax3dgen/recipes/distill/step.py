@@ -5,9 +5,9 @@ this order. What a step renders is a function, the `observe` of `make_step`, so 
 serves a field (`field_views`) and images (`recipes/particles`).
 
 The step runs under jit, vmap(axis_name) and pmap alike; its collectives are the means of gradients,
-buffers and metrics, and the gathering of what views observed. What is captured when the step is built is static, what is passed to it
-is traced. All random numbers follow from fold_in(key, step), so a resumed run repeats an unbroken
-one.
+buffers and metrics, and the gathering of what views observed. What is captured when the step is
+built is static, what is passed to it is traced. All random numbers follow from fold_in(key, step),
+so a resumed run repeats an unbroken one.
 """
 
 import math

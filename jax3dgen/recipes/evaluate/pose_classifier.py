@@ -24,9 +24,11 @@ from jax3dgen.recipes.evaluate import pose_classifier_page
 
 CHUNK = 240  # views per batch
 PART = CHUNK // len(figurines.KINDS)  # views of one kind in a batch
-FORMS = {'full': ('both', 'matched'), 'full, printed': ('both', 'printed'),
-         'orientation': ('orientation', 'matched'),
-         'orientation, printed': ('orientation', 'printed'), 'texture': ('texture', 'matched')}
+FORMS = {'full': ('both', 'matched'), 'full, hybrid': ('both', 'hybrid'),
+         'full, printed': ('both', 'printed'), 'orientation': ('orientation', 'matched'),
+         'orientation, hybrid': ('orientation', 'hybrid'),
+         'orientation, printed': ('orientation', 'printed'), 'texture': ('texture', 'matched'),
+         'texture, printed': ('texture', 'printed')}
 TEMPERATURES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
 ELEVATIONS_DEG = (-10, 10, 30, 60)  # borders of the elevation ranges
 

@@ -60,8 +60,9 @@ def text(record, command):
   pictures = f'the pictures in `{record["folder"]}`' if record['folder'] else SHIPPED
   lines = [INTRO.format(command=command, count=record['count'], kinds=', '.join(record['kinds']),
                         pictures=pictures, printed=printed), '## Which similarity decides', '',
-           '"Printed" is the paper\'s Eq. 16 to the letter, the others its code; see '
-           '`perception/pose.py`. Precision, recall and F1 are means over the poses.']
+           '"Printed" is Eqs. 15 to 17 to the letter, "hybrid" the orientation of Eq. 16 in the '
+           'other steps of the authors\' code, the others are the code; see `perception/pose.py`. '
+           'Precision, recall and F1 are means over the poses.']
   for state in names('views'):
     body = []
     for bank in names('templates'):

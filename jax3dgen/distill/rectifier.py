@@ -40,6 +40,7 @@ DEFAULTS = {
     'features': '',  # folder of the DINOv2 for its features; empty: the small network shipped
     'temperature': 0.05,  # of the classifier's softmax; the paper's 0.05, its code 0.01
     'parts': 'both',  # its similarity: both, texture or orientation
+    'form': 'matched',  # its formulas: matched (RecDreamer's code), printed (paper) or hybrid
     'classes': 4,  # number of its classes
     'sees': 'estimate',  # its input: the clean estimate of x_t, or noisy, x_t itself
     'tweedie': 'conditional',  # noise prediction behind the clean estimate: conditional or guided

@@ -215,8 +215,9 @@ def group_poses(by_pose, poses, path):
 def classify(classifier, images, t, cfg):
   """p(pose | image) [B, K] of images [B, H, W, 3] in [0, 1], poses in the order of `read`.
 
-  cfg.temperature and cfg.parts are those of `pose.probabilities`; the noise level t is not used.
+  cfg.temperature, cfg.parts and cfg.form are those of `pose.probabilities`; the noise level t is
+  not used.
   """
   chex.assert_shape(images, (None, None, None, 3))
   output = classifier.extract(classifier.params, images)
-  return pose.probabilities(classifier.templates, *output, cfg.temperature, cfg.parts)
+  return pose.probabilities(classifier.templates, *output, cfg.temperature, cfg.parts, cfg.form)

@@ -21,7 +21,7 @@ from jax3dgen.nn import vit
 from jax3dgen.perception import templates
 from tests import commands
 
-CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02,
+CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02, form='matched',
                       parts='both')
 FLOOR = 0.7  # of held-out bears told right; 0.86 was measured (docs/results/pose_classifier.md)
 
@@ -200,10 +200,12 @@ def test_the_gradient_raises_the_pose_it_is_of(bear):
   assert log_p(images + step, other)[0] > before
 
 
-def test_unknown_parts_are_refused(bear):
-  with pytest.raises(ConfigError, match='parts'):
-    jax.eval_shape(lambda x: templates.classify(bear, x, None, SimpleNamespace(
-        temperature=0.05, parts='half')), jnp.ones((1, 32, 32, 3)))
+def test_unknown_parts_and_forms_are_refused(bear):
+  for name in ('parts', 'form'):
+    cfg = SimpleNamespace(**{**vars(CFG), name: 'half'})
+    with pytest.raises(ConfigError, match=f"{name}='half'"):
+      jax.eval_shape(lambda x, cfg=cfg: templates.classify(bear, x, None, cfg),
+                     jnp.ones((1, 32, 32, 3)))
 
 
 def test_a_dinov2_classifies_poses(tmp_path, monkeypatch):

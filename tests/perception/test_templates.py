@@ -21,8 +21,8 @@ from jax3dgen.nn import vit
 from jax3dgen.perception import templates
 from tests import commands
 
-CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02, form='matched',
-                      parts='both')
+CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02,
+                      parts='both', form='matched')
 FLOOR = 0.7  # of held-out bears told right; 0.86 was measured (docs/results/pose_classifier.md)
 
 

@@ -97,7 +97,7 @@ def text(record, command):
                                   for t in losses[0])])
   temperatures = next(row['log_loss'] for row in rows if row['log_loss'])
   lines += block(['templates', 'views', *temperatures], body)
-  return '\n'.join(lines) + '\n\n![Rows: true pose; columns: said; shares](confusion.png)\n'
+  return '\n'.join(lines) + '\n\n![Rows: true pose; columns: predicted pose; shares](confusion.png)\n'
 
 
 def picture(path, record):

@@ -126,11 +126,11 @@ def _stage(title, mesh, rest, fps, film, glb, result):
     if dropped:
       poses.append(viewer.Pose('After the drop', mesh, rest, fps))
     view = viewer.figure(poses, f'3D view of {title}', floor=dropped)
-    columns.append(f'<h2>The object</h2>{view}')
+    columns.append(f'<h2>Mesh</h2>{view}')
   if film is not None:
     video = data('video/mp4', pathlib.Path(film).read_bytes())
-    columns.append(f'''<h2>Once round</h2><video controls loop muted playsinline src="{video}"
- aria-label="Turntable film of {html.escape(title)}"></video>''')
+    columns.append(f'''<h2>Turntable</h2><video controls loop muted playsinline src="{video}"
+ aria-label="Turntable of {html.escape(title)}"></video>''')
   last = columns.pop() if columns else ''
   columns.append(f'{last}<ul class="links" aria-label="Files">{_links(glb, result)}</ul>')
   pair = ' pair' if len(columns) > 1 else ''
@@ -169,7 +169,7 @@ def _previews(previews, title):
     names = ''.join(f'<span>{SIDES.get(360 * i / views, "")}</span>' for i in range(views))
     sides = (f'<div class="sides" aria-hidden="true" '
              f'style="grid-template-columns:repeat({views},1fr)">{names}</div>')
-  return f'''<section aria-labelledby="growth"><h2 id="growth">How it grew</h2>
+  return f'''<section aria-labelledby="previews"><h2 id="previews">Previews by step</h2>
 <p class="intro">Each row is one moment of the run, seen from cameras evenly round the object. A
 face belongs in and beside the column of the front, nowhere else.</p>
 <div class="strips">{sides}{rows}</div></section>'''
@@ -212,7 +212,7 @@ def _figures(result):
       lines += (f'<tr><th scope="row" title="{html.escape(row.key)}">{html.escape(row.label)}'
                 f'{meaning}</th><td class="{style}">{html.escape(row.value)}{verdict}</td></tr>')
     tables += f'<table><caption>{html.escape(group)}</caption>{lines}</table>'
-  return f'''<section aria-labelledby="figures"><h2 id="figures">Figures</h2>
+  return f'''<section aria-labelledby="figures"><h2 id="figures">Metrics</h2>
 <div class="tables">{tables}</div></section>'''
 
 

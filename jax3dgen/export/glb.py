@@ -1,10 +1,10 @@
 """glTF 2, as GLB or as text: triangles, vertex colours and where a scene places them.
 
-In the file +y is up and colours are linear light. No other file is opened, sizes that the header
-claims are checked against the bytes, and textures, materials and animations are ignored.
+In the file +y is up and colours are linear light. `gltf_data` reads the arrays and `gltf_nodes`
+the scene; textures and materials are ignored.
 """
 
-import base64
+import itertools
 import json
 import struct
 
@@ -13,18 +13,14 @@ import numpy as np
 
 from jax3dgen.core import image
 from jax3dgen.core.errors import MeshError
+from jax3dgen.export import gltf_data, gltf_nodes
+from jax3dgen.export.gltf_data import array, get, item, many, numbers
 from jax3dgen.scene import mesh as meshes
 
-MAGIC, JSON, BINARY = b'glTF', b'JSON', b'BIN\0'
-DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32,
-          5126: np.float32}
-CODES = {np.dtype(dtype): code for code, dtype in DTYPES.items()}
-WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4}
+CODES = {np.dtype(dtype): code for code, dtype in gltf_data.DTYPES.items()}
 TRIANGLES, STRIP, FAN = 4, 5, 6
-HARMLESS = ('KHR_materials_', 'KHR_texture_', 'KHR_lights_', 'EXT_texture_',
-            'KHR_mesh_quantization')
-MAX_ITEMS = 2**21  # of a header
 MAX_PARTS = 10**5  # primitives of a scene, all instances counted
+MAX_LAYERS = 256  # attributes of a primitive, and morph targets whose weight is not 0
 
 
 def encode(mesh):
@@ -38,13 +34,13 @@ def encode(mesh):
   attributes = {name: index for index, name in enumerate(arrays)}
   arrays['indices'] = mesh.faces.astype(np.uint32).reshape(-1, 1)
   accessors, views, blob = [], [], b''
-  kinds = {width: kind for kind, width in WIDTHS.items()}
-  for name, array in arrays.items():
-    accessors.append({'bufferView': len(views), 'componentType': CODES[array.dtype],
-                      'count': len(array), 'type': kinds[array.shape[1]]})
-    views.append({'buffer': 0, 'byteOffset': len(blob), 'byteLength': array.nbytes,
+  kinds = {width: kind for kind, width in gltf_data.WIDTHS.items()}
+  for name, values in arrays.items():
+    accessors.append({'bufferView': len(views), 'componentType': CODES[values.dtype],
+                      'count': len(values), 'type': kinds[values.shape[1]]})
+    views.append({'buffer': 0, 'byteOffset': len(blob), 'byteLength': values.nbytes,
                   'target': 34963 if name == 'indices' else 34962})
-    blob += array.tobytes()
+    blob += values.tobytes()
   accessors[0] |= {'min': position.min(0).tolist(), 'max': position.max(0).tolist()}
   if 'COLOR_0' in attributes:
     accessors[attributes['COLOR_0']]['normalized'] = True
@@ -57,148 +53,162 @@ def encode(mesh):
   text = json.dumps(header, separators=(',', ':')).encode()
   text += b' ' * (-len(text) % 4)
   return b''.join([
-      struct.pack('<4sII', MAGIC, 2, 28 + len(text) + len(blob)),
-      struct.pack('<I4s', len(text), JSON), text, struct.pack('<I4s', len(blob), BINARY), blob])
+      struct.pack('<4sII', gltf_data.MAGIC, 2, 28 + len(text) + len(blob)),
+      struct.pack('<I4s', len(text), gltf_data.JSON), text,
+      struct.pack('<I4s', len(blob), gltf_data.BINARY), blob])
 
 
-def parts(data, limit):
-  """Yields (vertices [V, 3], faces [F, 3], linear colours [V, 3] or None) of each primitive.
+def parts(data, limit, folder):
+  """(notes, parts) of a GLB or glTF file (bytes) that lies in `folder`.
 
-  `data` is a GLB file, or a glTF file whose buffers are data: URIs. Coordinates are those of the
-  file's scene (y-up). Raises MeshError for features that are not read and for a primitive of more
-  than `limit` vertices or 3 x `limit` corners; a damaged file may raise any error.
+  `parts` yields (vertices [V, 3] float64, faces [F, 3], linear colours [V, 3] or None) of each
+  primitive of each instance, in the frame of the file's scene (y-up), with morph targets at their
+  default weights and skins in their pose at rest; `notes` say what is ignored. Raises MeshError,
+  as `parts` does: for what is not read, and for more than `limit` vertices or 3 x `limit` corners
+  of a primitive.
   """
-  header, blob = _chunks(data) if data[:4] == MAGIC else (_header(data), None)
-  required = [name for name in header.get('extensionsRequired', ())
-              if not name.startswith(HARMLESS)]
-  if required:
-    raise MeshError(f'the file needs the glTF extension {", ".join(required)}, which is not read.')
-  header['buffers'] = [_buffer(entry, blob if index == 0 else None)
-                       for index, entry in enumerate(header['buffers'])]
-  count = 0
-  for index, matrix in _mesh_nodes(header):
-    mirrored = np.linalg.det(matrix[:3, :3]) < 0
-    for primitive in header['meshes'][index]['primitives']:
+  document = gltf_data.document(data, folder)
+  scene = gltf_nodes.scene(document.header)
+  primitives, more = _primitives(document.header, scene)
+  notes = list(dict.fromkeys([*scene.notes, *more]))
+  if not primitives:
+    raise MeshError(f'the file has no triangles{": " * bool(notes)}{"; ".join(notes)}.')
+  return notes, _parts(document, scene, primitives, limit)
+
+
+def _primitives(header, scene):
+  """([(node index, primitive)] of the triangles that are shown, notes on the others)."""
+  primitives, notes, count = [], [], 0
+  for index in scene.shown:
+    for primitive in many(_mesh(header, scene.nodes[index]), 'primitives', dict):
       count += 1
-      if count > MAX_PARTS:
-        raise MeshError(f'the file places more than {MAX_PARTS} parts.')
-      mode = primitive.get('mode', TRIANGLES)
-      if mode not in (TRIANGLES, STRIP, FAN):
-        continue
-      vertices = _accessor(header, primitive['attributes']['POSITION'], limit).astype(np.float64)
-      order = (np.arange(len(vertices)) if 'indices' not in primitive else
-               _accessor(header, primitive['indices'], 3 * limit)[:, 0].astype(np.int64))
-      if order.max() >= len(vertices):
-        raise MeshError('a face names a vertex that is not there.')
-      faces = _triangles(order, mode)
-      colors = None
-      if 'COLOR_0' in primitive['attributes']:
-        colors = _accessor(header, primitive['attributes']['COLOR_0'], limit)[:, :3]
-        if len(colors) != len(vertices):
-          raise MeshError('the file has not one colour for each vertex.')
-      # Not `@`: threads of a BLAS cost more than they bring on arrays this narrow.
-      points = np.einsum('vj,ij->vi', vertices, matrix[:3, :3]) + matrix[:3, 3]
-      yield points, faces[:, ::-1] if mirrored else faces, colors
+      _bound(count)
+      mode = get(primitive, 'mode', int, TRIANGLES)
+      if mode > FAN:
+        raise MeshError(f'a primitive of the file has the mode {mode}, which does not exist.')
+      if mode < TRIANGLES:
+        notes.append('points and lines are ignored')
+      elif 'POSITION' not in get(primitive, 'attributes', dict):
+        notes.append('triangles without positions are ignored')
+      else:
+        primitives.append((index, primitive))
+        if mode == TRIANGLES and _corners(header, primitive) % 3:
+          notes.append('corners that are left over from triangles are ignored')
+  return primitives, notes
+
+
+def _corners(header, primitive):
+  accessor = get(primitive, 'indices', int, get(primitive['attributes'], 'POSITION', int))
+  return get(item(header, 'accessors', accessor), 'count', int)
+
+
+def _mesh(header, node):
+  return item(header, 'meshes', get(node, 'mesh', int))
+
+
+def _bound(count):
+  if count > MAX_PARTS:
+    raise MeshError(f'the file places more than {MAX_PARTS} parts.')
+
+
+def _parts(document, scene, primitives, limit):
+  count, skins = 0, {}
+  for index, group in itertools.groupby(primitives, lambda pair: pair[0]):
+    node = scene.nodes[index]
+    matrices = gltf_nodes.placements(document, scene, index)
+    skin = get(node, 'skin', int, None)
+    if skin is not None and skin not in skins:
+      skins[skin] = gltf_nodes.joints(document, scene, skin)
+    for _, primitive in group:
+      count += len(matrices)
+      _bound(count)
+      vertices, faces, colors = _primitive(document, node, primitive, skins.get(skin), limit)
+      for matrix in matrices:
+        # Not `@`: threads of a BLAS cost more than they bring on arrays this narrow.
+        points = np.einsum('vj,ij->vi', vertices, matrix[:3, :3]) + matrix[:3, 3]
+        mirrored = np.linalg.det(matrix[:3, :3]) < 0
+        yield points, faces[:, ::-1] if mirrored else faces, colors
+
+
+def _primitive(document, node, primitive, joints, limit):
+  """(vertices [V, 3], faces [F, 3], colours or None) in the frame of the node, or of the scene
+  where there are `joints` [J, 4, 4]."""
+  attributes = primitive['attributes']
+  for name in gltf_data.COMPRESSED.intersection(get(primitive, 'extensions', dict, {})):
+    if not all('bufferView' in item(document.header, 'accessors', get(table, key, int))
+               for table in (attributes, primitive) for key in table
+               if table is attributes or key == 'indices'):
+      raise gltf_data.compressed(name)
+  targets = _targets(document.header, node, primitive)
+  if max(len(attributes), len(targets)) > MAX_LAYERS:
+    raise MeshError(f'a primitive has more than {MAX_LAYERS} attributes or morph targets.')
+  vertices = _attribute(document, attributes, 'POSITION', ('VEC3',), targets, limit)
+  faces, colors = _faces(document, primitive, len(vertices), limit), None
+  if 'COLOR_0' in attributes:
+    colors = _attribute(document, attributes, 'COLOR_0', ('VEC3', 'VEC4'), targets, limit)[:, :3]
+    if len(colors) != len(vertices):
+      raise MeshError('the file has not one colour for each vertex.')
+  if joints is None:
+    return vertices, faces, colors
+  mirrored = np.linalg.det(joints[:, :3, :3]).max() < 0
+  return (_skinned(document, attributes, vertices, joints), faces[:, ::-1] if mirrored else faces,
+          colors)
+
+
+def _targets(header, node, primitive):
+  """[(morph target, weight)] whose weight is not 0: that of the node, else of its mesh."""
+  targets = many(primitive, 'targets', dict)
+  source = node if 'weights' in node else _mesh(header, node)
+  weights = numbers(source, 'weights', len(targets), [0] * len(targets)) if targets else ()
+  return [(target, weight) for target, weight in zip(targets, weights) if weight]
+
+
+def _attribute(document, attributes, name, kinds, targets, limit):
+  """[V, width] float64 of an attribute, with the displacements of the morph targets."""
+  values = array(document, get(attributes, name, int), kinds, limit).astype(np.float64)
+  for target, weight in targets:
+    if name in target:
+      delta = array(document, get(target, name, int), kinds, limit)
+      if delta.shape != values.shape:
+        raise MeshError('a morph target has not one displacement for each vertex.')
+      values += weight * delta.astype(np.float64)
+  return values
+
+
+def _skinned(document, attributes, vertices, joints):
+  """Vertices [V, 3] in the scene: the mean of where the joints [J, 4, 4] take them, by weight."""
+  result, total = np.zeros_like(vertices), np.zeros(len(vertices))
+  sets = {key.partition('_')[2] for key in attributes if key.startswith(('JOINTS_', 'WEIGHTS_'))}
+  for k in sorted(sets):
+    index, weight = [array(document, get(attributes, f'{name}_{k}', int), ('VEC4',), len(vertices))
+                     for name in ('JOINTS', 'WEIGHTS')]
+    if index.dtype.kind != 'u' or index.shape != weight.shape or len(index) != len(vertices) or (
+        index.max() >= len(joints) or weight.min() < 0):
+      raise MeshError('a vertex of a skin has a joint that is not there, or a negative weight.')
+    for joint, part in zip(index.T, weight.T.astype(np.float64)):
+      total += part
+      for i in range(3):
+        result[:, i] += part * (
+            np.einsum('vj,vj->v', joints[joint, i, :3], vertices) + joints[joint, i, 3])
+  if not (total > 0).all():
+    raise MeshError('a vertex of a skin follows no joint.')
+  return result / total[:, None]
+
+
+def _faces(document, primitive, count, limit):
+  """Triangles [F, 3] of a primitive of `count` vertices."""
+  order = np.arange(count)
+  if 'indices' in primitive:
+    order = array(document, get(primitive, 'indices', int), ('SCALAR',), 3 * limit)[:, 0]
+    if order.dtype.kind != 'u':
+      raise MeshError('the corners of the faces are no unsigned integers.')
+  if order.max() >= count:
+    raise MeshError(f'a face names vertex {order.max()}, which is not there.')
+  return _triangles(order.astype(np.int64), get(primitive, 'mode', int, TRIANGLES))
 
 
 def _y_up(xyz):
   return (xyz[:, (0, 2, 1)] * (1, 1, -1)).astype(np.float32)
-
-
-def _header(text):
-  """The dict that the JSON of a file holds, if its size is sane and its version understood."""
-  if text.count(b',') + text.count(b'{') + text.count(b'[') > MAX_ITEMS:
-    raise MeshError(f'the header of the file has more than {MAX_ITEMS} items.')
-  header = json.loads(text)
-  if header['asset']['version'][0] != '2':
-    raise MeshError('this is no glTF 2 file.')
-  return header
-
-
-def _buffer(entry, blob):
-  """The bytes of a buffer, or None if they are in another file."""
-  uri = entry.get('uri')
-  if uri is None:
-    return blob
-  kind, _, text = uri.partition(',')
-  if not (kind.startswith('data:') and kind.endswith(';base64')):
-    return None
-  return base64.b64decode(text, validate=True)
-
-
-def _chunks(data):
-  """The header (a dict) and the binary chunk of a GLB file, None where it has none."""
-  magic, version, total, length, kind = struct.unpack_from('<4sIII4s', data)
-  if magic != MAGIC or version != 2 or kind != JSON:
-    raise MeshError('this is no GLB file of glTF 2.')
-  start = 20 + length
-  if start == total == len(data):
-    return _header(data[20:]), None
-  size, kind = struct.unpack_from('<I4s', data, start)
-  if kind != BINARY or start + 8 + size > len(data):
-    raise MeshError('the file is truncated.')
-  return _header(data[20:start]), data[start + 8:start + 8 + size]
-
-
-def _accessor(header, index, limit):
-  """The array [count, width] of an accessor; normalised integers as floats."""
-  accessor = header['accessors'][index]
-  if 'bufferView' not in accessor or 'sparse' in accessor:
-    raise MeshError('the file has compressed or sparse geometry, which is not read.')
-  view = header['bufferViews'][accessor['bufferView']]
-  blob = header['buffers'][view['buffer']]
-  if blob is None:
-    raise MeshError('the file keeps its triangles outside itself; nothing else is opened.')
-  dtype = np.dtype(DTYPES[accessor['componentType']])
-  count, width = accessor['count'], WIDTHS[accessor['type']]
-  start, size, offset = view.get('byteOffset', 0), view['byteLength'], accessor.get('byteOffset', 0)
-  item = width * dtype.itemsize
-  stride = view.get('byteStride', item)
-  if not (count > 0 and start >= 0 and offset >= 0 and stride >= item and start + size <= len(blob)
-          and offset + (count - 1) * stride + item <= size):
-    raise MeshError('the file claims data that it does not have.')
-  if count > limit:
-    raise MeshError(f'the file has more than {limit} vertices or corners in one part.')
-  array = np.ndarray((count, width), dtype, blob, start + offset, (stride, dtype.itemsize))
-  if accessor.get('normalized'):
-    return np.maximum(array.astype(np.float32) / np.iinfo(dtype).max, -1.0)
-  return array
-
-
-def _mesh_nodes(header):
-  """[(mesh index, matrix [4, 4] into the scene)] of the nodes that have a mesh."""
-  if 'scenes' not in header:
-    return [(index, np.eye(4)) for index in range(len(header['meshes']))]
-  nodes, tree, instances = header['nodes'], set(), []
-  roots = header['scenes'][header.get('scene', 0)].get('nodes', [])
-  stack = [(index, np.eye(4)) for index in roots]
-  while stack:
-    index, outer = stack.pop()
-    if index in tree:
-      raise MeshError('the nodes of the scene are no tree.')
-    tree.add(index)
-    node = nodes[index]
-    matrix = outer @ _local(node)
-    if 'mesh' in node:
-      instances.append((node['mesh'], matrix))
-    stack += [(child, matrix) for child in node.get('children', ())]
-  return instances
-
-
-def _local(node):
-  """The matrix [4, 4] of a node into its parent: given as such, or as translation x rotation
-  (quaternion x, y, z, w) x scale."""
-  if 'matrix' in node:
-    return np.array(node['matrix'], np.float64).reshape(4, 4).T
-  x, y, z, w = node.get('rotation', (0, 0, 0, 1))
-  matrix = np.eye(4)
-  matrix[:3, :3] = np.array([
-      (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-      (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-      (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y))])
-  matrix[:3, :3] *= np.array(node.get('scale', (1, 1, 1)), np.float64)
-  matrix[:3, 3] = node.get('translation', (0, 0, 0))
-  return matrix
 
 
 def _triangles(order, mode):

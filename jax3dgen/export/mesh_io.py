@@ -4,9 +4,9 @@ Frames: a Mesh is +z up. glTF is y-up by its standard, (x, y, z) -> (x, z, -y) o
 the inverse rotation on the way in; the others stay z-up. Colours: a Mesh holds sRGB; glTF's COLOR_0
 is linear light by its standard; OBJ, PLY and MJCF hold sRGB as is; STL and OFF hold none here.
 
-Files are untrusted: only the bytes of the file itself are used (no material, texture or buffer that
-it refers to is opened), sizes that it claims are checked against them, and any fault of a file
-becomes one MeshError. The formats are read by `export.glb`, `export.mjcf` and `export.polygons`.
+Files are untrusted: of the files that a file refers to only the buffers of glTF are opened, below
+its own folder; sizes that it claims are checked against its bytes; any fault of a file becomes one
+MeshError. The formats are read by `export.glb`, `export.mjcf` and `export.polygons`.
 """
 
 import pathlib
@@ -33,7 +33,8 @@ def read(path, up='auto'):
   """The Mesh of a file (+z up, host arrays); the parts of a scene are merged in their places.
 
   `up` is the axis that is up in the file: 'y', 'z', or 'auto' (y for GLB and GLTF, z otherwise).
-  `colors` [V, 3] (sRGB) is None where the file has no colours of vertices or faces.
+  `colors` [V, 3] (sRGB) is None where the file has no colours of vertices or faces; `notes` say
+  what of the file is ignored.
   Raises MeshError for a file that is missing, invalid, too large or of another format.
   """
   path = pathlib.Path(path)
@@ -47,7 +48,8 @@ def read(path, up='auto'):
     data = _bytes(path)
     with warnings.catch_warnings(), np.errstate(all='ignore'):
       warnings.simplefilter('ignore')
-      mesh = _merge(_parts(data, kind))
+      notes, parts = _parts(data, kind, path.parent)
+      mesh = _merge(parts)
     vertices, faces = meshes.checked(mesh)
   except OSError as error:
     raise MeshError(f'{name}: {error.strerror or error}.') from error
@@ -62,7 +64,7 @@ def read(path, up='auto'):
     vertices = vertices[:, (0, 2, 1)] * (1, -1, 1)
   if kind in Y_UP and colors is not None:
     colors = image.linear_to_srgb(colors)
-  return Mesh(vertices.astype(np.float32), faces.astype(np.int32), colors)
+  return Mesh(vertices.astype(np.float32), faces.astype(np.int32), colors, tuple(notes))
 
 
 def write(path, mesh):
@@ -91,14 +93,14 @@ def _bytes(path):
   return path.read_bytes()
 
 
-def _parts(data, kind):
-  """Yields (vertices, faces, colours or None) of the parts of a file, in its own frame."""
+def _parts(data, kind, folder):
+  """(notes, parts): what is ignored, and an iterable of (vertices, faces, colours or None) in the
+  file's own frame."""
   if kind in Y_UP:
-    yield from glb.parts(data, MAX_ELEMENTS)
-  elif kind == 'xml':
-    yield from mjcf.parts(data)
-  else:
-    yield POLYGONS[kind](data, MAX_ELEMENTS)
+    return glb.parts(data, MAX_ELEMENTS, folder)
+  if kind == 'xml':
+    return (), mjcf.parts(data)
+  return (), [POLYGONS[kind](data, MAX_ELEMENTS)]
 
 
 def _merge(parts):

@@ -49,6 +49,7 @@ def examine(path, name, up='auto', mode='unit_cube', inertia='exact', density=10
     mesh = mesh_io.read(path, up)
     normalized, scale, offset = normalize.normalize(mesh, mode)
     solid = bodies.from_mesh(normalized, density)
+    solid = solid.replace(note='; '.join(filter(None, (*mesh.notes, solid.note))))
     if inertia == 'mujoco_legacy':
       mass, center, tensor = native.legacy_figures(normalized, density, solid.scale)
       solid = solid.replace(mass=mass, center=center, inertia=tensor)

@@ -49,7 +49,7 @@ def document(data, folder):
   if text.count(b',') + text.count(b'{') + text.count(b'[') > MAX_ITEMS:
     raise MeshError(f'the header of the file has more than {MAX_ITEMS} items.')
   try:
-    header = json.loads(text.rstrip(b'\0'))
+    header = json.loads(text.rstrip(b'\0 '))
   except (ValueError, RecursionError) as error:
     raise MeshError('the header of the file is no valid JSON.') from error
   asset = get(_checked(header, 'glTF', dict), 'asset', dict)

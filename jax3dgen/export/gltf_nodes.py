@@ -154,6 +154,8 @@ def _joints(header, index):
   joints = many(item(header, 'skins', index), 'joints', int)
   for joint in joints:
     item(header, 'nodes', joint)
+  if not joints:
+    raise MeshError(f'skin {index} has no joints.')
   return joints
 
 

@@ -126,8 +126,8 @@ BROKEN = {
 REASONS = {  # of files that a certain check must refuse, not a later one
     'parts.glb': 'more than 100000 parts', 'items.gltf': 'more than 2097152 items',
     'instances.glb': 'places more than 10000000', 'count.glb': 'does not have',
-    'external.gltf': 'nothing else is opened', 'remote.gltf': 'nothing else is opened',
-    'file.gltf': 'nothing else is opened', 'external.glb': 'nothing else is opened',
+    'external.gltf': 'below its own folder', 'remote.gltf': 'below its own folder',
+    'file.gltf': 'below its own folder', 'external.glb': 'below its own folder',
     'one.gltf': 'no glTF 2', 'claims.off': 'more vertices', 'rows.ply': 'more vertices',
     'claims.ply': 'more vertices', 'claims.stl': 'no STL', 'line.off': 'a line of',
     'nan.off': 'not finite', 'range.off': 'name vertex 3', 'unknown.fbx': 'is read from',

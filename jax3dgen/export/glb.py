@@ -70,7 +70,9 @@ def parts(data, limit, folder):
   document = gltf_data.document(data, folder)
   scene = gltf_nodes.scene(document.header)
   primitives, more = _primitives(document.header, scene)
-  notes = list(dict.fromkeys([*scene.notes, *more]))
+  ignored = gltf_data.unknown(document.header, 'extensionsUsed')
+  notes = [*scene.notes, *more, *[f'the extension {ignored} is ignored'] * bool(ignored)]
+  notes = tuple(dict.fromkeys(notes))
   if not primitives:
     raise MeshError(f'the file has no triangles{": " * bool(notes)}{"; ".join(notes)}.')
   return notes, _parts(document, scene, primitives, limit)
@@ -134,11 +136,11 @@ def _primitive(document, node, primitive, joints, limit):
   """(vertices [V, 3], faces [F, 3], colours or None) in the frame of the node, or of the scene
   where there are `joints` [J, 4, 4]."""
   attributes = primitive['attributes']
-  for name in gltf_data.COMPRESSED.intersection(get(primitive, 'extensions', dict, {})):
-    if not all('bufferView' in item(document.header, 'accessors', get(table, key, int))
-               for table in (attributes, primitive) for key in table
-               if table is attributes or key == 'indices'):
-      raise gltf_data.compressed(name)
+  extensions = get(primitive, 'extensions', dict, {})
+  uses = attributes | {key: primitive[key] for key in ('indices',) if key in primitive}
+  if extensions and not all('bufferView' in item(document.header, 'accessors', get(uses, key, int))
+                            for key in uses):
+    gltf_data.refuse_compressed(extensions)
   targets = _targets(document.header, node, primitive)
   if max(len(attributes), len(targets)) > MAX_LAYERS:
     raise MeshError(f'a primitive has more than {MAX_LAYERS} attributes or morph targets.')

@@ -25,7 +25,7 @@ READ = ('EXT_mesh_gpu_instancing', 'KHR_mesh_quantization', 'KHR_node_visibility
 HARMLESS = re.compile(  # extensions that leave the triangles as they are
     '[A-Z0-9]+_(animation|audio|instance_features|lights|materials|mesh_features|node_hoverability|'
     'node_selectability|packing|structural_metadata|techniques|texture|xmp|XMP)')
-COMPRESSED = {'EXT_meshopt_compression', 'KHR_draco_mesh_compression', 'KHR_meshopt_compression'}
+COMPRESSED = ('EXT_meshopt_compression', 'KHR_draco_mesh_compression', 'KHR_meshopt_compression')
 MAX_ITEMS = 2**21  # of a header
 MAX_BYTES = 2**29  # of the buffers in other files together
 MAX_INTEGER, MAX_NUMBER = 2**53, 1e38
@@ -56,20 +56,24 @@ def document(data, folder):
   if get(asset, 'version', str).partition('.')[0] != '2' or (
       get(asset, 'minVersion', str, '2.0') != '2.0'):
     raise MeshError('this is no glTF 2.0 file.')
-  required = many(header, 'extensionsRequired', str)
-  for name in COMPRESSED.intersection(required):
-    raise compressed(name)
-  unknown = [name for name in required if name not in READ and not HARMLESS.match(name)]
-  if unknown:
-    raise MeshError(
-        f'the file needs the glTF extension {", ".join(unknown)[:200]}, which is not read.')
+  refuse_compressed(many(header, 'extensionsRequired', str))
+  if names := unknown(header, 'extensionsRequired'):
+    raise MeshError(f'the file needs the glTF extension {names}, which is not read.')
   return Document(header, chunk, pathlib.Path(folder), {})
 
 
-def compressed(extension):
-  """The MeshError for geometry that this extension compresses."""
-  return MeshError(f'the triangles are compressed ({extension}), which is not read; '
-                   '`gltf-transform copy in.glb out.glb` writes them uncompressed.')
+def unknown(header, key):
+  """The extensions of a list of the header that may change triangles and are not read, as text."""
+  return ', '.join(name for name in many(header, key, str) if not (
+      name in (*READ, *COMPRESSED) or HARMLESS.match(name)))[:200]
+
+
+def refuse_compressed(names):
+  """Raises MeshError if one of these extensions compresses triangles."""
+  for name in names:
+    if name in COMPRESSED:
+      raise MeshError(f'the triangles are compressed ({name}), which is not read; '
+                      '`gltf-transform copy in.glb out.glb` writes them uncompressed.')
 
 
 def get(entry, key, kind, default=REQUIRED):
@@ -177,8 +181,7 @@ def _buffer(source, index):
     elif index == 0 and source.chunk is not None:
       data = source.chunk
     else:
-      for extension in COMPRESSED.intersection(get(entry, 'extensions', dict, {})):
-        raise compressed(extension)
+      refuse_compressed(get(entry, 'extensions', dict, {}))
       raise MeshError(f'buffer {index} has no data.')
     if len(data) < size:
       raise MeshError(f'buffer {index} has {len(data)} bytes; the file claims {size}.')
@@ -212,15 +215,14 @@ def _beside(source, uri, size):
     raise MeshError(f'the buffers of the file are larger than {MAX_BYTES >> 20} MB.')
   try:
     path = (folder / name).resolve()
-    inside = path.is_relative_to(folder)
-    data = path.open('rb').read(size) if inside and path.is_file() else None
+    if not path.is_relative_to(folder):
+      raise outside
+    if not path.is_file():
+      raise MeshError(f'the file refers to {shown}, which is not there.')
+    with path.open('rb') as file:
+      return file.read(min(size, path.stat().st_size))
   except (OSError, RuntimeError, ValueError) as error:  # loops of links, names that no file has
     raise MeshError(f'the file refers to {shown}, which cannot be read.') from error
-  if not inside:
-    raise outside
-  if data is None:
-    raise MeshError(f'the file refers to {shown}, which is not there.')
-  return data
 
 
 def _chunks(data):

@@ -48,7 +48,10 @@ def scene(header):
   if len(scenes) > 1:
     notes.append('other scenes are ignored')
   held = [i for i in _descendants(children, roots) if 'mesh' in nodes[i]]
-  hidden = set(_descendants(children, [i for i in order if not _visible(nodes[i])]))
+  hidden = set()
+  for i in order:
+    if parents[i] in hidden or not _visible(nodes[i]):
+      hidden.add(i)
   shown = [i for i in held if i not in hidden]
   if len(shown) < len(held):
     notes.append('hidden meshes are ignored')

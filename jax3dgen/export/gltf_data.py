@@ -23,8 +23,8 @@ DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: 
 WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4, 'MAT4': 16}
 READ = ('EXT_mesh_gpu_instancing', 'KHR_mesh_quantization', 'KHR_node_visibility')
 HARMLESS = re.compile(  # extensions that leave the triangles as they are
-    '[A-Z0-9]+_(animation|audio|instance_features|lights|materials|mesh_features|node_hoverability|'
-    'node_selectability|packing|structural_metadata|techniques|texture|xmp|XMP)')
+    '(?!.*displacement)[A-Z0-9]+_(animation|audio|instance_features|lights|materials|mesh_features|'
+    'node_hoverability|node_selectability|packing|structural_metadata|techniques|texture|xmp|XMP)')
 COMPRESSED = ('EXT_meshopt_compression', 'KHR_draco_mesh_compression', 'KHR_meshopt_compression')
 MAX_ITEMS = 2**21  # of a header
 MAX_BYTES = 2**29  # of the buffers in other files together
@@ -52,7 +52,9 @@ def document(data, folder):
     header = json.loads(text.rstrip(b'\0 '))
   except (ValueError, RecursionError) as error:
     raise MeshError('the header of the file is no valid JSON.') from error
-  asset = get(_checked(header, 'glTF', dict), 'asset', dict)
+  if type(header) is not dict:
+    raise MeshError('the header of the file is no JSON object.')
+  asset = get(header, 'asset', dict)
   if get(asset, 'version', str).partition('.')[0] != '2' or (
       get(asset, 'minVersion', str, '2.0') != '2.0'):
     raise MeshError('this is no glTF 2.0 file.')
@@ -64,8 +66,8 @@ def document(data, folder):
 
 def unknown(header, key):
   """The extensions of a list of the header that may change triangles and are not read, as text."""
-  return ', '.join(name for name in many(header, key, str) if not (
-      name in (*READ, *COMPRESSED) or HARMLESS.match(name)))[:200]
+  return ', '.join([_shown(name) for name in many(header, key, str) if not (
+      name in (*READ, *COMPRESSED) or HARMLESS.match(name))][:5])
 
 
 def refuse_compressed(names):
@@ -81,7 +83,7 @@ def get(entry, key, kind, default=REQUIRED):
   if key in entry:
     return _checked(entry[key], key, kind)
   if default is REQUIRED:
-    raise MeshError(f'"{key}" is missing in the header of the file.')
+    raise MeshError(f'"{_shown(key)}" is missing in the header of the file.')
   return default
 
 
@@ -90,11 +92,16 @@ def many(entry, key, kind):
   return [_checked(value, key, kind) for value in get(entry, key, list, [])]
 
 
+def _shown(text):
+  """A name of the file as it may stand in a sentence."""
+  return re.sub(r'[^\w /.,:%+-]', '?', text[:50])
+
+
 def _checked(value, name, kind):
   if kind is int and type(value) is float and value.is_integer():
     value = int(value)
   if type(value) is not kind or kind is int and not 0 <= value < MAX_INTEGER:
-    raise MeshError(f'"{name}" is not {WORDS[kind]} in the header of the file.')
+    raise MeshError(f'"{_shown(name)}" is not {WORDS[kind]} in the header of the file.')
   return value
 
 
@@ -206,7 +213,7 @@ def _inside(uri, index):
 def _beside(source, uri, size):
   """The first `size` bytes of the file that a relative reference names."""
   name, folder = urllib.parse.unquote(uri), source.folder.resolve()
-  shown = repr(name[:80])
+  shown = f'"{_shown(name)}"'
   outside = MeshError(f'the file refers to {shown}; only files below its own folder are read.')
   if re.match('[A-Za-z][A-Za-z0-9+.-]*:', uri) or name[:1] in ('', '/', '\\') or (
       '..' in re.split(r'[/\\]', name)):

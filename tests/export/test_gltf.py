@@ -142,10 +142,10 @@ def test_buffers_that_cannot_be_read(tmp_path):
   os.mkfifo(tmp_path / 'pipe')
   size = len(solid()[1])
   for link, words in (
-      ('none.bin', "the file refers to 'none.bin', which is not there."),
-      ('pipe', "the file refers to 'pipe', which is not there."),
-      ('a%00b', "the file refers to 'a\\x00b', which cannot be read."),
-      ('\ud800', "the file refers to '\\ud800', which cannot be read."),
+      ('none.bin', 'the file refers to "none.bin", which is not there.'),
+      ('pipe', 'the file refers to "pipe", which is not there.'),
+      ('a%00b%0A', 'the file refers to "a?b?", which cannot be read.'),
+      ('\ud800', 'the file refers to "?", which cannot be read.'),
       ('short.bin', f'buffer 0 has {size - 1} bytes; the file claims {size}.'),
       ('data:;base64,@@@@', 'buffer 0 is no valid base64.'),
       ('data:x', 'buffer 0 has a data: URI without data.'),
@@ -222,6 +222,12 @@ REFUSED = {
     'meshopt, not required': (glb(*(lambda header, blob: (header | {'buffers': [
         {'byteLength': len(blob), 'extensions': {'EXT_meshopt_compression': {'fallback': True}}}]},
         blob))(*solid()), chunks=[(b'XYZ\0', b'1234')]), COMMAND),
+    'odd names': (top(extensionsRequired=['A\nbend']), 'A?bend, which is not read.'),
+    'displacement': (top(extensionsRequired=['KHR_materials_displacement']), 'is not read.'),
+    'no object': (glb(b'[1, 2]', b''), 'the header of the file is no JSON object.'),
+    'odd attribute': (edited(lambda header, blob: primitive(header)['attributes'].update(
+        {'WEIGHTS_\n': 1}) or header.update(nodes=[{'mesh': 0, 'skin': 0}], skins=[
+            {'joints': [0]}])), '"JOINTS_?" is missing'),
     'unknown': (top(extensionsRequired=['KHR_texture_transform', 'ACME_bend', 'X_y']),
                 'the file needs the glTF extension ACME_bend, X_y, which is not read.'),
     'version': (top(asset={'version': '2.1', 'minVersion': '2.1'}), 'this is no glTF 2.0 file.'),

@@ -51,7 +51,7 @@ def document(data, folder):
   try:
     header = json.loads(text.rstrip(b'\0 '))
   except (ValueError, RecursionError) as error:
-    raise MeshError('the header of the file is no valid JSON.') from error
+    raise MeshError('this is no valid GLB or glTF file: its header is not JSON.') from error
   if type(header) is not dict:
     raise MeshError('the header of the file is no JSON object.')
   asset = get(header, 'asset', dict)

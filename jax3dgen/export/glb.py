@@ -81,7 +81,7 @@ def parts(data, limit, folder):
 def _primitives(header, scene):
   """([(node index, primitive)] of the triangles that are shown, notes on the others)."""
   primitives, notes, count = [], [], 0
-  for index in scene.shown:
+  for index in scene.visible:
     for primitive in many(_mesh(header, scene.nodes[index]), 'primitives', dict):
       count += 1
       _bound(count)
@@ -153,7 +153,7 @@ def _primitive(document, node, primitive, joints, limit):
   if joints is None:
     return vertices, faces, colors
   mirrored = np.linalg.det(joints[:, :3, :3]).max() < 0
-  return (_skinned(document, attributes, vertices, joints), faces[:, ::-1] if mirrored else faces,
+  return (_skin(document, attributes, vertices, joints), faces[:, ::-1] if mirrored else faces,
           colors)
 
 
@@ -177,7 +177,7 @@ def _attribute(document, attributes, name, kinds, targets, limit):
   return values
 
 
-def _skinned(document, attributes, vertices, joints):
+def _skin(document, attributes, vertices, joints):
   """Vertices [V, 3] in the scene: the mean of where the joints [J, 4, 4] take them, by weight."""
   result, total = np.zeros_like(vertices), np.zeros(len(vertices))
   sets = {key.partition('_')[2] for key in attributes if key.startswith(('JOINTS_', 'WEIGHTS_'))}

@@ -66,7 +66,7 @@ def document(data, folder):
 
 def unknown(header, key):
   """The extensions of a list of the header that may change triangles and are not read, as text."""
-  return ', '.join([_shown(name) for name in many(header, key, str) if not (
+  return ', '.join([_printable(name) for name in many(header, key, str) if not (
       name in (*READ, *COMPRESSED) or HARMLESS.match(name))][:5])
 
 
@@ -81,27 +81,27 @@ def refuse_compressed(names):
 def get(entry, key, kind, default=REQUIRED):
   """The value of `key` in an object of the header, of type `kind`; an int is not negative."""
   if key in entry:
-    return _checked(entry[key], key, kind)
+    return _value(entry[key], key, kind)
   if default is REQUIRED:
-    raise MeshError(f'"{_shown(key)}" is missing in the header of the file.')
+    raise MeshError(f'"{_printable(key)}" is missing in the header of the file.')
   return default
 
 
 def many(entry, key, kind):
   """The list `key` of an object of the header, with elements of type `kind`; [] if absent."""
-  return [_checked(value, key, kind) for value in get(entry, key, list, [])]
+  return [_value(value, key, kind) for value in get(entry, key, list, [])]
 
 
-def _shown(text):
+def _printable(text):
   """A name of the file as it may stand in a sentence."""
   return re.sub(r'[^\w /.,:%+-]', '?', text[:50])
 
 
-def _checked(value, name, kind):
+def _value(value, name, kind):
   if kind is int and type(value) is float and value.is_integer():
     value = int(value)
   if type(value) is not kind or kind is int and not 0 <= value < MAX_INTEGER:
-    raise MeshError(f'"{_shown(name)}" is not {WORDS[kind]} in the header of the file.')
+    raise MeshError(f'"{_printable(name)}" is not {WORDS[kind]} in the header of the file.')
   return value
 
 
@@ -119,7 +119,7 @@ def item(header, kind, index):
   items, name = get(header, kind, list, []), 'mesh' if kind == 'meshes' else kind[:-1]
   if index >= len(items):
     raise MeshError(f'{name} {index} is not there (the file has {len(items)}).')
-  return _checked(items[index], f'{name} {index}', dict)
+  return _value(items[index], f'{name} {index}', dict)
 
 
 def array(source, index, kinds, limit):
@@ -140,7 +140,7 @@ def array(source, index, kinds, limit):
   if rows is None:
     rows = np.zeros(shape, DTYPES[code])
   if 'sparse' in entry:
-    rows = _substituted(source, get(entry, 'sparse', dict), rows, code, name)
+    rows = _with_sparse(source, get(entry, 'sparse', dict), rows, code, name)
   if not get(entry, 'normalized', bool, False):
     return rows
   if code in (5125, 5126):
@@ -148,7 +148,7 @@ def array(source, index, kinds, limit):
   return np.maximum(rows / np.iinfo(rows.dtype).max, -1.0)
 
 
-def _substituted(source, sparse, rows, code, name):
+def _with_sparse(source, sparse, rows, code, name):
   """A copy of rows with the elements that a sparse accessor replaces."""
   count, indices = get(sparse, 'count', int), get(sparse, 'indices', dict)
   index_code = get(indices, 'componentType', int)
@@ -213,8 +213,8 @@ def _inside(uri, index):
 def _beside(source, uri, size):
   """The first `size` bytes of the file that a relative reference names."""
   name, folder = urllib.parse.unquote(uri), source.folder.resolve()
-  shown = f'"{_shown(name)}"'
-  outside = MeshError(f'the file refers to {shown}; only files below its own folder are read.')
+  label = f'"{_printable(name)}"'
+  outside = MeshError(f'the file refers to {label}; only files below its own folder are read.')
   if re.match('[A-Za-z][A-Za-z0-9+.-]*:', uri) or name[:1] in ('', '/', '\\') or (
       '..' in re.split(r'[/\\]', name)):
     raise outside
@@ -225,11 +225,11 @@ def _beside(source, uri, size):
     if not path.is_relative_to(folder):
       raise outside
     if not path.is_file():
-      raise MeshError(f'the file refers to {shown}, which is not there.')
+      raise MeshError(f'the file refers to {label}, which is not there.')
     with path.open('rb') as file:
       return file.read(min(size, path.stat().st_size))
   except (OSError, RuntimeError, ValueError) as error:  # loops of links, names that no file has
-    raise MeshError(f'the file refers to {shown}, which cannot be read.') from error
+    raise MeshError(f'the file refers to {label}, which cannot be read.') from error
 
 
 def _chunks(data):

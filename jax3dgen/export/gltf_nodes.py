@@ -17,11 +17,11 @@ INSTANCING = {'TRANSLATION': ('VEC3', (0, 0, 0)), 'ROTATION': ('VEC4', (0, 0, 0,
 
 
 class Scene(NamedTuple):
-  """nodes: all objects of the file; world [N, 4, 4]: their matrices into the scene; shown: indices
-  of the nodes whose meshes the scene shows; notes: what is ignored."""
+  """nodes: all objects of the file; world [N, 4, 4]: their matrices into the scene; visible:
+  indices of the nodes whose meshes the scene shows; notes: what is ignored."""
   nodes: list
   world: np.ndarray
-  shown: list
+  visible: list
   notes: list
 
 
@@ -52,16 +52,16 @@ def scene(header):
   for i in order:
     if parents[i] in hidden or not _visible(nodes[i]):
       hidden.add(i)
-  shown = [i for i in held if i not in hidden]
-  if len(shown) < len(held):
+  visible = [i for i in held if i not in hidden]
+  if len(visible) < len(held):
     notes.append('hidden meshes are ignored')
   used = {get(nodes[i], 'mesh', int) for i in held}
   if len(held) < sum('mesh' in node for node in nodes) or (
       len(used) < len(get(header, 'meshes', list, []))):
     notes.append('meshes outside the scene are ignored')
-  if _animated(header, _movers(header, nodes, parents, shown)):
+  if _has_animation(header, _movers(header, nodes, parents, visible)):
     notes.append('animations are ignored: the pose at rest is read')
-  return Scene(nodes, _world(nodes, parents, order), shown, notes)
+  return Scene(nodes, _world(nodes, parents, order), visible, notes)
 
 
 def placements(source, place, index):
@@ -167,18 +167,18 @@ def _visible(node):
   return get(extension, 'visible', bool, True)
 
 
-def _movers(header, nodes, parents, shown):
-  """The nodes that move what is shown: those with its meshes, joints, and all above them."""
-  skins = {get(nodes[i], 'skin', int) for i in shown if 'skin' in nodes[i]}
+def _movers(header, nodes, parents, visible):
+  """The nodes that move what is visible: those with its meshes, joints, and all above them."""
+  skins = {get(nodes[i], 'skin', int) for i in visible if 'skin' in nodes[i]}
   movers = set()
-  for i in [*shown, *(joint for k in skins for joint in _joints(header, k))]:
+  for i in [*visible, *(joint for k in skins for joint in _joints(header, k))]:
     while i is not None and i not in movers:
       movers.add(i)
       i = parents[i]
   return movers
 
 
-def _animated(header, movers):
+def _has_animation(header, movers):
   """Whether an animation moves one of these nodes, or points at a node or a mesh."""
   for animation in many(header, 'animations', dict):
     for channel in many(animation, 'channels', dict):

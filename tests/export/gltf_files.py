@@ -69,7 +69,7 @@ def glb(header, blob, chunks=(), total=0):
   return struct.pack('<4sII', b'glTF', 2, 12 + len(data) + total) + data
 
 
-def edited(edit, encode=glb):
+def change(edit, encode=glb):
   header, blob = solid()
   edit(header, blob)
   return encode(header, blob)
@@ -79,7 +79,7 @@ def primitive(header):
   return header['meshes'][0]['primitives'][0]
 
 
-def skinned(joints, weights, count=1, nodes=(), inverse=None, sets=1):
+def skin(joints, weights, count=1, nodes=(), inverse=None, sets=1):
   """The solid as a skin of the nodes 1.. ; its own node is moved, without effect.
 
   joints, weights: [4] of each vertex, or [8, 4]; inverse: the inverse bind matrix of all joints.
@@ -96,19 +96,19 @@ def skinned(joints, weights, count=1, nodes=(), inverse=None, sets=1):
     header['nodes'] = [{'mesh': 0, 'skin': 0, 'translation': [7, 8, 9], 'scale': [3, 1, -1]},
                        *(nodes or [{'scale': [0.01] * 3}] * count)]
     header['skins'], header['scenes'] = [skin], [{'nodes': [*range(1 + count)]}]
-  return edited(edit)
+  return change(edit)
 
 
-def instanced(node, **attributes):
+def instances(node, **attributes):
   def edit(header, blob):
     header['nodes'] = [{'mesh': 0} | node | {'extensions': {'EXT_mesh_gpu_instancing': {
         'attributes': {name: add(header, blob, values, normalized=values.dtype != 'f4')
                        for name, values in attributes.items()}}}}]
     header['extensionsRequired'] = header['extensionsUsed'] = ['EXT_mesh_gpu_instancing']
-  return edited(edit)
+  return change(edit)
 
 
-def morphed(weights, node=None, deltas=(1.0,), base=True):
+def morphs(weights, node=None, deltas=(1.0,), base=True):
   """Targets that move the solid by `deltas` times (3, -2, 5) and its colours; `base` before."""
   def edit(header, blob):
     step, tint = np.float32([(3, -2, 5)] * 8), np.float32([(0.25, 0, 0.5)] * 8)
@@ -124,7 +124,7 @@ def morphed(weights, node=None, deltas=(1.0,), base=True):
       header['meshes'][0]['weights'] = weights
     if node is not None:
       header['nodes'][0]['weights'] = node
-  return edited(edit)
+  return change(edit)
 
 
 def figures(mesh):

@@ -11,7 +11,17 @@ from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
 from jax3dgen.export import mesh_io, sweep_tables
 from tests.export import gltf_files as files
-from tests.export.gltf_files import COLORS, FACES, POINTS, add, edited, glb, gltf, primitive, solid
+from tests.export.gltf_files import (
+  COLORS,
+  FACES,
+  POINTS,
+  add,
+  change,
+  glb,
+  gltf,
+  primitive,
+  solid,
+)
 
 UNSKINNED = np.float32([1, 0, 0, 0])
 
@@ -21,14 +31,14 @@ def read(data, tmp_path, name='x.glb'):
   return mesh_io.read(tmp_path / name, up='z')
 
 
-def told(data, tmp_path, name='x.glb'):
+def refusal(data, tmp_path, name='x.glb'):
   """The sentence that a file is refused with."""
   with pytest.raises(MeshError) as error:
     read(data, tmp_path, name)
   return str(error.value).removeprefix(f'{tmp_path / name}: ')
 
 
-def placed(mesh, points):
+def assert_vertices(mesh, points):
   """Asserts the vertices of the solid's one part, and that its faces still point outwards."""
   np.testing.assert_allclose(mesh.vertices, points, atol=2e-6)
   assert files.figures(mesh)[0] > 0
@@ -70,7 +80,7 @@ def test_skin(tmp_path):
   weights[:, 1] = POINTS[:, 2] / 120
   weights[:, 0] = 1 - weights[:, 1]
   nodes = [{'translation': [0, 0, 0.5], 'children': [2]}, {'rotation': turn.as_quat().tolist()}]
-  mesh = read(files.skinned(joints, weights, 2, nodes, inverse).replace(
+  mesh = read(files.skin(joints, weights, 2, nodes, inverse).replace(
       b'"nodes": [0, 1, 2]', b'"nodes": [0, 1]   '), tmp_path)
   local = POINTS / 100 - (0, 0, 0.5)
   expected = weights[:, :1] * local + weights[:, 1:2] * turn.apply(local) + (0, 0, 0.5)
@@ -80,20 +90,20 @@ def test_skin(tmp_path):
 def test_skin_in_centimetres(tmp_path):
   """A joint that scales, turns and mirrors: the size is that of the scene."""
   node = {'scale': [0.01, 0.01, -0.01], 'rotation': [-0.5**0.5, 0, 0, 0.5**0.5]}
-  mesh = read(files.skinned(np.uint8([0] * 4), UNSKINNED, nodes=[node]), tmp_path)
+  mesh = read(files.skin(np.uint8([0] * 4), UNSKINNED, nodes=[node]), tmp_path)
   x, y, z = POINTS.T / 100
-  placed(mesh, np.stack([x, -z, -y], -1))
+  assert_vertices(mesh, np.stack([x, -z, -y], -1))
 
 
 def test_morph_targets(tmp_path):
   """The weights of the mesh, or those of the node; colours follow and stay in [0, 1]."""
   step, tint = np.array((3, -2, 5)), np.array((0.25, 0, 0.5))
   for weights, node, total in (([1.0, 0.5], None, 2.0), ([1.0, 0.5], [0.0, 0.25], 0.5)):
-    mesh = read(files.morphed(weights, node, (1.0, 2.0), base=False), tmp_path)
-    placed(mesh, (POINTS + total * step) / 100)
+    mesh = read(files.morphs(weights, node, (1.0, 2.0), base=False), tmp_path)
+    assert_vertices(mesh, (POINTS + total * step) / 100)
     np.testing.assert_allclose(
         mesh.colors ** 2.2, np.clip(COLORS + total * tint, 0, 1), atol=0.02)
-  assert 'not a list of 1 numbers' in told(edited(lambda header, blob: (
+  assert 'not a list of 1 numbers' in refusal(change(lambda header, blob: (
       header['meshes'][0].update(weights=[1, 2]),
       primitive(header).update(targets=[{'POSITION': 0}]))), tmp_path)
 
@@ -104,12 +114,12 @@ def test_instances_against_nodes(tmp_path):
   turn = np.float32(Rotation.from_euler('z', [[0.1], [1], [-2]]).as_quat())
   scale = np.float32([(1, 1, 1), (2, 1, 0.5), (-1, 1, 1)])
   outer = {'scale': [0.01] * 3, 'translation': [1, 2, 3], 'rotation': [0.6, 0, 0, 0.8]}
-  mesh = read(files.instanced(outer, TRANSLATION=shift, ROTATION=turn, SCALE=scale), tmp_path)
+  mesh = read(files.instances(outer, TRANSLATION=shift, ROTATION=turn, SCALE=scale), tmp_path)
   def edit(header, blob):
     header['nodes'] = [outer | {'children': [1, 2, 3]}, *(
         {'mesh': 0, 'translation': t, 'rotation': r, 'scale': s}
         for t, r, s in zip(shift.tolist(), turn.tolist(), scale.tolist()))]
-  (tmp_path / 'nodes.glb').write_bytes(edited(edit))
+  (tmp_path / 'nodes.glb').write_bytes(change(edit))
   expected = trimesh.load_scene(tmp_path / 'nodes.glb').to_geometry()
   np.testing.assert_allclose(files.figures(mesh)[0], expected.volume, rtol=1e-5)
   order = lambda vertices: vertices[np.lexsort(np.round(vertices, 3).T)]
@@ -132,7 +142,7 @@ def test_buffers_outside_the_folder_are_refused(link, tmp_path):
   (folder / 'a.bin').write_bytes(solid()[1])
   (folder / 'link.bin').symlink_to('../secret.bin')
   (folder / 'link').symlink_to('..')
-  assert told(beside(link), folder, 'x.gltf').endswith(
+  assert refusal(beside(link), folder, 'x.gltf').endswith(
       '; only files below its own folder are read.')
 
 
@@ -150,21 +160,21 @@ def test_buffers_that_cannot_be_read(tmp_path):
       ('data:;base64,@@@@', 'buffer 0 is no valid base64.'),
       ('data:x', 'buffer 0 has a data: URI without data.'),
       ('data:,x', f'buffer 0 has 1 bytes; the file claims {size}.')):
-    assert told(beside(link), tmp_path, 'x.gltf') == words
+    assert refusal(beside(link), tmp_path, 'x.gltf') == words
   for link in ('loop', 'x' * 300):
-    assert told(beside(link), tmp_path, 'x.gltf').endswith(('be read.', 'not there.'))
+    assert refusal(beside(link), tmp_path, 'x.gltf').endswith(('be read.', 'not there.'))
 
 
 def accessors(index, **changes):
-  return edited(lambda header, blob: header['accessors'][index].update(changes))
+  return change(lambda header, blob: header['accessors'][index].update(changes))
 
 
 def top(**entries):
-  return edited(lambda header, blob: header.update(entries))
+  return change(lambda header, blob: header.update(entries))
 
 
 def part(**entries):
-  return edited(lambda header, blob: primitive(header).update(entries))
+  return change(lambda header, blob: primitive(header).update(entries))
 
 
 def sparse(**changes):
@@ -173,11 +183,11 @@ def sparse(**changes):
       'values': {'bufferView': 1}} | changes)
 
 
-def compressed(name):
+def with_compression(name):
   def edit(header, blob):
     primitive(header)['extensions'] = {name: {'bufferView': 0}}
     del header['accessors'][1]['bufferView']
-  return edited(edit)
+  return change(edit)
 
 
 COMMAND = '`gltf-transform copy in.glb out.glb`'
@@ -191,7 +201,7 @@ REFUSED = {
     'skin': (top(nodes=[{'mesh': 0, 'skin': 1}]), 'skin 1 is not there (the file has 0).'),
     'joint': (top(nodes=[{'mesh': 0, 'skin': 0}], skins=[{'joints': [8]}]),
               'node 8 is not there (the file has 1).'),
-    'vertex': (edited(lambda header, blob: primitive(header).update(
+    'vertex': (change(lambda header, blob: primitive(header).update(
         indices=add(header, blob, np.uint8([0, 1, 8])))),
                'a face names vertex 8, which is not there.'),
     'missing': (top(accessors=[{}, {}, {'count': 3}]), '"type" is missing in the header'),
@@ -218,25 +228,25 @@ REFUSED = {
     'no mesh': (top(nodes=[{'name': 'camera'}], meshes=[]), 'the file has no triangles.'),
     'draco': (top(extensionsRequired=['KHR_draco_mesh_compression']), COMMAND),
     'meshopt': (top(extensionsRequired=['EXT_meshopt_compression']), COMMAND),
-    'draco, not required': (compressed('KHR_draco_mesh_compression'), COMMAND),
+    'draco, not required': (with_compression('KHR_draco_mesh_compression'), COMMAND),
     'meshopt, not required': (glb(*(lambda header, blob: (header | {'buffers': [
         {'byteLength': len(blob), 'extensions': {'EXT_meshopt_compression': {'fallback': True}}}]},
         blob))(*solid()), chunks=[(b'XYZ\0', b'1234')]), COMMAND),
     'odd names': (top(extensionsRequired=['A\nbend']), 'A?bend, which is not read.'),
     'displacement': (top(extensionsRequired=['KHR_materials_displacement']), 'is not read.'),
     'no object': (glb(b'[1, 2]', b''), 'the header of the file is no JSON object.'),
-    'odd attribute': (edited(lambda header, blob: primitive(header)['attributes'].update(
+    'odd attribute': (change(lambda header, blob: primitive(header)['attributes'].update(
         {'WEIGHTS_\n': 1}) or header.update(nodes=[{'mesh': 0, 'skin': 0}], skins=[
             {'joints': [0]}])), '"JOINTS_?" is missing'),
     'unknown': (top(extensionsRequired=['KHR_texture_transform', 'ACME_bend', 'X_y']),
                 'the file needs the glTF extension ACME_bend, X_y, which is not read.'),
     'version': (top(asset={'version': '2.1', 'minVersion': '2.1'}), 'this is no glTF 2.0 file.'),
-    'joints': (files.skinned(np.uint8([0, 2, 0, 0]), np.float32([0.5, 0.5, 0, 0]), 2), 'not there'),
-    'weights': (files.skinned(np.uint8([0] * 4), np.float32([0] * 4)), 'follows no joint'),
-    'negative': (files.skinned(np.uint8([0] * 4), np.float32([2, -1, 0, 0])), 'negative weight'),
+    'joints': (files.skin(np.uint8([0, 2, 0, 0]), np.float32([0.5, 0.5, 0, 0]), 2), 'not there'),
+    'weights': (files.skin(np.uint8([0] * 4), np.float32([0] * 4)), 'follows no joint'),
+    'negative': (files.skin(np.uint8([0] * 4), np.float32([2, -1, 0, 0])), 'negative weight'),
     'unweighted': (top(skins=[{'joints': [0]}], nodes=[{'mesh': 0, 'skin': 0}]),
                    'follows no joint'),
-    'instances': (files.instanced({}, TRANSLATION=np.float32([(0, 0, 0)]), _ID=np.float32([1, 2])),
+    'instances': (files.instances({}, TRANSLATION=np.float32([(0, 0, 0)]), _ID=np.float32([1, 2])),
                   'different counts'),
     'instances of a skin': (
         top(skins=[{'joints': [0]}], nodes=[{'mesh': 0, 'skin': 0, 'extensions': {
@@ -247,34 +257,34 @@ REFUSED = {
 @pytest.mark.parametrize('name', REFUSED)
 def test_what_is_not_read(name, tmp_path):
   data, words = REFUSED[name]
-  sentence = told(data, tmp_path)
+  sentence = refusal(data, tmp_path)
   assert words in sentence and sentence.endswith('.') and sentence.count('. ') == 0
 
 
 def test_no_more_work_than_the_file_is_worth(tmp_path):
   """Many instances, targets and joints in a small file are refused before they take long."""
-  many = edited(lambda header, blob: header.update(nodes=[{'extensions': {
+  many = change(lambda header, blob: header.update(nodes=[{'extensions': {
       'EXT_mesh_gpu_instancing': {'attributes': {'TRANSLATION': 3}}}, 'mesh': 0}], accessors=[
           *header['accessors'], {'componentType': 5126, 'count': 10**5 + 1, 'type': 'VEC3'}]))
-  assert 'too many elements' in told(many, tmp_path)
-  many = edited(lambda header, blob: (
+  assert 'too many elements' in refusal(many, tmp_path)
+  many = change(lambda header, blob: (
       primitive(header).update(targets=[{'POSITION': 0}] * 300),
       header['meshes'][0].update(weights=[1] * 300)))
-  assert 'more than 256' in told(many, tmp_path)
+  assert 'more than 256' in refusal(many, tmp_path)
   zeros = accessors(0, count=10**8)
-  assert 'does not have' in told(zeros, tmp_path)
-  zeros = edited(lambda header, blob: header['accessors'].__setitem__(0, {
+  assert 'does not have' in refusal(zeros, tmp_path)
+  zeros = change(lambda header, blob: header['accessors'].__setitem__(0, {
       'componentType': 5126, 'count': 10**8, 'type': 'VEC3'}))
-  assert 'from 1 to 10000000 are read' in told(zeros, tmp_path)
+  assert 'from 1 to 10000000 are read' in refusal(zeros, tmp_path)
 
 
 def test_notes_reach_the_row_of_a_sweep(tmp_path):
-  animated = edited(lambda header, blob: header.update(animations=[
+  animated = change(lambda header, blob: header.update(animations=[
       {'channels': [{'target': {'node': 0, 'path': 'rotation'}}]}]))
   (tmp_path / 'a.glb').write_bytes(animated)
   item = sweep_tables.examine(tmp_path / 'a.glb', 'a')
   assert item.error == '' and item.body.note == 'animations are ignored: the pose at rest is read'
-  other = edited(lambda header, blob: (
+  other = change(lambda header, blob: (
       header['nodes'].append({'camera': 0}), header.update(animations=[
           {'channels': [{'target': {'node': 1, 'path': 'rotation'}}, {'target': {'path': 'x'}}]}])))
   assert read(other, tmp_path).notes == ()

@@ -21,7 +21,7 @@ def paths(value, path=()):
     yield from paths(child, (*path, key))
 
 
-def changed(header, path, *value):
+def with_value(header, path, *value):
   """A copy of the header with another value at a path, or without it."""
   header = copy.deepcopy(header)
   place = header
@@ -63,12 +63,12 @@ def faults():
       if type(value) in (int, float) and path[-2:-1] and path[-2] in FREE or (
           isinstance(value, dict) and isinstance(old, dict) and old.keys() & OPTIONAL):
         continue
-      yield f'{path} {old!r:.30} -> {value!r}', glb(changed(header, path, value), blob)
+      yield f'{path} {old!r:.30} -> {value!r}', glb(with_value(header, path, value), blob)
     if path[-1] not in OPTIONAL and not isinstance(path[-1], int):
-      yield f'without {path}', glb(changed(header, path), blob)
+      yield f'without {path}', glb(with_value(header, path), blob)
 
 
-def damaged():
+def damage():
   """(name, file): a GLB cut off, or with another number in the headers of its chunks."""
   data = glb(*solid())
   for end in range(0, len(data), max(1, len(data) // 60)):
@@ -87,7 +87,7 @@ def damaged():
 PYTHON = re.compile(r'Error|NoneType|Traceback|dict|tuple|unpack|codec|literal|damaged|\n')
 
 
-@pytest.mark.parametrize('cases', [faults, damaged])
+@pytest.mark.parametrize('cases', [faults, damage])
 def test_one_fault(cases, tmp_path):
   """The same volume and centre, or one sentence, or a note."""
   (tmp_path / 'plain.glb').write_bytes(glb(*solid()))

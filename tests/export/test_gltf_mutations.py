@@ -10,7 +10,17 @@ import pytest
 
 from jax3dgen.export import mesh_io
 from tests.export import gltf_files as files
-from tests.export.gltf_files import COLORS, FACES, POINTS, add, edited, glb, gltf, primitive, solid
+from tests.export.gltf_files import (
+  COLORS,
+  FACES,
+  POINTS,
+  add,
+  change,
+  glb,
+  gltf,
+  primitive,
+  solid,
+)
 
 PLACES = np.float32(POINTS)
 # Each face between faces without area, at an odd place, where a strip turns it.
@@ -30,15 +40,15 @@ def header_text(change=lambda entry: entry, **options):
   return glb(json.dumps(everywhere(header, change), **options).encode(), blob)
 
 
-def replaced(name, values, encode=glb, **changes):
+def with_values(name, values, encode=glb, **changes):
   """The file with other values for an attribute or the indices."""
   def edit(header, blob):
     place = primitive(header) if name == 'indices' else primitive(header)['attributes']
     place[name] = add(header, blob, values, **changes)
-  return edited(edit, encode)
+  return change(edit, encode)
 
 
-def expanded(faces, mode, indices=True):
+def by_corners(faces, mode, indices=True):
   """The solid by the corners of one primitive, of which each may have its own vertex."""
   def edit(header, blob):
     if indices:
@@ -49,7 +59,7 @@ def expanded(faces, mode, indices=True):
           'POSITION': add(header, blob, np.float32(POINTS[faces])),
           'COLOR_0': add(header, blob, np.float32(COLORS[faces]))}
     primitive(header)['mode'] = mode
-  return edited(edit)
+  return change(edit)
 
 
 def in_fans():
@@ -58,7 +68,7 @@ def in_fans():
     base = primitive(header)
     header['meshes'][0]['primitives'] = [
         base | {'mode': 6, 'indices': add(header, blob, np.uint8(face))} for face in FACES]
-  return edited(edit)
+  return change(edit)
 
 
 def sparse(rows, index_kind, base, values=PLACES):
@@ -75,7 +85,7 @@ def sparse(rows, index_kind, base, values=PLACES):
     entry['sparse'] = {
         'count': len(rows), 'values': {'bufferView': view(values[rows])},
         'indices': {'bufferView': view(index), 'componentType': files.CODES[index.dtype]}}
-  return edited(edit)
+  return change(edit)
 
 
 def interleaved():
@@ -88,7 +98,7 @@ def interleaved():
     blob += rows.tobytes()
     for index, offset in ((0, 0), (1, 12)):
       header['accessors'][index] |= {'bufferView': view, 'byteOffset': offset}
-  return edited(edit)
+  return change(edit)
 
 
 def split_buffer(both_outside):
@@ -113,19 +123,19 @@ def beside(link, name, more=b''):
 
 def nodes(*entries, **extra):
   """The file with other nodes, of which the first is the root."""
-  return edited(lambda header, blob: header.update({'nodes': list(entries)} | extra))
+  return change(lambda header, blob: header.update({'nodes': list(entries)} | extra))
 
 
-def ignored(**entries):
+def with_entries(**entries):
   """The file with more top-level entries; lists are appended."""
   def edit(header, blob):
     for key, value in entries.items():
       header[key] = header.get(key, []) + value if isinstance(value, list) else value
-  return edited(edit)
+  return change(edit)
 
 
 def with_primitive(**entry):
-  return edited(lambda header, blob: header['meshes'][0]['primitives'].append(
+  return change(lambda header, blob: header['meshes'][0]['primitives'].append(
       {'attributes': {'POSITION': 0}} | entry))
 
 
@@ -153,14 +163,14 @@ NEUTRAL = {
     'names': lambda: header_text(lambda entry: entry | {'name': 'Bär 熊 "\\" \u0000 🐻'}),
     'names unescaped': lambda: header_text(
         lambda entry: entry | {'name': 'Bär 熊 🐻'}, ensure_ascii=False),
-    'whole numbers as floats': lambda: edited(lambda header, blob: header.update(json.loads(
+    'whole numbers as floats': lambda: change(lambda header, blob: header.update(json.loads(
         re.sub(r'": (\d+)(?=[,}])', r'": \1.0', json.dumps(header))))),
     'spaces before': lambda: b' \n' + gltf(*solid()),
     'byte order mark': lambda: b'\xef\xbb\xbf' + gltf(*solid()),
     'zeros after the header': lambda: glb(
         json.dumps(files.with_buffer(*[solid()[0], len(BLOB)])).encode() + b'\0\0\0\0', BLOB),
-    'version 2.1': lambda: ignored(asset={'version': '2.1', 'minVersion': '2.0'}),
-    'generator': lambda: ignored(asset={'version': '2.0', 'generator': 'x', 'copyright': 'y'}),
+    'version 2.1': lambda: with_entries(asset={'version': '2.1', 'minVersion': '2.0'}),
+    'generator': lambda: with_entries(asset={'version': '2.0', 'generator': 'x', 'copyright': 'y'}),
     # Chunks of a GLB.
     'chunk after': raw(chunks=[(b'BIN\0', BLOB), (b'XYZ\0', b'1234')]),
     'chunk before': raw(chunks=[(b'XYZ\0', b'1234'), (b'BIN\0', BLOB)]),
@@ -190,57 +200,57 @@ NEUTRAL = {
     'file, long': lambda: beside('a.bin', 'a.bin', b'12345'),
     'buffer split': lambda: split_buffer(False),
     'buffers outside': lambda: split_buffer(True),
-    'buffer unused and absent': lambda: ignored(
+    'buffer unused and absent': lambda: with_entries(
         buffers=[{'byteLength': len(BLOB)}, {'byteLength': 9, 'uri': '../none.bin'}]),
     'text in a .glb': lambda: {'x.glb': gltf(*solid())},
     'GLB in a .gltf': lambda: {'x.gltf': glb(*solid())},
     # Accessors.
     'interleaved': interleaved,
-    'indices of 8 bits': lambda: replaced('indices', np.uint8(FACES).ravel()),
-    'indices of 32 bits': lambda: replaced('indices', np.uint32(FACES).ravel()),
+    'indices of 8 bits': lambda: with_values('indices', np.uint8(FACES).ravel()),
+    'indices of 32 bits': lambda: with_values('indices', np.uint32(FACES).ravel()),
     'sparse': lambda: sparse([0, 1, 2, 3, 4, 5, 6, 7], '<u2', False),
     'sparse without zeros': lambda: sparse([1, 2, 3, 4, 5, 6, 7], 'u1', False),
     'sparse over values': lambda: sparse([2, 7], '<u4', True),
     'sparse colours': lambda: sparse([0, 3, 7], 'u1', True, np.float32(COLORS)),
     'sparse colours of 8 bits': lambda: sparse(
         [0, 1, 2, 3, 4, 5, 6, 7], 'u1', False, np.uint8(np.round(COLORS * 255))),
-    'positions of 8 bits': lambda: replaced('POSITION', np.int8(POINTS)),
-    'positions of 16 bits': lambda: replaced('POSITION', np.uint16(POINTS), gltf),
-    'colours of 8 bits': lambda: replaced(
+    'positions of 8 bits': lambda: with_values('POSITION', np.int8(POINTS)),
+    'positions of 16 bits': lambda: with_values('POSITION', np.uint16(POINTS), gltf),
+    'colours of 8 bits': lambda: with_values(
         'COLOR_0', np.uint8(np.round(COLORS * 255)), normalized=True),
-    'colours of 16 bits': lambda: replaced(
+    'colours of 16 bits': lambda: with_values(
         'COLOR_0', np.uint16(np.round(COLORS * 65535)), normalized=True),
-    'colours with alpha': lambda: replaced(
+    'colours with alpha': lambda: with_values(
         'COLOR_0', np.float32(np.pad(COLORS, ((0, 0), (0, 1))))),
-    'positions normalized': lambda: edited(lambda header, blob: (
+    'positions normalized': lambda: change(lambda header, blob: (
         primitive(header)['attributes'].update(
             POSITION=add(header, blob, np.int16(POINTS), normalized=True)),
         header['nodes'][0].update(scale=[327.67] * 3))),
-    'more attributes': lambda: edited(lambda header, blob: primitive(header)['attributes'].update(
+    'more attributes': lambda: change(lambda header, blob: primitive(header)['attributes'].update(
         TEXCOORD_0=7, NORMAL=8, _X=9)),
     # Primitives.
-    'mode': lambda: edited(lambda header, blob: primitive(header).update(mode=4, material=3)),
-    'no indices': lambda: expanded(FACES.ravel(), 4, indices=False),
-    'strip': lambda: expanded(STRIP, 5),
-    'strip without indices': lambda: expanded(STRIP, 5, indices=False),
+    'mode': lambda: change(lambda header, blob: primitive(header).update(mode=4, material=3)),
+    'no indices': lambda: by_corners(FACES.ravel(), 4, indices=False),
+    'strip': lambda: by_corners(STRIP, 5),
+    'strip without indices': lambda: by_corners(STRIP, 5, indices=False),
     'fans': in_fans,
-    'two primitives': lambda: edited(lambda header, blob: header['meshes'][0].update(primitives=[
+    'two primitives': lambda: change(lambda header, blob: header['meshes'][0].update(primitives=[
         primitive(header) | {'indices': add(header, blob, np.uint8(part).ravel())}
         for part in (FACES[:5], FACES[5:])])),
-    'two meshes': lambda: edited(lambda header, blob: header.update(
+    'two meshes': lambda: change(lambda header, blob: header.update(
         meshes=[{'primitives': [primitive(header) | {'indices': add(
             header, blob, np.uint8(part).ravel())}]} for part in (FACES[:5], FACES[5:])],
         nodes=[SMALL | {'children': [1]}, {'mesh': 1}])),
-    'face without area': lambda: replaced('indices', np.uint8([*FACES.ravel(), 3, 3, 5])),
-    'corners left over': lambda: replaced('indices', np.uint8([*FACES.ravel(), 3, 5])),
+    'face without area': lambda: with_values('indices', np.uint8([*FACES.ravel(), 3, 3, 5])),
+    'corners left over': lambda: with_values('indices', np.uint8([*FACES.ravel(), 3, 5])),
     'points': lambda: with_primitive(mode=0), 'lines': lambda: with_primitive(mode=1),
     'line strip': lambda: with_primitive(mode=3),
     'no positions': lambda: with_primitive(attributes={'NORMAL': 0}),
-    'Draco beside plain data': lambda: edited(lambda header, blob: (
+    'Draco beside plain data': lambda: change(lambda header, blob: (
         primitive(header).update(extensions={'KHR_draco_mesh_compression': {'bufferView': 9}}),
         header.update(extensionsUsed=['KHR_draco_mesh_compression']))),
-    'unknown extension': lambda: ignored(extensionsUsed=['ACME_bend', 'KHR_lights_punctual']),
-    'required': lambda: ignored(extensionsRequired=[
+    'unknown extension': lambda: with_entries(extensionsUsed=['ACME_bend', 'KHR_lights_punctual']),
+    'required': lambda: with_entries(extensionsRequired=[
         'KHR_materials_unlit', 'KHR_texture_transform', 'KHR_texture_basisu', 'KHR_lights_punctual',
         'EXT_texture_webp', 'KHR_xmp_json_ld', 'KHR_animation_pointer', 'KHR_node_visibility',
         'KHR_mesh_quantization', 'EXT_mesh_gpu_instancing', 'ADOBE_materials_thin_transparency']),
@@ -266,39 +276,39 @@ NEUTRAL = {
     'deep': lambda: nodes(*[{'children': [i + 1]} for i in range(1500)], SMALL),
     'camera and light': lambda: nodes(
         SMALL | {'children': [1, 2]}, {'camera': 0}, {'name': 'light'}, cameras=[{'type': '?'}]),
-    'no default scene': lambda: edited(lambda header, blob: header.pop('scene')),
-    'another scene': lambda: ignored(scenes=[{'nodes': [1]}], nodes=[{'mesh': 0}]),
-    'second scene': lambda: ignored(scene=1, scenes=[{'nodes': [1]}], nodes=[SMALL]),
-    'no scenes': lambda: edited(lambda header, blob: (header.pop('scene'), header.pop('scenes'))),
-    'unused node and mesh': lambda: ignored(nodes=[{'mesh': 0}], meshes=[{'primitives': []}]),
-    'hidden node': lambda: ignored(nodes=[{'mesh': 0, 'extensions': HIDDEN, 'children': [2]},
+    'no default scene': lambda: change(lambda header, blob: header.pop('scene')),
+    'another scene': lambda: with_entries(scenes=[{'nodes': [1]}], nodes=[{'mesh': 0}]),
+    'second scene': lambda: with_entries(scene=1, scenes=[{'nodes': [1]}], nodes=[SMALL]),
+    'no scenes': lambda: change(lambda header, blob: (header.pop('scene'), header.pop('scenes'))),
+    'unused node and mesh': lambda: with_entries(nodes=[{'mesh': 0}], meshes=[{'primitives': []}]),
+    'hidden node': lambda: with_entries(nodes=[{'mesh': 0, 'extensions': HIDDEN, 'children': [2]},
                                           {'mesh': 0}], scenes=[{'nodes': [0, 1]}], scene=1),
-    'animation': lambda: ignored(animations=[MOVE]),
+    'animation': lambda: with_entries(animations=[MOVE]),
     # Instances, morph targets, skins.
-    'instance': lambda: files.instanced({'scale': [0.01] * 3}, TRANSLATION=np.float32([(0, 0, 0)])),
-    'instance, moved back': lambda: files.instanced(
+    'instance': lambda: files.instances({'scale': [0.01] * 3}, TRANSLATION=np.float32([(0, 0, 0)])),
+    'instance, moved back': lambda: files.instances(
         {'translation': [1, 2, 3], 'scale': [0.02] * 3},
         TRANSLATION=np.float32([(-50, -100, -150)]), SCALE=np.float32([(0.5, 0.5, 0.5)])),
-    'instance, turned back': lambda: files.instanced(
+    'instance, turned back': lambda: files.instances(
         TURN[0] | {'scale': [0.01] * 3}, ROTATION=np.int16([(-23170, 0, 0, 23170)])),
-    'instance, own attribute': lambda: files.instanced({'scale': [0.01] * 3}, _ID=np.float32([3])),
-    'morph without weights': lambda: files.morphed(None, base=False),
-    'morph of weight 0': lambda: files.morphed([0.0], base=False),
-    'morph': lambda: files.morphed([1.0]),
-    'morphs': lambda: files.morphed([0.5, 0, 2], deltas=(1, 7, -0.5)),
-    'morph of the node': lambda: files.morphed([0.25], [2.0]),
-    'morph without, by the node': lambda: files.morphed([1.0], [0.0], base=False),
-    'skin': lambda: files.skinned(np.uint8([0] * 4), np.float32([1, 0, 0, 0])),
-    'skin of 16 bits': lambda: files.skinned(np.uint16([0] * 4), np.uint16([65535, 0, 0, 0])),
-    'skin of two joints': lambda: files.skinned(
+    'instance, own attribute': lambda: files.instances({'scale': [0.01] * 3}, _ID=np.float32([3])),
+    'morph without weights': lambda: files.morphs(None, base=False),
+    'morph of weight 0': lambda: files.morphs([0.0], base=False),
+    'morph': lambda: files.morphs([1.0]),
+    'morphs': lambda: files.morphs([0.5, 0, 2], deltas=(1, 7, -0.5)),
+    'morph of the node': lambda: files.morphs([0.25], [2.0]),
+    'morph without, by the node': lambda: files.morphs([1.0], [0.0], base=False),
+    'skin': lambda: files.skin(np.uint8([0] * 4), np.float32([1, 0, 0, 0])),
+    'skin of 16 bits': lambda: files.skin(np.uint16([0] * 4), np.uint16([65535, 0, 0, 0])),
+    'skin of two joints': lambda: files.skin(
         np.uint8([0, 1, 0, 0]), np.float32([0.25, 0.75, 0, 0]), 2),
-    'skin, weights of 8 bits': lambda: files.skinned(
+    'skin, weights of 8 bits': lambda: files.skin(
         np.uint8([0, 1, 2, 0]), np.uint8([51, 102, 102, 0]), 3),
-    'skin, weights not of sum 1': lambda: files.skinned(
+    'skin, weights not of sum 1': lambda: files.skin(
         np.uint8([0, 1, 0, 0]), np.float32([0.3, 0.6, 0, 0]), 2),
-    'skin of eight joints': lambda: files.skinned(
+    'skin of eight joints': lambda: files.skin(
         np.uint8([0, 1, 2, 3]), np.float32([0.125] * 4), 4, sets=2),
-    'skin, bound': lambda: files.skinned(
+    'skin, bound': lambda: files.skin(
         np.uint8([0] * 4), np.float32([1, 0, 0, 0]), nodes=[
             {'matrix': MATRIX.T.ravel().tolist()}],
         inverse=np.linalg.inv(MATRIX) @ np.diag([0.01, 0.01, 0.01, 1])),

@@ -97,7 +97,8 @@ def text(record, command):
                                   for t in losses[0])])
   temperatures = next(row['log_loss'] for row in rows if row['log_loss'])
   lines += block(['templates', 'views', *temperatures], body)
-  return '\n'.join(lines) + '\n\n![Rows: true pose; columns: predicted pose; shares](confusion.png)\n'
+  picture_line = '![Rows: true pose; columns: predicted pose; shares](confusion.png)'
+  return '\n'.join([*lines, '', picture_line]) + '\n'
 
 
 def picture(path, record):

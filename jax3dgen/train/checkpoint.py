@@ -2,9 +2,11 @@
 
 Orbax writes beside and renames when complete. It restores a flipped byte silently, so every step
 also holds the sha256, shape and dtype of every leaf, and a step that does not match is skipped in
-favour of the one before.
+favour of the one before. An error of the file system is no damage: reading is tried again, then
+reported, and nothing is moved.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -12,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import time
 
 import jax
 import numpy as np
@@ -22,6 +25,9 @@ from jax3dgen.core import tree as trees
 
 DAMAGED = 'damaged'  # folder of the steps that failed their check
 TEMPORARY = '*.orbax-checkpoint-tmp*'
+WAITS = (0.5, 2.0, 8.0)  # seconds before each further try where the file system fails
+# Errors of the system that an incomplete or damaged file causes; all others are of the file system.
+OF_DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG}
 
 # Orbax logs the traceback of each failure several times; the exception that it raises as well is
 # reported here as one sentence.
@@ -99,12 +105,18 @@ class Checkpoints:
     """(step, state as numpy arrays) of the newest whole checkpoint, or None where there is none.
 
     `target` is a tree of the same structure, shapes and dtypes (arrays or ShapeDtypeStructs).
-    Newer steps that are damaged are moved to DAMAGED, with a message.
+    Newer steps that are damaged are moved to DAMAGED, with a message. CheckpointError, which leaves
+    all as it is, where the file system fails repeatedly, where the newest whole step has another
+    structure, and where no step is whole.
     """
     result = []
 
     def search():
-      result.extend(self._newest_whole(target) or ())
+      try:
+        result.extend(self._newest_whole(target) or ())
+      except OSError as error:
+        raise errors.CheckpointError(
+            f'The checkpoints in {self._folder} cannot be used: {_reason(error)}.') from error
       return result[0] if result else None
     step = parallel.from_main(search)
     if step is None:
@@ -115,7 +127,9 @@ class Checkpoints:
     faults = {}
     for step in self._steps():
       try:
-        state = self._read(step, target)
+        state = self._read_patiently(step, target)
+      except errors.CheckpointError:
+        raise
       except Exception as error:  # readers of a damaged file raise many classes
         faults[step] = _reason(error)
         continue
@@ -129,6 +143,22 @@ class Checkpoints:
       raise errors.CheckpointError(f'No checkpoint in {self._folder} is whole ({listed}).')
     return None
 
+  def _read_patiently(self, step, target):
+    """`_read`, tried again after WAITS where the file system fails, and then a CheckpointError."""
+    for wait in (*WAITS, None):
+      try:
+        return self._read(step, target)
+      except Exception as error:
+        code = _system_code(error) or _unreadable(self._folder / str(step))
+        if code is None:
+          raise
+        if wait is None:
+          raise errors.CheckpointError(
+              f'The checkpoint of step {step} in {self._folder} cannot be read: '
+              f'{os.strerror(code)}; nothing was changed. Repeat the command when the file system '
+              'works again.') from error
+      time.sleep(wait)
+
   def _read(self, step, target):
     item = self._manager.restore(
         step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))['record']
@@ -139,7 +169,8 @@ class Checkpoints:
                 for name, x in trees.named(target).items()}
     stored = {name: fingerprint[:2] for name, fingerprint in record['leaves'].items()}
     if expected != stored:
-      raise ValueError(_difference(stored, expected))
+      raise errors.CheckpointError(f'The checkpoint of step {step} in {self._folder} is of another '
+                                   f'state: {_difference(stored, expected)}.')
     flat = self._manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))['state']
     leaves = []
@@ -179,6 +210,33 @@ def _difference(stored, expected):
 
 def _text(leaf):
   return 'absent' if leaf is None else f'{leaf[0]}{leaf[1]}'
+
+
+def _system_code(error):
+  """The errno of the failed file system or memory behind `error`, or None where there is none."""
+  while error is not None:
+    code = re.search(r"os_error_code='(\d+)'", str(error))  # of tensorstore
+    number = (errno.ENOMEM if isinstance(error, MemoryError) else
+              error.errno if isinstance(error, OSError) else code and int(code.group(1)))
+    if number is not None and number not in OF_DAMAGE:
+      return number
+    error = error.__cause__ or error.__context__
+  return None
+
+
+def _unreadable(folder):
+  """The errno of the first file or folder below `folder` whose state the system does not tell.
+
+  Orbax reports such a file as missing.
+  """
+  failures = []
+  for parent, _, names in os.walk(folder, onerror=failures.append):
+    for name in names:
+      try:
+        os.stat(os.path.join(parent, name))
+      except OSError as error:
+        failures.append(error)
+  return next((error.errno for error in failures if error.errno not in OF_DAMAGE), None)
 
 
 def _reason(error):

@@ -1,6 +1,8 @@
 """Checkpoints under damage: what comes back is exactly what was saved, or an error."""
 
+import errno
 import json
+import os
 import random
 import resource
 import shutil
@@ -137,6 +139,72 @@ def test_another_structure_is_an_error(tmp_path, change, words):
   saved(tmp_path, 1)
   with pytest.raises(errors.CheckpointError, match=words):
     restored(tmp_path, change(make_state()))
+
+
+def tree_of(folder):
+  return {str(p.relative_to(folder)): p.read_bytes() for p in files(folder)}
+
+
+@pytest.mark.parametrize('number', [errno.EIO, errno.ESTALE, errno.EACCES, errno.ENOSPC])
+def test_one_error_of_the_file_system_is_no_damage(tmp_path, monkeypatch, number):
+  saved(tmp_path, 1, 2)
+  monkeypatch.setattr(checkpoint, 'WAITS', (0.0, 0.0))
+  read, left = checkpoint.ocp.CheckpointManager.restore, [number]
+
+  def once(*args, **kwargs):
+    if left:
+      code = left.pop()
+      raise OSError(code, os.strerror(code), 'file')
+    return read(*args, **kwargs)
+  monkeypatch.setattr(checkpoint.ocp.CheckpointManager, 'restore', once)
+  step, state = restored(tmp_path)
+  assert step == 2 and not left and not (tmp_path / checkpoint.DAMAGED).exists()
+  assert_same(state, make_state(2))
+
+
+def chained(*_, **__):
+  try:
+    raise OSError(errno.EIO, 'Input/output error')
+  except OSError as error:
+    raise ValueError('a leaf cannot be read') from error
+
+
+def in_text(*_, **__):
+  raise ValueError("UNKNOWN: Error reading local file [os_error_code='5']")
+
+
+@pytest.mark.parametrize('fail', [chained, in_text])
+def test_lasting_errors_of_the_file_system_move_nothing(tmp_path, monkeypatch, fail):
+  before = tree_of(saved(tmp_path, 1, 2))
+  monkeypatch.setattr(checkpoint, 'WAITS', (0.0, 0.0))
+  tries = []
+  monkeypatch.setattr(checkpoint.ocp.CheckpointManager, 'restore',
+                      lambda *args, **kwargs: (tries.append(1), fail()))
+  with pytest.raises(errors.CheckpointError,
+                     match='step 2 in .* cannot be read: Input/output error; nothing was changed'):
+    restored(tmp_path)
+  assert len(tries) == 3 and tree_of(tmp_path) == before
+
+
+@pytest.mark.parametrize('part', ['data', 'record/metadata'])
+def test_a_file_that_the_system_does_not_open_is_no_damage(tmp_path, monkeypatch, part):
+  """A link to itself: the storage library names the error, Orbax takes the record for missing."""
+  saved(tmp_path, 1, 2)
+  monkeypatch.setattr(checkpoint, 'WAITS', (0.0,))
+  file = tmp_path / '2' / part if part != 'data' else max(
+      files(tmp_path / '2' / 'state'), key=lambda p: p.stat().st_size)
+  file.unlink()
+  file.symlink_to(file.name)
+  with pytest.raises(errors.CheckpointError, match='cannot be read: .*symbolic links'):
+    restored(tmp_path)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['1', '2']
+
+
+def test_another_shape_is_not_damage(tmp_path):
+  before = tree_of(saved(tmp_path, 1, 2))
+  with pytest.raises(errors.CheckpointError, match='step 2 in .* is of another state: half is'):
+    restored(tmp_path, make_state() | {'half': np.ones((4,), jnp.bfloat16)})
+  assert tree_of(tmp_path) == before
 
 
 def flip(path, draw):

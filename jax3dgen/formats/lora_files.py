@@ -1,4 +1,4 @@
-"""LoRA files of diffusers and kohya, converted to the adapters of `nn/lora`.
+"""LoRA files of diffusers, PEFT and kohya, converted to the adapters of `nn/lora`.
 
 A layer of a file changes a kernel by strength * alpha / rank * up down; alpha / rank (1 where the
 file has no alpha) is multiplied into `b`, so that `lora.merge(tree, adapters, strength)` is the
@@ -8,38 +8,55 @@ names of their tensors.
 
 import json
 import math
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import header, weights
+from jax3dgen.core import header, hub, weights
 from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import WeightError
 from jax3dgen.formats import convert, rules_lora
 
 MEMBERS = ('down', 'up', 'alpha')
 SETTINGS = 'lora_adapter_metadata'  # of diffusers, in the header: {'unet.lora_alpha': 8}
+PEFT, PEFT_SETTINGS = 'base_model.model.', 'adapter_config.json'  # in its names; beside the file
+# Initial values of PEFT that change the weights of the network as well, by the start of their name.
+CHANGED = ('pissa', 'olora', 'corda', 'loftq')
 
 
 def load(path, params):
   """{part: adapters} of a safetensors file; `params` has the trees of the parts that it may adapt,
-  by their names in diffusers: {'unet': ..., 'text_encoder': ..., 'text_encoder_2': ...}.
+  by their names in diffusers: {'unet': ..., 'text_encoder': ..., 'text_encoder_2': ...}. PEFT's
+  names do not tell the text encoders apart: the part of its files is 'text_encoder'. Its
+  adapter_config.json is read beside the file; without one alpha / rank is 1, with a warning.
 
   WeightError, with one table, for tensors that are no member of an adapter of these trees, are
   missing, or have another shape; an adapter is never left out.
   """
   tensors = weights.open_all(path)
+  return to_adapters(tensors, params, _settings(path, tensors, params), path)
+
+
+def _settings(path, tensors, parts):
+  """{'part.setting': value} of PEFT or diffusers."""
+  file = weights.find(path)[1][0]
+  if any(PEFT in name for name in tensors):
+    beside = file.with_name(PEFT_SETTINGS)
+    if beside.is_file():
+      return {f'{part}.{key}': x for part in parts for key, x in hub.read_json(beside).items()}
+    if not any(name.endswith('.alpha') for name in tensors):
+      warnings.warn(f'{path} has the names of PEFT without its {PEFT_SETTINGS}, which holds alpha; '
+                    'alpha / rank = 1 is assumed.', stacklevel=3)
   try:
-    settings = json.loads(header.metadata(weights.find(path)[1][0]).get(SETTINGS, '{}'))
-    settings = dict(settings)
+    return dict(json.loads(header.metadata(file).get(SETTINGS, '{}')))
   except (ValueError, TypeError, RecursionError) as error:
     raise WeightError(f'{path}: {SETTINGS} in its header is no JSON object.') from error
-  return to_adapters(tensors, params, settings, path)
 
 
 def to_adapters(tensors, params, settings=None, where='this file'):
-  """`load` of {name: array}; `settings` are those of diffusers in a header."""
+  """`load` of {name: array}; `settings` are {'part.name': value}: {'unet.lora_alpha': 8}."""
   kernels = {(part, name.removesuffix('/kernel').replace('/', '_')): (name, leaf.shape)
              for part, tree in params.items() for name, leaf in trees.named(tree).items()
              if name.endswith('/kernel')}
@@ -93,12 +110,18 @@ def _shapes(tensors, members, kernel):
 
 
 def _scale(settings, part, rank, where):
-  """alpha / rank of a part by the settings of diffusers."""
+  """alpha / rank of a part by its settings."""
   values = {key.removeprefix(f'{part}.'): value for key, value in (settings or {}).items()
             if key.startswith(f'{part}.')}
   if values.get('alpha_pattern'):
     raise WeightError(f'{where}: its layers have an alpha each (alpha_pattern), which is not '
                       'supported.')
+  kind, initial = values.get('peft_type', 'LORA'), str(values.get('init_lora_weights')).lower()
+  if kind != 'LORA':
+    raise WeightError(f'{where}: its adapters are of the kind {kind!r}; LORA is supported.')
+  if initial.startswith(CHANGED):
+    raise WeightError(f'{where}: its adapters began as {initial!r} and fit only a network that was '
+                      'changed at the same time; convert them to plain LoRA by PEFT first.')
   alpha = values.get('lora_alpha', rank)
   if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
     raise WeightError(f'{where}: its lora_alpha is {alpha!r}, no number.')

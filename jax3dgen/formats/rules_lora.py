@@ -2,21 +2,25 @@
 
 Parts are diffusers' folders: unet, text_encoder, text_encoder_2. Members are down [rank, in, ...],
 up [out, rank, ...] and alpha []. Three spellings of the first two are diffusers', early and late;
-kohya's writes the whole layer with '_', after its own name for the part, and counts the blocks of
-an SDXL U-Net through, as latent diffusion does.
+PEFT's has a prefix, no part, and perhaps the name of the adapter; kohya's writes the whole layer
+with '_', after its own name for the part, and counts the blocks of an SDXL U-Net through, as latent
+diffusion does.
 """
 
 _MEMBERS = (
-    (r'\.(lora_A|lora_down|lora\.down|lora_linear_layer\.down)\.weight$', '/down'),
-    (r'\.(lora_B|lora_up|lora\.up|lora_linear_layer\.up)\.weight$', '/up'),
+    (r'\.(lora_A(\.\w+)?|lora_down|lora\.down|lora_linear_layer\.down)\.weight$', '/down'),
+    (r'\.(lora_B(\.\w+)?|lora_up|lora\.up|lora_linear_layer\.up)\.weight$', '/up'),
     (r'_lora\.(down|up)\.weight$', r'/\1'),
     (r'\.alpha$', '/alpha'),
 )
 
+_UNNAMED = {'unet': 'down_blocks|mid_block|up_blocks|conv_in|conv_out|time_embedding|add_embedding',
+            'text_encoder': 'text_model|encoder|text_projection'}  # layers of files of one part
 _PARTS = (
+    (r'^((?:unet|text_encoder|text_encoder_2)\.)?base_model\.model\.', r'\1'),
     (r'^lora_unet_', 'unet/'), (r'^lora_te1?_', 'text_encoder/'),
     (r'^lora_te2_', 'text_encoder_2/'), (r'^(unet|text_encoder|text_encoder_2)\.', r'\1/'),
-    (r'^(?=(down_blocks|mid_block|up_blocks)\.)', 'unet/'),
+    *((rf'^(?=({layers})[./])', f'{part}/') for part, layers in _UNNAMED.items()),
 )
 
 _LAYERS = (

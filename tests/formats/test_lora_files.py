@@ -104,6 +104,41 @@ def test_merged_as_torch_merges(tmp_path, layout):
   check(tree, ours, published, pairs, ALPHA / RANK, strength=0.7)
 
 
+PEFT = {'saved': '', 'of a state': '.default', 'of another adapter': '.style_1'}
+
+
+@pytest.mark.parametrize('adapter', PEFT.values(), ids=PEFT)
+@pytest.mark.parametrize('settings, scale', [
+    ({'lora_alpha': 8, 'r': RANK, 'peft_type': 'LORA', 'alpha_pattern': {}}, 4.0),
+    ({'lora_alpha': 8, 'use_rslora': True, 'init_lora_weights': 'gaussian'}, 8 / 2**0.5),
+    (None, 1.0)])
+def test_names_of_peft(tmp_path, adapter, settings, scale):
+  ours, published = trees()
+  file, pairs = adapters('diffusers', alpha=False)
+  file = {name.replace('unet.', 'base_model.model.').replace('text_encoder.', 'base_model.model.')
+          .replace('.weight', f'{adapter}.weight'): tensor for name, tensor in file.items()}
+  safetensors_numpy.save_file(file, tmp_path / 'adapter_model.safetensors', {'format': 'pt'})
+  if settings is None:
+    with pytest.warns(UserWarning, match='without its adapter_config.json.* = 1 is assumed'):
+      tree = lora_files.load(tmp_path, ours)
+  else:
+    (tmp_path / 'adapter_config.json').write_text(json.dumps(settings))
+    tree = lora_files.load(tmp_path / 'adapter_model.safetensors', ours)
+  assert sum(map(len, tree.values())) == len(pairs)
+  check(tree, ours, published, pairs, scale)
+
+
+def test_layers_of_peft_outside_the_blocks():
+  names = convert.names(rules_lora.RULES, [f'base_model.model.{layer}.lora_A.weight' for layer in (
+      'conv_in', 'time_embedding.linear_1', 'encoder.layers.0.mlp.fc1', 'text_projection')])
+  assert list(names.values()) == [
+      'unet/conv_in/down', 'unet/time_embedding_linear_1/down',
+      'text_encoder/encoder_layers_0_mlp_fc1/down', 'text_encoder/text_projection/down']
+  names = convert.names(rules_lora.RULES, [
+      f'text_encoder_2.base_model.model.{next(iter(TEXT))}.lora_B.default.weight'])
+  assert [*names.values()] == ['text_encoder_2/encoder_layers_0_self_attn_q_proj/up']
+
+
 def test_adapters_have_the_form_of_trainable_ones():
   ours, _ = trees()
   tree = lora_files.to_adapters(adapters('kohya')[0], ours)['unet']
@@ -128,6 +163,8 @@ def test_unknown_settings_are_refused():
   ours, _ = trees()
   file, _ = adapters('diffusers', alpha=False)
   for metadata, sentence in (({'unet.alpha_pattern': {'to_q': 2}}, 'alpha_pattern'),
+                             ({'unet.peft_type': 'LOHA'}, "of the kind 'LOHA'"),
+                             ({'unet.init_lora_weights': 'pissa_niter_4'}, "as 'pissa_niter_4'"),
                              ({'unet.lora_alpha': 'high'}, "is 'high', no number")):
     with pytest.raises(WeightError, match=sentence):
       lora_files.to_adapters(file, ours, metadata)

@@ -7,7 +7,6 @@ interpreted. Every fault of a file raises a WeightError.
 
 from collections.abc import Mapping
 import hashlib
-import json
 import pathlib
 import shlex
 
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import numpy as safetensors_numpy
 
-from jax3dgen.core import files, header
+from jax3dgen.core import files, header, hub
 from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import WeightError
 
@@ -51,7 +50,8 @@ def check_seal(folder, names):
     lines = [line.split() for line in (folder / 'sha256').read_text().splitlines() if line]
     digests = {name: hexadecimal for hexadecimal, name in lines}
   except (OSError, ValueError) as error:
-    raise WeightError(f'{folder / "sha256"} is missing or damaged; weights need it.'
+    why = error.strerror if isinstance(error, OSError) else 'its lines are not those of sha256sum'
+    raise WeightError(f'{folder / "sha256"} is missing or damaged ({why}); weights need it.'
                       ) from error
   for name in names:
     path = folder / name
@@ -143,11 +143,11 @@ class Tensors(Mapping):
 
 def find(path):
   """(index or None, weight files) of a safetensors file, of an index of several, or of a folder
-  with one of PUBLISHED, or with one safetensors file of any name.
+  with one of PUBLISHED, or with one safetensors file of any name; `hub.resolve` applies.
 
   Where the folder has a file sha256, the digests are checked.
   """
-  path = pathlib.Path(path)
+  path = hub.resolve(path)
   if path.is_dir():
     inside = sorted(file.name for file in path.iterdir())
     names = [name for name in PUBLISHED if name in inside]
@@ -182,12 +182,9 @@ def open_all(path):
 
 
 def _weight_map(index):
-  try:
-    shards = json.loads(index.read_text(encoding='utf-8'))['weight_map']
-  except OSError as error:
-    raise WeightError(f'Cannot read the weights {index}: {error.strerror}.') from error
-  except (ValueError, KeyError, TypeError, RecursionError) as error:
-    raise WeightError(f'{index} is no index of weight files: it has no weight_map.') from error
+  shards = hub.read_json(index).get('weight_map')
+  if shards is None:
+    raise WeightError(f'{index} is no index of weight files: it has no weight_map.')
   if not (isinstance(shards, dict) and shards and all(isinstance(x, str) for x in shards.values())):
     raise WeightError(f'{index} is no index of weight files: its weight_map names none.')
   return shards
@@ -207,16 +204,14 @@ def _shards(index):
 
 
 def refuse_foreign(path):
-  """WeightError where `path` cannot be read, or is a pickle by its name or its first bytes."""
+  """WeightError where `path` cannot be read, stands for a file that was not downloaded, or is a
+  pickle by its name or its first bytes."""
   sentence = (f'{path} is a pickle by its {{}}; pickles can run code and are never read. Use a '
               f'.safetensors file, or make one of it: {CONVERT} {shlex.quote(str(path))}')
-  if path.suffix.lower() in PICKLE_SUFFIXES:
+  named = path.suffix.lower() in PICKLE_SUFFIXES
+  head = hub.refuse_substitute(path) if path.is_file() or not named else b''
+  if named:
     raise WeightError(sentence.format('name'))
-  try:
-    with open(path, 'rb') as file:
-      head = file.read(9)
-  except OSError as error:
-    raise WeightError(f'Cannot read the weights {path}: {error.strerror}.') from error
   if head.startswith(ZIP_MAGIC) or (head.startswith(PICKLE_MAGIC) and head[8:9] != b'{'):
     raise WeightError(sentence.format('first bytes'))
 

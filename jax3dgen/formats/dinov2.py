@@ -3,16 +3,14 @@
 Sizes are those of the tensors, so that one function reads ViT-S, B, L and g.
 """
 
-import json
 import math
-from pathlib import Path
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import weights
+from jax3dgen.core import hub, weights
 from jax3dgen.core.errors import WeightError
 from jax3dgen.formats import convert, rules_dinov2
 from jax3dgen.nn import vit
@@ -29,7 +27,7 @@ def read(path, dtype=jnp.float32):
   The layout is that of transformers, where a config.json lies beside it, else that of the authors;
   positions are interpolated as in the respective code. WeightError for other files.
   """
-  path = Path(path)
+  path = hub.resolve(path)
   config = _config(path if path.is_dir() else path.parent)
   tensors = join_qkv(weights.open_all(path))
   try:
@@ -58,11 +56,8 @@ def _config(folder):
   path = folder / 'config.json'
   if not path.is_file():
     return None
-  try:
-    config = json.loads(path.read_text(encoding='utf-8'))
-    kind = config['model_type']
-  except (ValueError, KeyError, TypeError) as error:
-    raise WeightError(f'{path} has no model_type.') from error
+  config = hub.read_json(path)
+  kind = config.get('model_type')
   if kind not in KINDS:
     raise WeightError(f'{path} describes a model of the kind {kind!r}; features are of '
                       f'{" or ".join(KINDS)}.')

@@ -8,13 +8,12 @@ images, h and w rows and columns of patches, C channels.
 
 import dataclasses
 from importlib import resources
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jax3dgen.core import image, weights
+from jax3dgen.core import hub, image, weights
 from jax3dgen.core.errors import WeightError
 from jax3dgen.core.types import Array
 from jax3dgen.formats import dinov2
@@ -68,7 +67,7 @@ def load(path=None, dtype=jnp.float32):
   `dinov2.read`), which ignores rows and columns of an image beyond a multiple of 14. WeightError
   for what cannot be read.
   """
-  path = Path(path or folder())
+  path = hub.resolve(path or folder())
   file = path / 'weights.safetensors'
   if file.is_file():
     weights.check_seal(path, (file.name, 'config.json'))
@@ -80,7 +79,7 @@ def load(path=None, dtype=jnp.float32):
 def _net(config):
   try:
     return vit.ViT(**{name: int(size) for name, size in
-                      json.loads(config.read_text())['net'].items() if name in SIZES})
+                      hub.read_json(config)['net'].items() if name in SIZES})
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise WeightError(f'{config} has no sizes of the network '
                       f'({", ".join(SIZES)}).') from error

@@ -14,7 +14,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
-from jax3dgen.core import image, weights
+from jax3dgen.core import hub, image, weights
 from jax3dgen.core.types import Array
 from jax3dgen.nn import referee as net
 
@@ -52,7 +52,7 @@ def folder():
 
 def labels(path=None):
   """The Labels of the referee in the folder `path` (None: the shipped one)."""
-  path = Path(path or folder())
+  path = hub.resolve(path or folder())
   weights.check_seal(path, ('labels.json',))
   words = json.loads((path / 'labels.json').read_text())
   return Labels(tuple(words['kinds']), tuple(words['colors']), words['reject'],
@@ -61,7 +61,7 @@ def labels(path=None):
 
 def load(path=None):
   """Parameters of the referee in the folder `path` (None: the shipped one), its sha256 checked."""
-  path = Path(path or folder())
+  path = hub.resolve(path or folder())
   weights.check_seal(path, ('weights.safetensors',))
   return weights.load_tree(path / 'weights.safetensors')
 

@@ -140,6 +140,13 @@ def norm(name, param_dtype):
   return nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, param_dtype=param_dtype, name=name)
 
 
+def check_norm(config, name):
+  """WeightError where a published config of transformers has another epsilon than `norm`."""
+  if config.get('layer_norm_eps', 1e-5) != 1e-5:
+    raise WeightError(f'The config of the {name} has layer_norm_eps={config["layer_norm_eps"]!r}; '
+                      '1e-05 is supported.')
+
+
 def sizes(config):
   """The fields of `ClipText` for the dict of a published text_encoder/config.json.
 
@@ -152,6 +159,7 @@ def sizes(config):
     if config['hidden_act'] not in ACTIVATIONS:
       raise WeightError(f'The text encoder has hidden_act={config["hidden_act"]!r}; it must be one '
                         f'of {", ".join(ACTIVATIONS)}.')
+    check_norm(config, 'text encoder')
     return {
         'vocabulary': int(config['vocab_size']), 'width': int(config['hidden_size']),
         'depth': int(config['num_hidden_layers']), 'heads': int(config['num_attention_heads']),

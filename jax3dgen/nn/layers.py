@@ -1,4 +1,4 @@
-"""Layers shared by the networks: time embeddings, attention, norms, pixel shuffles.
+"""Layers shared by the networks: time embeddings, attention, norms, pixel shuffles; their settings.
 
 Axes: B samples, N query positions, M context positions, C channels, H and W rows and columns.
 Everything broadcasts explicitly.
@@ -8,7 +8,30 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core.errors import WeightError
+
 MASKED = -1e9  # finite, so that a row whose whole context is masked stays finite
+# Entries of published configs about the training: diffusers' EMAModel writes its state beside the
+# settings of the network.
+OF_TRAINING = {'decay', 'inv_gamma', 'min_decay', 'optimization_step', 'power', 'update_after_step',
+               'use_ema_warmup'}
+
+
+def check_settings(name, config, only, free):
+  """WeightError where the published config of the network `name` asks for another computation.
+
+  Of the settings in `config` those in `only` must have the value there; those in `free`, those
+  OF_TRAINING and those that begin with '_' may have any; all others must be off (None or False),
+  since a setting that is not known here may change the network.
+  """
+  for key, value in config.items():
+    if key.startswith('_') or key in free or key in OF_TRAINING:
+      continue
+    if not (value == only[key] if key in only else value is None or value is False):
+      unknown = '' if key in only else ('; if it does not describe the network, remove it from the '
+                                        'config.json')
+      raise WeightError(f'The config of the {name} has {key}={value!r}, which is not supported'
+                        f'{unknown}.')
 
 
 def sinusoids(x, width, max_period=10_000.0):

@@ -20,8 +20,7 @@ from jax3dgen.nn import unet_blocks as blocks
 
 DIFFUSERS, MULTI_VIEW = 'UNet2DConditionModel', 'MultiViewUNetModel'
 WITH, WITHOUT = 'CrossAttn{}Block2D', '{}Block2D'  # kinds of levels, Down or Up
-# The only values of these settings of a published config that this net supports; settings neither
-# here nor read by `sizes` must be off: None or False.
+# The only values of these settings of a published config that this net supports (`check_settings`).
 ONLY = {
     'act_fn': 'silu', 'attention_type': 'default', 'conv_in_kernel': 3, 'conv_out_kernel': 3,
     'downsample_padding': 1, 'dropout': 0, 'flip_sin_to_cos': True, 'freq_shift': 0,
@@ -155,12 +154,7 @@ def sizes(config):
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'The config of the {name} has missing or invalid sizes ({error!r}).'
                       ) from error
-  for key, value in config.items():  # the remaining settings
-    if key.startswith('_') or key in FREE:
-      continue
-    if not (value == ONLY[key] if key in ONLY else value is None or value is False):
-      raise WeightError(f'The config of the {name} has {key}={value!r}, which this U-Net does '
-                        'not support.')
+  layers.check_settings(name, config, ONLY, FREE)  # the remaining ones
   return fields
 
 

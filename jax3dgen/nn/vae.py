@@ -13,15 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core.errors import WeightError
-from jax3dgen.nn import unet_blocks
+from jax3dgen.nn import layers, unet_blocks
 
 AROUND = ((1, 1), (1, 1))
 BELOW_RIGHT = ((0, 1), (0, 1))  # padding of the published encoder's strided convolutions
 OVERLAP = 0.25  # smallest share of a tile that its neighbour covers as well
-# The only values of these settings of a published config that this net supports, all defaults.
+# The only values of these settings of a published config that this net supports, all defaults, and
+# those that `sizes` reads or that have no effect here.
 ONLY = {'act_fn': 'silu', 'in_channels': 3, 'latents_mean': None, 'latents_std': None,
         'mid_block_add_attention': True, 'out_channels': 3, 'shift_factor': None,
         'use_post_quant_conv': True, 'use_quant_conv': True}
+FREE = {'block_out_channels', 'down_block_types', 'force_upcast', 'latent_channels',
+        'layers_per_block', 'norm_num_groups', 'sample_size', 'scaling_factor', 'up_block_types'}
 
 
 class Form(NamedTuple):
@@ -199,10 +202,7 @@ def sizes(config):
   name = config.get('_class_name')
   if name != 'AutoencoderKL':
     raise WeightError(f'The autoencoder is a {name!r}; it must be an AutoencoderKL.')
-  for key, value in ONLY.items():
-    if config.get(key, value) != value:
-      raise WeightError(f'The config of the AutoencoderKL has {key}={config[key]!r}, which this '
-                        'autoencoder does not support.')
+  layers.check_settings(name, config, ONLY, FREE)
   try:
     fields = {'widths': tuple(map(int, config['block_out_channels'])),
               'depth': int(config['layers_per_block']), 'latent': int(config['latent_channels']),

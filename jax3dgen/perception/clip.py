@@ -1,12 +1,12 @@
 """CLIP (Radford et al. 2021) and OpenCLIP as a `text_image.Model`, from folders of transformers."""
 
-import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core import hub
 from jax3dgen.core.errors import WeightError
 from jax3dgen.formats import convert, rules_clip_pair
 from jax3dgen.nn import clip_text, clip_vision
@@ -27,17 +27,18 @@ VISION = DEFAULTS | {'hidden_size': 768, 'intermediate_size': 3072, 'num_attenti
 def find(folder=''):
   """The text-image Model of a folder of weights: a CLIP where config.json has a model_type, else
   one of the embedded world; '' is the shipped one. WeightError for other folders."""
-  if folder and 'model_type' in _config(Path(folder)):
+  if folder and 'model_type' in hub.read_json(hub.resolve(folder) / 'config.json'):
     return load(folder)
   return text_image.load(folder)
 
 
 def load(folder, dtype=jnp.float32):
-  """The text_image.Model of a folder: config.json, weights in safetensors, and the tokenizer's
-  vocab.json, merges.txt and tokenizer_config.json. WeightError where they are missing, damaged or
-  of another network."""
-  folder = Path(folder)
-  image, text, size = networks(_config(folder), folder / 'config.json', dtype)
+  """The text_image.Model of a folder: config.json, weights in safetensors, and the tokenizer (see
+  `clip_tokens.load_tokenizers`). WeightError where they are missing, damaged or of another network.
+  """
+  name, folder = Path(folder).resolve().name, hub.resolve(folder)
+  path = folder / 'config.json'
+  image, text, size = networks(hub.read_json(path), path, dtype)
   key = jax.random.key(0)
   try:
     target = {
@@ -45,8 +46,7 @@ def load(folder, dtype=jnp.float32):
         'text': jax.eval_shape(text.init, key, jnp.zeros((1, text.length), jnp.int32))['params'],
         'logit_scale': jax.ShapeDtypeStruct((), jnp.float32)}
   except (TypeError, ValueError, ZeroDivisionError) as error:
-    raise WeightError(f'{folder / "config.json"} has impossible sizes '
-                      f'({str(error).splitlines()[0]}).') from error
+    raise WeightError(f'{path} has impossible sizes ({str(error).splitlines()[0]}).') from error
   params = convert.load_tree(folder, rules_clip_pair.RULES, target)
   tokenize = clip_tokens.load_tokenizers([folder])
   unit = lambda x: nets.unit(x.astype(jnp.float32))
@@ -54,7 +54,7 @@ def load(folder, dtype=jnp.float32):
       lambda params, x: unit(image.apply({'params': params}, preprocess(x, size))))
   embed_texts = jax.jit(lambda params, ids: unit(text.apply({'params': params}, ids)[1]))
   return text_image.Model(
-      f'CLIP {folder.resolve().name}',
+      f'CLIP {name}',
       lambda x: embed_images(params['vision'], jnp.asarray(x, jnp.float32)),
       lambda lines: embed_texts(params['text'], tokenize(lines)[:, 0]),
       float(np.exp(params['logit_scale'])))
@@ -84,6 +84,7 @@ def networks(config, path, dtype=jnp.float32):
   try:
     text, vision = TEXT | config['text_config'], VISION | config['vision_config']
     for part in (text, vision):
+      clip_text.check_norm(part, 'CLIP')
       if part['hidden_act'] not in clip_text.ACTIVATIONS:
         raise ValueError(f'it has hidden_act={part["hidden_act"]!r}')
     of = lambda part: {
@@ -97,17 +98,3 @@ def networks(config, path, dtype=jnp.float32):
                                length=int(text['max_position_embeddings']), **of(text)), size)
   except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
     raise WeightError(f'{path} does not describe a CLIP ({str(error).splitlines()[0]}).') from error
-
-
-def _config(folder):
-  path = folder / 'config.json'
-  try:
-    config = json.loads(path.read_text(encoding='utf-8'))
-  except OSError as error:
-    raise WeightError(f'{path} cannot be read ({error.strerror}); a text-image model is a folder '
-                      'with one.') from error
-  except ValueError as error:
-    raise WeightError(f'{path} is damaged ({str(error).splitlines()[0]}).') from error
-  if not isinstance(config, dict):
-    raise WeightError(f'{path} does not describe a text-image model.')
-  return config

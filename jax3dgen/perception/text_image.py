@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core import hub, rng
 from jax3dgen.core import image as pictures
-from jax3dgen.core import rng
 from jax3dgen.core import weights as weight_files
 from jax3dgen.core.errors import WeightError
 from jax3dgen.nn import text_image as nets
@@ -70,7 +70,7 @@ def read(folder=None):
 
   WeightError where the folder is incomplete, damaged or of another network.
   """
-  path = pathlib.Path(folder) if folder else shipped()
+  path = hub.resolve(folder or shipped())
   weight_files.check_seal(path, ('weights.safetensors', *BESIDE))
   try:
     config, words = (json.loads((path / name).read_text()) for name in BESIDE)

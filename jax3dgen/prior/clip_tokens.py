@@ -5,17 +5,22 @@ import warnings
 
 import numpy as np
 
+from jax3dgen.core import hub
 from jax3dgen.core.errors import ConfigError, WeightError
 
 LENGTH = 77  # tokens of a prompt, its start and end included
+WHOLE = 'tokenizer.json'  # all of a tokenizer but its roles; the files of APART are its older form
+APART, ROLES = ('vocab.json', 'merges.txt'), 'tokenizer_config.json'
+WORD_END = '</w>'  # how CLIP's byte pair encoding marks the last piece of a word
 
 
 def load_tokenizers(folders):
   """tokenize(list of B texts) -> ids [B, E, LENGTH] int32 by the tokenizers of E folders.
 
-  A folder holds vocab.json, merges.txt and tokenizer_config.json. A text that is too long is
-  truncated before its last comma, with a warning, so that a view phrase at its end stays.
-  WeightError for a folder that is no tokenizer, ConfigError where transformers is missing.
+  A folder holds tokenizer_config.json and either tokenizer.json, as transformers 5 writes it, or
+  vocab.json and merges.txt. A text that is too long is truncated before its last comma, with a
+  warning, so that a view phrase at its end stays. WeightError for a folder that is no tokenizer,
+  ConfigError where transformers is missing.
   """
   tokenizers = [_open(folder) for folder in folders]
 
@@ -25,6 +30,12 @@ def load_tokenizers(folders):
   return tokenize
 
 
+def missing(folder):
+  """The names of the files that a folder lacks to be a tokenizer."""
+  needed = (ROLES,) if (folder / WHOLE).is_file() else (*APART, ROLES)
+  return [name for name in needed if not (folder / name).is_file()]
+
+
 def _open(folder):
   os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')  # that torch is missing
   try:
@@ -32,16 +43,30 @@ def _open(folder):
   except ImportError as error:
     raise ConfigError('Prompts for published weights need the extra pretrained: '
                       "pip install 'jax3dgen[pretrained]'.") from error
-  missing = [name for name in ('vocab.json', 'merges.txt', 'tokenizer_config.json')
-             if not (folder / name).is_file()]
-  if missing:
-    raise WeightError(f'{folder / missing[0]} is missing; a tokenizer is a folder of vocab.json, '
-                      'merges.txt and tokenizer_config.json.')
+  folder = hub.resolve(folder)
+  if names := missing(folder):
+    raise WeightError(f'{folder} lacks {", ".join(names)}; a tokenizer is a folder of {ROLES} and '
+                      f'either {WHOLE} or {" and ".join(APART)}.')
+  for name in (*APART, ROLES, WHOLE):
+    if (folder / name).is_file():
+      hub.refuse_substitute(folder / name)
+  if (folder / WHOLE).is_file():
+    _check_kind(folder / WHOLE)
   try:
     return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
   except Exception as error:  # its parser raises many classes
     raise WeightError(f'{folder} holds no tokenizer of CLIP ({str(error).splitlines()[0]}).'
                       ) from error
+
+
+def _check_kind(path):
+  """WeightError where a tokenizer.json is not of CLIP: transformers would read it all the same."""
+  model = hub.read_json(path).get('model')
+  model = model if isinstance(model, dict) else {}
+  if (model.get('type') != 'BPE' or model.get('end_of_word_suffix') != WORD_END
+      or not model.get('merges')):
+    raise WeightError(f'{path.parent} holds no tokenizer of CLIP: the model in {path.name} is not '
+                      f'the byte pair encoding of CLIP, with merges and {WORD_END}.')
 
 
 def _ids(tokenizer, text):

@@ -12,8 +12,8 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core import hub, rng
 from jax3dgen.core import image as images
-from jax3dgen.core import rng
 from jax3dgen.core import weights as weight_files
 from jax3dgen.core.errors import WeightError
 from jax3dgen.core.types import Cond
@@ -79,7 +79,7 @@ def load(weights=None):
 
 def read(weights=None):
   """(network config, words, params) of a folder of weights, or of a weights file inside one."""
-  path = pathlib.Path(weights) if weights else shipped()
+  path = hub.resolve(weights or shipped())
   if path.is_dir():
     path = path / 'weights.safetensors'
   weight_files.refuse_foreign(path)

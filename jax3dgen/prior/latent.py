@@ -5,14 +5,13 @@ XL, text_encoder_2/ and tokenizer_2/. x_0 is a scaled latent [B, size / 8, size 
 {'denoiser': ..., 'vae': ..., 'text': {folder: ...}}.
 """
 
-import json
 import pathlib
 
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core import hub, rng
 from jax3dgen.core import image as images
-from jax3dgen.core import rng
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.core.types import Cond
 from jax3dgen.formats import convert, rules_clip, rules_unet, rules_vae
@@ -149,38 +148,38 @@ def load(weights=None, dtype='float32', size=None, tile=None, remat=False):
             'vae': of('vae', rules_vae, target['vae']),
             'text': {part: of(part, rules_clip, shapes)
                      for part, shapes in target['text'].items()}}
-  names = [part.replace('text_encoder', 'tokenizer') for part in target['text']]
-  return prior, params, clip_tokens.load_tokenizers([folder / name for name in names])
+  tokenizers = [folder / tokenizer_folder(part) for part in target['text']]
+  return prior, params, clip_tokens.load_tokenizers(tokenizers)
 
 
 def read(folder):
-  """{name: dict} of the CONFIGS of a folder."""
-  index = _json(folder / CONFIGS['index'])
+  """{name: dict} of the CONFIGS of a folder; WeightError, which lists all that are missing."""
+  path = folder / CONFIGS['index']
+  index = hub.read_json(path) if path.is_file() else {'_class_name': PIPELINES[0]}
   name = index.get('_class_name')
   if name not in PIPELINES:
     raise WeightError(f'{folder} is a {name!r}; this prior reads one of {", ".join(PIPELINES)}.')
   parts = [part for part in CONFIGS if part != TEXT[1] or name == PIPELINES[1]]
-  return {part: _json(folder / CONFIGS[part]) for part in parts}
+  missing = [CONFIGS[part] for part in parts if not (folder / CONFIGS[part]).is_file()]
+  for tokenizer in (tokenizer_folder(part) for part in parts if part in TEXT):
+    missing += [f'{tokenizer}/{file}' for file in clip_tokens.missing(folder / tokenizer)]
+  if missing:
+    raise WeightError(f'{folder} lacks {", ".join(missing)}; a prior is a folder of '
+                      f'{", ".join(CONFIGS[part] for part in parts)}, tokenizers and weights.')
+  return {part: hub.read_json(folder / CONFIGS[part]) for part in parts}
 
 
-def _json(path):
-  try:
-    value = json.loads(path.read_text(encoding='utf-8'))
-    if not isinstance(value, dict):
-      raise ValueError('no object')
-  except OSError as error:
-    raise WeightError(f'Cannot read {path}: {error.strerror}; a prior is a folder of '
-                      f'{", ".join(CONFIGS.values())} and weights.') from error
-  except (ValueError, RecursionError) as error:
-    raise WeightError(f'{path} is not a complete JSON file ({error}).') from error
-  return value
+def tokenizer_folder(part):
+  """The name of the folder of the tokenizer of a text encoder."""
+  return part.replace('text_encoder', 'tokenizer')
 
 
 def locate(weights):
-  """The folder `weights`, or the folder into which a hub id is downloaded."""
+  """The folder `weights` (`hub.resolve` applies), or the one into which a hub id is downloaded.
+  """
   if not weights:
     raise WeightError('This prior is not shipped: name the folder of its weights, or a hub id.')
-  folder = pathlib.Path(weights)
+  folder = hub.resolve(weights)
   if folder.is_dir():
     return folder
   if folder.is_file():

@@ -190,8 +190,8 @@ FOLDERS = {
                          'in none of its files'),
     'names nothing': (rewrite(dict.clear), 'names none'),
     'no json': (lambda folder: (folder / 'model.safetensors.index.json').write_text('{'),
-                'no weight_map'),
-    'not a map': (lambda folder: (folder / 'model.safetensors.index.json').write_text('[]'),
+                'not a complete JSON file'),
+    'not a map': (lambda folder: (folder / 'model.safetensors.index.json').write_text('{}'),
                   'no weight_map'),
 }
 

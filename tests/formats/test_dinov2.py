@@ -137,7 +137,7 @@ def test_folders_of_other_models_are_refused(folders, tmp_path):
   _, folder = folders[False, False]
   data = (folder / 'model.safetensors').read_bytes()
   (tmp_path / 'model.safetensors').write_bytes(data)
-  for config, words in (({'model_type': 'clip'}, "of the kind 'clip'"), ([], 'model_type'),
+  for config, words in (({'model_type': 'clip'}, "of the kind 'clip'"), ({}, 'kind None'),
                         ({'model_type': 'dinov2', 'num_attention_heads': 0}, 'does not hold'),
                         ({'model_type': 'dinov2', 'num_attention_heads': 'two'}, 'does not hold')):
     (tmp_path / 'config.json').write_text(json.dumps(config))

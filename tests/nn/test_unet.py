@@ -5,7 +5,10 @@ net with an attention of the test's own, written in PyTorch after MVDream (Shi e
 3.1) and zero123++ (Shi et al. 2023, Sec. 2.2).
 """
 
+import json
+
 import diffusers
+from diffusers import training_utils
 from diffusers.loaders import single_file_utils
 import jax
 import jax.numpy as jnp
@@ -298,11 +301,23 @@ def test_mvdreams_names():
   assert set(names.values()) == set(shapes(unet.sizes(MVDREAM), 1024, 16))
 
 
+def test_what_training_leaves_in_a_config_is_ignored(tmp_path):
+  """The config that diffusers' own average of the weights writes."""
+  net = diffusers.UNet2DConditionModel(**TINY)
+  average = training_utils.EMAModel(net.parameters(), use_ema_warmup=True, inv_gamma=2.0,
+                                    model_cls=type(net), model_config=net.config)
+  average.save_pretrained(tmp_path)
+  config = json.loads((tmp_path / 'config.json').read_text())
+  assert {'decay', 'use_ema_warmup', 'optimization_step'} <= config.keys()
+  assert unet.sizes(config) == unet.sizes(dict(net.config))
+
+
 @pytest.mark.parametrize('change, word', [
     ({'_class_name': 'UNet3DConditionModel'}, 'UNet3DConditionModel'),
     ({'act_fn': 'gelu'}, 'act_fn'),
     ({'time_cond_proj_dim': 256}, 'time_cond_proj_dim'),
-    ({'something_new': 1}, 'something_new'),
+    ({'something_new': 1}, 'something_new=1, .* remove it from the config.json'),
+    ({'use_ema': True}, 'use_ema'),
     ({'addition_embed_type': 'image'}, 'addition_embed_type'),
     ({'up_block_types': (UP, UP, CROSS_UP, CROSS_UP)}, 'up_block_types'),
     ({'attention_head_dim': (5, 10)}, '4 levels'),

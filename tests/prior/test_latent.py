@@ -126,6 +126,8 @@ def edit(path, **changes):
     ('unet/config.json', {'sample_size': None}, 'do not describe nets that fit'),
     ('vae/config.json', {'_class_name': 'VQModel'}, 'autoencoder is a .VQModel'),
     ('vae/config.json', {'shift_factor': 0.1}, 'shift_factor=0.1'),
+    ('vae/config.json', {'use_something': 2}, 'use_something=2'),
+    ('text_encoder/config.json', {'layer_norm_eps': 1e-6}, 'layer_norm_eps=1e-06'),
     ('vae/config.json', {'latent_channels': 'four'}, 'missing or invalid sizes'),
     ('vae/config.json', {'down_block_types': ['AttnDownEncoderBlock2D'] * 2}, 'AttnDownEncoder'),
     ('text_encoder/config.json', {'architectures': ['T5EncoderModel']}, 'encoder is a .T5Encoder'),
@@ -148,8 +150,12 @@ def test_missing_and_damaged_files_have_their_own_messages(models, tmp_path):
   with pytest.raises(WeightError, match='not a complete JSON file'):
     latent.load(folder)
   (folder / 'scheduler' / 'scheduler_config.json').unlink()
-  with pytest.raises(WeightError, match='Cannot read .*scheduler_config.json: No such file'):
+  (folder / 'tokenizer' / 'tokenizer_config.json').unlink()
+  with pytest.raises(WeightError, match='lacks scheduler/scheduler_config.json, '
+                     'tokenizer/tokenizer_config.json; a prior is a folder'):
     latent.load(folder)
+  with pytest.raises(WeightError, match='lacks model_index.json, .*, tokenizer/merges.txt, '):
+    latent.read(tmp_path / 'empty')
   with pytest.raises(WeightError, match='not shipped'):
     latent.load(None)
   with pytest.raises(WeightError, match='unpack_checkpoint'):

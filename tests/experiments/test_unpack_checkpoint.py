@@ -1,5 +1,6 @@
 """Single-file checkpoints become folders; the file is one made of a folder."""
 
+from importlib import util
 import pathlib
 import re
 import shutil
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from experiments import unpack_checkpoint
-from jax3dgen.core import tree
+from experiments import _command, unpack_checkpoint
+from jax3dgen.core import launch, tree
 from jax3dgen.core.errors import WeightError
 from jax3dgen.prior import latent
 from tests import published
@@ -73,10 +74,55 @@ def test_a_single_file_becomes_the_folder_that_it_was_made_of(tmp_path):
   assert all(np.array_equal(expected[name], result[name]) for name in expected)
   with pytest.raises(WeightError, match='not empty'):
     unpack_checkpoint.unpack(tmp_path / 'model.safetensors', pathlib.Path(like), tmp_path / 'new')
-  save_file({'x': np.zeros(1, np.float32)}, tmp_path / 'other.safetensors')
-  with pytest.raises(WeightError, match='cannot be unpacked like'):
+  whole = load_file(tmp_path / 'model.safetensors')
+  lost = ('model.diffusion_model.input_blocks.1.0.in_layers.2.weight',
+          'first_stage_model.decoder.conv_in.bias')
+  save_file({name: x for name, x in whole.items() if name not in lost},
+            tmp_path / 'other.safetensors')
+  with pytest.raises(WeightError) as caught:
     unpack_checkpoint.unpack(tmp_path / 'other.safetensors', pathlib.Path(like), tmp_path / 'more')
+  lines = str(caught.value).splitlines()
+  assert 'cannot be unpacked like' in lines[0] and 'lacks 2 tensors' in lines[0]
+  assert sorted(map(str.split, lines[1:])) == [
+      ['unet', 'down_blocks.0.resnets.0.conv1.weight'], ['vae', 'decoder.conv_in.bias']]
   assert not (tmp_path / 'more').exists()
+
+
+def configs_alone(folder, index):
+  """A folder with the files that a pipeline has beside its weights, all empty but the first."""
+  names = [f'{part}/{file}' for part in ('tokenizer', 'tokenizer_2')
+           for file in ('tokenizer.json', 'tokenizer_config.json')]
+  for name in [*latent.CONFIGS.values(), *names]:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text('{}')
+  (folder / 'model_index.json').write_text(f'{{"_class_name": "{index}"}}')
+  return folder
+
+
+@pytest.mark.parametrize('index, names, absent', [
+    ('StableDiffusionPipeline', ['model.diffusion_model.x', 'cond_stage_model.x'],
+     r'of vae \(first_stage_model\.\*\)\.'),
+    ('StableDiffusionXLPipeline', ['first_stage_model.x', 'conditioner.embedders.1.x'],
+     r'of unet \(model\.diffusion_model\.\*\), text_encoder \(cond_stage_model\.\* or .*0\.\*\)\.'),
+    ('StableDiffusionXLPipeline', ['x'], 'of unet .*, vae .*, text_encoder .*, text_encoder_2 ')])
+def test_all_parts_that_a_file_lacks_are_named(tmp_path, index, names, absent):
+  save_file({name: np.zeros(1, np.float32) for name in names}, tmp_path / 'x.safetensors')
+  like = configs_alone(tmp_path / 'like', index)
+  with pytest.raises(WeightError, match='holds no tensors ' + absent):
+    unpack_checkpoint.unpack(tmp_path / 'x.safetensors', like, tmp_path / 'new')
+  (like / 'vae' / 'config.json').unlink()
+  (like / 'tokenizer' / 'tokenizer_config.json').unlink()
+  with pytest.raises(WeightError, match='lacks vae/config.json, tokenizer/tokenizer_config.json;'):
+    unpack_checkpoint.unpack(tmp_path / 'x.safetensors', like, tmp_path / 'new')
+
+
+def test_all_packages_that_are_missing_are_named(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(launch, 'reexecute', lambda: None)
+  monkeypatch.setattr(util, 'find_spec', lambda name: None if name != 'transformers' else name)
+  status = _command.call(unpack_checkpoint.run, unpack_checkpoint.__doc__, flags=
+                         unpack_checkpoint.flags, argv=['x.safetensors', '--like', 'folder',
+                                                        '--workdir', str(tmp_path)])
+  assert status == 2 and 'unpacking needs diffusers, torch: pip' in capsys.readouterr().err
 
 
 def test_what_is_no_checkpoint_is_refused_before_anything_starts(tmp_path):

@@ -2,7 +2,9 @@
 
 import pathlib
 
+import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
+import numpy as np
 import pytest
 
 from experiments import _config
@@ -46,3 +48,17 @@ def test_phases_that_do_not_divide_the_steps_are_refused():
   config.timestep.phases = 7
   with pytest.raises(ConfigError, match='15000 cannot be divided into 14 equal phases'):
     distill_config.check(distill.complete(config))
+
+
+def test_a_dtype_is_stored_by_its_name():
+  config = distill_config.default_config()
+  for value in (jnp.bfloat16, 'bf16', np.dtype('bfloat16')):
+    config.prior.dtype = value
+    assert config.prior.dtype == 'bfloat16'
+    assert distill.complete(config).to_dict()['prior']['dtype'] == 'bfloat16'
+  changed = _config.override(distill_config.default_config(), [('prior.dtype', 'fp32')])
+  assert changed.prior.dtype == 'float32'
+  config.prior.dtype = None
+  assert config.prior.dtype is None
+  with pytest.raises(ConfigError, match="'int4' is no floating dtype"):
+    config.prior.dtype = 'int4'

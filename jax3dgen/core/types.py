@@ -11,8 +11,36 @@ from typing import Any
 
 from flax import struct
 import jax
+import jax.numpy as jnp
+
+from jax3dgen.core.errors import ConfigError
 
 Array = jax.Array
+DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
+# Their other names: of NumPy, XLA and PyTorch. Python's float is JAX's default.
+ALIASES = {'f32': 'float32', 'fp32': 'float32', 'float': 'float32', 'single': 'float32',
+           'bf16': 'bfloat16', 'f16': 'float16', 'fp16': 'float16', 'half': 'float16',
+           'f64': 'float64', 'fp64': 'float64', 'double': 'float64'}
+
+
+def float_dtype(value):
+  """The dtype that `value` names: jnp.bfloat16, np.float16, a dtype of JAX, NumPy or PyTorch, or a
+  text such as 'bfloat16', 'bf16' and 'fp32'. ConfigError for all but DTYPES, and for float64 where
+  JAX has no 64 bits."""
+  name = value if isinstance(value, str) else 'float' if value is float else str(value)
+  name = name.lower().rpartition('.')[2]
+  name = ALIASES.get(name, name)
+  if name not in DTYPES and value is not None:
+    try:
+      name = jnp.dtype(value).name
+    except TypeError:
+      pass
+  if name not in DTYPES:
+    raise ConfigError(f'{value!r} is no floating dtype; those are {", ".join(DTYPES)}, or short '
+                      'bf16, fp16, fp32.')
+  if name == 'float64' and not jax.config.jax_enable_x64:
+    raise ConfigError('float64 needs JAX with 64 bits: set JAX_ENABLE_X64=1.')
+  return jnp.dtype(name)
 
 
 @struct.dataclass

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import numpy as safetensors_numpy
 
-from jax3dgen.core import files, header, hub
+from jax3dgen.core import files, header, hub, types
 from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import WeightError
 
@@ -74,16 +74,16 @@ def is_whole(folder):
 
 
 def save(path, tree, metadata=None, dtype=None):
-  """Writes a nested dict of arrays; floating ones as `dtype` (for example np.float16) when given.
+  """Writes a nested dict of arrays; floating ones as `dtype` (see `types.float_dtype`) when given.
 
   `metadata` is a dict of strings. The write is atomic. WeightError for values that are not finite.
   """
   path = pathlib.Path(path)
   flat = {name: np.asarray(leaf) for name, leaf in trees.named(tree).items()}
   if dtype is not None:
+    dtype = types.float_dtype(dtype)
     with np.errstate(over='ignore'):  # overflow is refused by name below
-      flat = {name: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
-              for name, leaf in flat.items()}
+      flat = {name: leaf.astype(dtype) if is_float(leaf) else leaf for name, leaf in flat.items()}
   refuse_nonfinite(path, flat)
   with files.replacing(path) as beside:
     beside.write_bytes(safetensors_numpy.save(

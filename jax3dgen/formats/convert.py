@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jax3dgen.core import tree as trees
-from jax3dgen.core import weights
+from jax3dgen.core import types, weights
 from jax3dgen.core.errors import WeightError
 
 NORM = re.compile(r'norm|^(ln|bn)(_|\d|$)')  # matched against a module's name without its parents
@@ -65,11 +65,12 @@ def arrange(array, path, rank):
 def to_tree(tensors, rules, target, dtype=None, where='this file'):
   """The parameters of `target` (a tree of ShapeDtypeStructs) from {published name: array}.
 
-  Floating ones have the target's dtype, or `dtype`. WeightError, which begins with `where`: with
-  one table of all tensors that are missing, unused, misshaped or mistyped, or with the names of
-  those that are not finite, in the file or in that dtype.
+  Floating ones have the target's dtype, or `dtype` (see `types.float_dtype`). WeightError, which
+  begins with `where`: with one table of all tensors that are missing, unused, misshaped or
+  mistyped, or with the names of those that are not finite, in the file or in that dtype.
   """
   expected = trees.named(target)
+  dtype = None if dtype is None else types.float_dtype(dtype)
   published = {}
   for name, path in names(rules, tensors).items():
     if path in published:

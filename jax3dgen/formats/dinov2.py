@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import hub, weights
+from jax3dgen.core import hub, types, weights
 from jax3dgen.core.errors import WeightError
 from jax3dgen.formats import convert, rules_dinov2
 from jax3dgen.nn import vit
@@ -28,6 +28,7 @@ def read(path, dtype=jnp.float32):
   positions are interpolated as in the respective code. WeightError for other files.
   """
   path = hub.resolve(path)
+  dtype = types.float_dtype(dtype)
   config = _config(path if path.is_dir() else path.parent)
   tensors = join_qkv(weights.open_all(path))
   try:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import hub
+from jax3dgen.core import hub, types
 from jax3dgen.core.errors import WeightError
 from jax3dgen.formats import convert, rules_clip_pair
 from jax3dgen.nn import clip_text, clip_vision
@@ -91,7 +91,7 @@ def networks(config, path, dtype=jnp.float32):
         'width': int(part['hidden_size']), 'depth': int(part['num_hidden_layers']),
         'heads': int(part['num_attention_heads']), 'hidden': int(part['intermediate_size']),
         'activation': part['hidden_act'], 'projection': int(config.get('projection_dim', 512)),
-        'dtype': dtype}
+        'dtype': types.float_dtype(dtype)}
     size, patch = int(vision['image_size']), int(vision['patch_size'])
     return (clip_vision.ClipVision(patch=patch, grid=size // patch, **of(vision)),
             clip_text.ClipText(vocabulary=int(text['vocab_size']),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax3dgen.core import hub, rng
 from jax3dgen.core import image as images
 from jax3dgen.core.errors import ConfigError, WeightError
-from jax3dgen.core.types import Cond
+from jax3dgen.core.types import Cond, float_dtype
 from jax3dgen.formats import convert, rules_clip, rules_unet, rules_vae
 from jax3dgen.nn import clip_text, unet, vae
 from jax3dgen.prior import base, clip_tokens, schedule
@@ -33,13 +33,15 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
   """The Prior of the nets that `configs` describes, without weights.
 
   `configs` has the dicts of CONFIGS by name; with text_encoder_2 it is an SDXL. Weights and
-  computations are of `dtype`. Images are encoded at size x size pixels (None: the size of the
-  training images), in tiles of tile x tile latent cells where that is given. `remat` recomputes
-  blocks in the backward pass. WeightError where the configs are of other nets.
+  computations are of `dtype`, float32 or bfloat16 (see `types.float_dtype`). Images are encoded at
+  size x size pixels (None: the size of the training images), in tiles of tile x tile latent cells
+  where that is given. `remat` recomputes blocks in the backward pass. WeightError where the configs
+  are of other nets.
   """
-  if dtype not in DTYPES:
-    raise ConfigError(f'The dtype of a prior is one of {", ".join(DTYPES)}, not {dtype!r}.')
-  types = {'dtype': jnp.dtype(dtype), 'param_dtype': jnp.dtype(dtype)}
+  dtype = float_dtype(dtype)
+  if dtype.name not in DTYPES:
+    raise ConfigError(f'The dtype of a prior is one of {", ".join(DTYPES)}, not {dtype.name}.')
+  types = {'dtype': dtype, 'param_dtype': dtype}
   denoiser = unet.UNet(**unet.sizes(configs['unet']), remat=remat, **types)
   autoencoder = vae.AutoencoderKL(**vae.sizes(configs['vae']), remat=remat, **types)
   large = TEXT[1] in configs

@@ -164,7 +164,15 @@ def test_missing_and_damaged_files_have_their_own_messages(models, tmp_path):
     latent.load('no/such/folder')
 
 
-@pytest.mark.parametrize('options, sentence', [({'dtype': 'float16'}, 'float16'),
+@pytest.mark.parametrize('dtype', [jnp.bfloat16, 'bf16', jnp.dtype('bfloat16')])
+def test_notations_of_a_dtype(models, dtype):
+  prior = latent.make(latent.read(models['sd'][0]), dtype)
+  leaves = jax.tree.leaves(jax.eval_shape(prior.init, jax.random.key(0)))
+  assert {leaf.dtype for leaf in leaves} == {jnp.dtype('bfloat16')}
+
+
+@pytest.mark.parametrize('options, sentence', [({'dtype': jnp.float16}, 'float16'),
+                                               ({'dtype': 'int8'}, "'int8' is no floating dtype"),
                                                ({'size': 18}, 'a multiple of 4')])
 def test_unsupported_settings_are_refused(models, options, sentence):
   with pytest.raises(ConfigError, match=sentence):

@@ -9,6 +9,7 @@ import re
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
+from jax3dgen.core import types
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.distill import base, guidance
 from jax3dgen.scene import shading
@@ -18,6 +19,17 @@ from jax3dgen.train import optim
 def schedule(value):
   """A field that takes a number or a schedule (see `optim.scalar`)."""
   return FieldReference(value, field_type=object)
+
+
+class _Dtype(FieldReference):
+
+  def set(self, value, type_safe=True):
+    super().set(None if value is None else types.float_dtype(value).name, type_safe)
+
+
+def dtype_field():
+  """A field that takes a dtype in any notation of `types.float_dtype`; its value is the name."""
+  return _Dtype(None, field_type=str)
 
 
 def default_config():
@@ -32,7 +44,7 @@ def default_config():
   c.prior = ConfigDict()
   c.prior.name = 'embedded'  # module of jax3dgen/prior, or a module on the path, that has load()
   c.prior.weights = ''  # folder of its weights, or a hub id; empty: those shipped with the package
-  c.prior.dtype = placeholder(str)  # float32 or bfloat16, where the prior asks; None: its default
+  c.prior.dtype = dtype_field()  # float32 or bfloat16, where the prior asks; None: its default
   c.prior.size = placeholder(int)  # pixels per side that images are encoded at, likewise
   c.prior.remat = placeholder(bool)  # recompute blocks in the backward pass, likewise
 

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 
+from jax3dgen.core import machine
+
 STEPS = 100
 LIMIT_GB, LIMIT_START = 3.0, 15.0
 
@@ -29,7 +31,7 @@ def start(workdir, cache):
   _, status, usage = os.wait4(process.pid, 0)
   if status or first is None:
     raise RuntimeError(f'the demo ended with status {os.waitstatus_to_exitcode(status)}')
-  return first, usage.ru_maxrss * 1024 / 1e9  # Linux counts kibibytes
+  return first, machine.resident(usage) / 1e9
 
 
 def run():

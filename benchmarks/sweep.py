@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 
+from jax3dgen.core import machine
+
 MESHES, TILTS, LIMIT = 200, 20, 60.0
 
 
@@ -43,7 +45,7 @@ def run():
 
 def main():
   print(f'load average {os.getloadavg()[0]:.1f}; {MESHES} meshes x {TILTS} tilts, '
-        f'{len(os.sched_getaffinity(0))} cores')
+        f'{machine.cores()} cores')
   for state, (wall, cpu) in run().items():
     print(f'{state} cache: {wall:.1f} s (goal {LIMIT:.0f} s), {cpu:.0f} s of processor time')
 

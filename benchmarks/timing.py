@@ -42,11 +42,16 @@ def in_turn(functions, turns):
 def pinned(module, cores, *args):
   """The JSON that `python -m module ARGS` prints last, run on `cores` cores of this machine.
 
-  It is a fresh process that has the launcher's malloc settings from its start.
+  It is a fresh process that has the launcher's malloc settings from its start. macOS cannot pin a
+  process: only its number of threads is limited there, with a notice.
   """
-  allowed = sorted(os.sched_getaffinity(0))[:cores]
+  pin = None
+  if hasattr(os, 'sched_setaffinity'):
+    allowed = sorted(os.sched_getaffinity(0))[:cores]
+    pin = lambda: os.sched_setaffinity(0, allowed)
+  else:
+    print('This system does not pin processes to cores.', file=sys.stderr)
   env = {**os.environ, **launch.MALLOC, 'JAX_PLATFORMS': 'cpu', 'OMP_NUM_THREADS': str(cores)}
   done = subprocess.run([sys.executable, '-m', module, *map(str, args)], env=env, check=True,
-                        stdout=subprocess.PIPE, text=True,
-                        preexec_fn=lambda: os.sched_setaffinity(0, allowed))
+                        stdout=subprocess.PIPE, text=True, preexec_fn=pin)
   return json.loads(done.stdout.splitlines()[-1])

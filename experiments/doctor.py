@@ -14,7 +14,7 @@ import sys
 
 from experiments import _command
 import jax3dgen
-from jax3dgen.core import launch
+from jax3dgen.core import launch, machine
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'mujoco', 'mujoco-mjx')
 EXTRAS = {'cuda': ('jax_cuda13_plugin',), 'tpu': ('libtpu',),
@@ -32,14 +32,15 @@ def version(package):
 
 
 def devices():
-  """(backend, [device names], GiB free on all of them); (None, [why not], None) without jax."""
+  """(backend, [device names], GiB free on all of them or None); (None, [why], None) without jax."""
   try:
     import jax
 
     from jax3dgen.core import parallel
     from jax3dgen.train import memory
     parallel.initialize()
-    free = memory.free_memory() * jax.local_device_count() / 2**30
+    free = memory.free_memory()
+    free = None if free is None else free * jax.local_device_count() / 2**30
     return jax.default_backend(), [str(d) for d in jax.devices()], free
   except Exception as e:  # of any kind; the other lines help to find its cause
     return None, [f'jax does not start ({type(e).__name__}: {e})'], None
@@ -91,7 +92,7 @@ def screen(env):
   yield 'versions   ' + ', '.join([f'Python {platform.python_version()}',
                                    *(f'{p} {version(p)}' for p in PACKAGES)])
   yield f'devices    {", ".join(names)}' + (f' ({backend})' if backend else '')
-  yield (f'cores      {os.cpu_count()}; without an accelerator always {launch.HOST_DEVICES} '
+  yield (f'cores      {machine.cores()}; without an accelerator always {launch.HOST_DEVICES} '
          'host devices')
   yield 'memory     ' + ('unknown' if memory is None else f'{memory:.1f} GiB free')
   yield f'cache      {cache(env.get("JAX_COMPILATION_CACHE_DIR"))}'

@@ -1,8 +1,8 @@
 """The environment variables of a run on CPUs; a command re-executes itself once to set them.
 
-glibc reads its malloc settings before Python runs, so they need a new process. They
-keep large temporaries mapped between steps instead of returning and faulting them in again, which
-is worth up to 2.3x on a CPU. Imports nothing beyond the standard library, so that a command can
+glibc (Linux) reads its malloc settings before Python runs, so they need a new process. They keep
+large temporaries mapped between steps instead of returning and faulting them in again, which is
+worth up to 2.3x on a CPU. Imports nothing beyond the standard library, so that a command can
 decide before jax is loaded.
 """
 
@@ -39,7 +39,8 @@ def without_host_count(flags):
 
 def environment(env=os.environ):
   """The variables that a run sets in `env`; malloc, cache and warning settings of the user stay."""
-  settings = {name: env.get(name, value) for name, value in MALLOC.items()}
+  malloc = MALLOC if sys.platform == 'linux' else {}
+  settings = {name: env.get(name, value) for name, value in malloc.items()}
   settings['JAX_NUM_CPU_DEVICES'] = str(HOST_DEVICES)
   if 'XLA_FLAGS' in env:
     settings['XLA_FLAGS'] = without_host_count(env['XLA_FLAGS'])

@@ -5,11 +5,11 @@ without Python's lock, so that threads run in parallel.
 """
 
 from concurrent import futures
-import os
 
 import chex
 import numpy as np
 
+from jax3dgen.core import machine
 from jax3dgen.core.errors import MeshError
 from jax3dgen.physics import native
 from jax3dgen.physics.outcome import Outcome
@@ -26,7 +26,7 @@ def simulate(bodies, tilts, seconds=10.0, timestep=1e-3, friction=1.0, threads=N
   items, tilts = bodies.items, np.asarray(tilts, np.float64)
   chex.assert_shape(tilts, (None, 3))
   shape = len(items), len(tilts)
-  threads = threads or len(os.sched_getaffinity(0))
+  threads = threads or machine.cores()
   outcome = Outcome(np.full((*shape, 4), np.nan), np.full((*shape, 3), np.nan),
                     np.full(shape, np.nan), np.ones(shape, bool), np.zeros(shape, bool))
   pieces = np.array_split(range(len(tilts)), -(-PIECES * threads // max(len(items), 1)))

@@ -1,45 +1,39 @@
 """Device memory: free bytes, whether a step fits, and errors where memory is exhausted."""
 
 import contextlib
-import os
-import pathlib
-import re
+import math
 import resource
 
 import jax
 
-from jax3dgen.core import errors, parallel
+from jax3dgen.core import errors, machine, parallel
 from jax3dgen.train import cost as costs
 
 GIB = 2**30
 
 
 def free_memory():
-  """Bytes that this process may still allocate on each of its devices."""
+  """Bytes that this process may still allocate on each of its devices; None where the system does
+  not tell."""
   device = jax.local_devices()[0]
   stats = device.memory_stats()
   if device.platform != 'cpu' and stats and 'bytes_limit' in stats:
     return stats['bytes_limit'] - stats['bytes_in_use']
-  free = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  meminfo = pathlib.Path('/proc/meminfo')
-  if meminfo.exists():
-    free = int(re.search(r'MemAvailable:\s+(\d+)', meminfo.read_text()).group(1)) * 1024
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY:
-      used = int(pathlib.Path('/proc/self/statm').read_text().split()[0])
-      free = min(free, limit - used * os.sysconf('SC_PAGE_SIZE'))
-  return free // jax.local_device_count()  # CPU devices share the host's memory
+  free = machine.free_memory()
+  return None if free is None else free // jax.local_device_count()  # CPU devices share it
 
 
 def check_memory(cost, free=None):
   """Prints the cost of one step; ConfigError where its memory exceeds the free memory.
 
-  `cost` is `parallel.cost(...)`; `free`, bytes on each device, is measured by default. Of several
-  processes the least free memory counts.
+  `cost` is `parallel.cost(...)`; `free`, bytes on each device, is measured by default, and no limit
+  where it is not known. Of several processes the least free memory counts.
   """
-  free = parallel.least(free_memory() if free is None else free)
+  free = free_memory() if free is None else free
+  free = parallel.least(math.inf if free is None else float(free))
+  known = 'unknown memory is' if free == math.inf else f'{max(free, 0) / GIB:.2f} GiB are'
   sentence = (f'One step needs {cost.beside / GIB:.2f} GiB on each device beside its arguments; '
-              f'{max(free, 0) / GIB:.2f} GiB are free')
+              f'{known} free')
   if cost.beside > free:
     raise errors.ConfigError(f'{sentence}. {LESS}')
   if parallel.is_main():
@@ -75,8 +69,9 @@ def halve_once(function, chunk):
   with memory_errors():
     return function(chunk // 2)
 
+
 def peak():
   """Bytes: the largest resident set of this process, or a device's peak where that is larger."""
-  host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  host = machine.resident(resource.getrusage(resource.RUSAGE_SELF))
   stats = [device.memory_stats() or {} for device in jax.local_devices()]
   return max([host] + [s.get('peak_bytes_in_use', 0) for s in stats])

@@ -357,6 +357,12 @@ def test_environment_keeps_the_settings_of_the_user(tmp_path):
   assert folder(XDG_CACHE_HOME=str(tmp_path / 'x')).startswith(str(tmp_path / 'x'))
 
 
+def test_settings_of_glibc_are_for_linux(tmp_path, monkeypatch):
+  monkeypatch.setattr(sys, 'platform', 'darwin')
+  settings = launch.environment(clean(HOME=str(tmp_path)))
+  assert not launch.MALLOC.keys() & settings.keys() and settings['JAX_NUM_CPU_DEVICES'] == '2'
+
+
 def test_no_cache_where_it_cannot_be_written(tmp_path):
   (tmp_path / 'file').write_text('')  # a home that can hold nothing, for root as well
   assert 'JAX_COMPILATION_CACHE_DIR' not in launch.environment(clean(HOME=str(tmp_path / 'file')))

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from experiments import doctor
-from jax3dgen.core import launch
+from jax3dgen.core import launch, machine
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOOD = dict(backend='cpu', jaxlib='0.10.2', python=(3, 11), nvidia=False, memory=16.0,
@@ -36,6 +36,14 @@ def test_a_good_machine_has_no_problem():
 def test_each_problem_is_reported(change, word):
   sentence, = doctor.problems(**GOOD | change)
   assert word in sentence
+
+
+def test_memory_that_the_system_does_not_tell_is_unknown(monkeypatch):
+  monkeypatch.setattr(machine, 'free_memory', lambda: None)
+  monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
+  lines = [line.split() for line in doctor.screen(os.environ)]
+  assert ['memory', 'unknown'] in lines
+  assert ['cores', f'{os.cpu_count()};'] in [line[:2] for line in lines]
 
 
 def test_extras_are_those_of_the_package():

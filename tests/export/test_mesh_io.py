@@ -153,6 +153,7 @@ def test_same_mesh_same_bytes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='reads /proc')
 def test_a_scan_of_two_million_faces(tmp_path):
   """A torus as STL, and as PLY with every seventh face turned, and a ball, all of whose vertices
   are on its hull: read, a body, and a packed one within 2 GB."""

@@ -18,6 +18,13 @@ def test_memory_is_estimated_and_refused(capsys):
     memory.check_memory(cost._replace(beside=3 * 2**30), free=2**30)
 
 
+def test_unknown_memory_is_no_limit(monkeypatch, capsys):
+  monkeypatch.setattr(memory.machine, 'free_memory', lambda: None)
+  assert memory.free_memory() is None
+  memory.check_memory(parallel.Cost({'field': 2**28}, 2**30, 2**50, 0.0))
+  assert 'unknown memory is free' in capsys.readouterr().out
+
+
 def exhausted(*_):
   raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import tqdm
 
+from jax3dgen.core import machine
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.export import rollouts, sweep_page, sweep_tables
 from jax3dgen.metrics import stability as metrics
@@ -97,7 +98,7 @@ def read(config, paths):
   examine = lambda path: sweep_tables.examine(
       path, sweep_tables.name_of(path, root), config.up, config.normalize, config.inertia,
       config.density)
-  threads = min(READERS, len(os.sched_getaffinity(0)))
+  threads = min(READERS, machine.cores())
   # Readers silence warnings each for themselves, which threads undo for one another.
   with warnings.catch_warnings(), futures.ThreadPoolExecutor(threads) as pool:
     warnings.simplefilter('ignore')

@@ -22,7 +22,7 @@ from jax3dgen.core.errors import ConfigError, Jax3dgenError
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Errors of the machine, not of the program.
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
-           errno.EISDIR, errno.ENAMETOOLONG}
+           errno.EISDIR, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 class Parser(argparse.ArgumentParser):

@@ -59,6 +59,7 @@ def check_seal(folder, names):
       raise WeightError(f'{path} is missing; these weights are a folder of {", ".join(names)} and '
                         'sha256.')
     if digests.get(name) != digest(path):
+      hub.refuse_substitute(path)
       raise WeightError(f'{path} is damaged or was replaced: its sha256 is not that of '
                         f'{folder / "sha256"}; fetch it again.')
 

@@ -118,6 +118,11 @@ def test_truncated_flipped_and_missing_files(file):
   weights.load_tree(file)  # a flipped byte is only seen by the checksum
   with pytest.raises(WeightError, match='sha256'):
     weights.check_seal(file.parent, [file.name])
+  file.write_bytes(b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n')
+  for read in (weights.load_tree, weights.open_all, lambda path: weights.check_seal(
+      path.parent, [path.name])):
+    with pytest.raises(WeightError, match='weights.safetensors is a pointer of Git LFS'):
+      read(file)
   with pytest.raises(WeightError, match='No such file'):
     weights.load_tree(file.with_name('none.safetensors'))
   with pytest.raises(WeightError, match='directory'):

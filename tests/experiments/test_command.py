@@ -233,6 +233,7 @@ def test_invalid_arguments_are_one_sentence(argv, parts, launched, capsys):
 @pytest.mark.parametrize('error, code', [
     (MeshError('the mesh is empty'), 2),
     (OSError(errno.ENOSPC, 'No space left on device', 'runs/x'), 2),
+    (OSError(errno.EIO, 'Input/output error', 'runs/x'), 2),
     (PermissionError(errno.EACCES, 'Permission denied', 'runs/x'), 2),
     (KeyboardInterrupt(), 130),
 ])

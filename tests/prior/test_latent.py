@@ -179,6 +179,15 @@ def test_unsupported_settings_are_refused(models, options, sentence):
     latent.load(models['sd'][0], **options)
 
 
+def test_folders_of_the_cache_and_of_the_home(models, tmp_path, monkeypatch):
+  cache = tmp_path / 'models--some--model'
+  copied(models, cache / 'snapshots')
+  monkeypatch.setenv('HOME', str(tmp_path))
+  assert latent.read(latent.locate('~/models--some--model')) == latent.read(models['sd'][0])
+  with pytest.raises(WeightError, match='There is no folder .*/models--some--other'):
+    latent.locate('~/models--some--other')
+
+
 def test_hub_ids_are_fetched_once_and_refusals_are_one_sentence(models, monkeypatch, capsys):
   import huggingface_hub
   calls = []

@@ -2,8 +2,8 @@
 
 Orbax writes beside and renames when complete. It restores a flipped byte silently, so every step
 also holds the sha256, shape and dtype of every leaf, and a step that does not match is skipped in
-favour of the one before. An error of the file system is no damage: reading is tried again, then
-reported, and nothing is moved.
+favour of the one before. An error of the file system is no damage: reading and writing are tried
+again, then it is reported, and nothing is moved.
 """
 
 import errno
@@ -54,7 +54,7 @@ class Checkpoints:
   def __init__(self, folder, keep, config_json='{}'):
     self._folder = pathlib.Path(folder).absolute()
     self._config = config_json
-    self._manager = None
+    self._manager, self._last = None, None  # (step, items) of the last save
     parallel.from_main(lambda: self._open(keep))
 
   def _open(self, keep):
@@ -76,30 +76,48 @@ class Checkpoints:
     return sorted((int(p.name) for p in self._folder.iterdir() if p.name.isdigit()), reverse=True)
 
   def save(self, step, state):
-    """Starts writing the host tree `state` as `step`; raises the error of the save before.
+    """Starts writing the host tree `state` as `step`, after the save before, whose error it raises.
 
     The arrays must not change until `wait` or the next `save` returns.
     """
     parallel.from_main(lambda: self._save(step, state))
 
   def _save(self, step, state):
+    self._write(self._manager.wait_until_finished)
     flat = {name: np.asarray(leaf) for name, leaf in trees.named(state).items()}
     record = {'step': step, 'config': self._config,
               'leaves': {name: _fingerprint(x) for name, x in flat.items()}}
     items = ocp.args.Composite(  # orbax refuses arrays without elements
         state=ocp.args.StandardSave({name: x for name, x in flat.items() if x.size}),
         record=ocp.args.JsonSave({'record': record, 'seal': _seal(record)}))
-    self._write(lambda: self._manager.save(step, args=items, force=True))
+    self._last = step, items
+    self._write(self._start)
+
+  def _start(self):
+    step, items = self._last
+    self._manager.save(step, args=items, force=True)
+
+  def _again(self):
+    if self._last[0] not in self._steps():
+      self._manager.reload()  # a failed save has forgotten the steps that it would delete
+      self._start()
+    self._manager.wait_until_finished()
 
   def _write(self, action):
-    try:
-      action()
-    except Exception as error:  # orbax re-raises its writers' errors, of many classes
-      whole = self._steps()
-      rest = f'the one of step {whole[0]} is kept' if whole else 'there is no earlier one'
-      raise errors.CheckpointError(
-          f'A checkpoint could not be written to {self._folder}: {_reason(error)}; {rest}.'
-      ) from error
+    """`action`; where the file system fails, the last save again after WAITS, then an error."""
+    for wait in (*WAITS, None):
+      try:
+        return action()
+      except Exception as error:  # orbax re-raises its writers' errors, of many classes
+        if wait is None or self._last is None or _system_code(error) is None:
+          whole = self._steps()
+          rest = f'the one of step {whole[0]} is kept' if whole else 'there is no earlier one'
+          raise errors.CheckpointError(
+              f'A checkpoint could not be written to {self._folder}: {_reason(error)}; {rest}.'
+          ) from error
+        print(f'A checkpoint could not be written ({_reason(error)}); trying again.', flush=True)
+      time.sleep(wait)
+      action = self._again
 
   def restore(self, target):
     """(step, state as numpy arrays) of the newest whole checkpoint, or None where there is none.
@@ -198,7 +216,8 @@ class Checkpoints:
     Communicates with no other process, so that it may follow an error of this process alone.
     """
     if self._manager is not None:
-      self._write(self._manager.close)
+      self._write(self._manager.wait_until_finished)
+      self._manager.close()
 
 
 def _difference(stored, expected):

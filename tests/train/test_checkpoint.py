@@ -266,9 +266,34 @@ def test_orbax_alone_restores_a_flipped_byte(tmp_path, monkeypatch):
   assert step == 1 and not np.array_equal(wrong['w'], state['w'])
 
 
-def test_full_disk_keeps_the_old_step(tmp_path):
+def big(seed):
+  return {'w': np.random.default_rng(seed).normal(size=100000).astype(np.float32)}
+
+
+def test_a_disk_that_is_full_for_a_while(tmp_path, monkeypatch, capsys):
+  checkpoints = checkpoint.Checkpoints(tmp_path, keep=1)
+  checkpoints.save(1, big(1))
+  checkpoints.wait()
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2**17, hard))
+  free = lambda seconds: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  monkeypatch.setattr(checkpoint.time, 'sleep', free)
+  try:
+    checkpoints.save(2, big(2))
+    checkpoints.save(3, big(3))
+  finally:
+    free(0)
+  assert 'could not be written (File too large); trying again' in capsys.readouterr().out
+  checkpoints.close()
+  step, state = restored(tmp_path, big(0))
+  assert step == 3
+  assert_same(state, big(3))
+  assert [p.name for p in tmp_path.iterdir()] == ['3']
+
+
+def test_full_disk_keeps_the_old_step(tmp_path, monkeypatch):
   """A limit on the size of files stands for a full disk."""
-  big = lambda seed: {'w': np.random.default_rng(seed).normal(size=100000).astype(np.float32)}
+  monkeypatch.setattr(checkpoint, 'WAITS', (0.0,))
   checkpoints = checkpoint.Checkpoints(tmp_path, keep=1)
   checkpoints.save(1, big(1))
   checkpoints.wait()

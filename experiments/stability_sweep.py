@@ -49,7 +49,7 @@ def run(config, workdir, args):
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, args.allow_change)
     result = stability_sweep.run(config, paths, workdir, command)
-  faults = sum(bool(item.error) for item in result.items)
+  faults = sum(any(row['error'] for row in of_a_mesh) for of_a_mesh in zip(*result.rows.values()))
   for engine, table in result.rows.items():
     rates = [row['stable_rate'] for row in table if not row['error']]
     share = f'{sum(rates) / len(rates):.1%} of the releases stand' if rates else 'none was judged'

@@ -85,8 +85,9 @@ class Rendering:
 
 @struct.dataclass
 class Mesh:
-  """A triangle mesh, +z up: vertices [V, 3] float32, faces [F, 3] int32 (counter-clockwise seen
-  from outside), colors [V, 3] sRGB in [0, 1] or None; `notes` say what of its file is ignored."""
+  """A triangle mesh, +z up: vertices [V, 3] float32 (float64 if read from a file), faces [F, 3]
+  int32 (counter-clockwise seen from outside), colors [V, 3] sRGB in [0, 1] or None; `notes` say
+  what of its file is ignored."""
   vertices: Array
   faces: Array
   colors: Array | None = None

@@ -6,10 +6,12 @@ is linear light by its standard; OBJ, PLY and MJCF hold sRGB as is; STL and OFF 
 
 Files are untrusted: of the files that a file refers to only the buffers of glTF are opened, below
 its own folder; sizes that it claims are checked against its bytes; any fault of a file becomes one
-MeshError. The formats are read by `export.glb`, `export.mjcf` and `export.polygons`.
+MeshError. The formats are read by `export.glb`, `export.mjcf`, `export.ply` and `export.polygons`.
 """
 
+import codecs
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -18,19 +20,23 @@ import trimesh
 from jax3dgen.core import files, image
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.export import glb, mjcf, polygons
+from jax3dgen.export import glb, mjcf, ply, polygons
 from jax3dgen.physics import surface as surfaces
 from jax3dgen.scene import mesh as meshes
 
 Y_UP = ('glb', 'gltf')
-POLYGONS = {'obj': polygons.obj, 'off': polygons.off, 'ply': polygons.ply, 'stl': polygons.stl}
+POLYGONS = {'obj': polygons.obj, 'off': polygons.off, 'ply': ply.read, 'stl': polygons.stl}
 READABLE = (*Y_UP, *POLYGONS, 'xml')
 MAX_BYTES = 2**29  # of a file
+HEAD = 2**12  # bytes of a file that tell what it is
+MAX_SIZE = 1e38  # of coordinates: their cubes are still numbers
 MAX_ELEMENTS = 10**7  # vertices or faces of one mesh, all instances counted
 
 
 def read(path, up='auto'):
   """The Mesh of a file (+z up, host arrays); the parts of a scene are merged in their places.
+
+  Vertices are float64, as a shape far from the origin needs them, until the mesh is normalised.
 
   `up` is the axis that is up in the file: 'y', 'z', or 'auto' (y for GLB and GLTF, z otherwise).
   `colors` [V, 3] (sRGB) is None where the file has no colours of vertices or faces; `notes` say
@@ -46,15 +52,22 @@ def read(path, up='auto'):
     raise MeshError(f'{name}: a mesh is read from {", ".join(READABLE)} files.')
   try:
     data = _bytes(path)
+    if other := _other(data):
+      raise MeshError(other)
     with warnings.catch_warnings(), np.errstate(all='ignore'):
       warnings.simplefilter('ignore')
       notes, parts = _parts(data, kind, path.parent)
       mesh = _merge(parts)
     vertices, faces = meshes.checked(mesh)
+    corners = vertices[faces].reshape(-1, 3)
+    if np.abs(corners).max() > MAX_SIZE or 0 < np.ptp(corners, 0).max() < 1 / MAX_SIZE:
+      raise MeshError(f'the mesh has coordinates beyond {MAX_SIZE}, or all within 1 / {MAX_SIZE}.')
   except OSError as error:
     raise MeshError(f'{name}: {error.strerror or error}.') from error
   except MeshError as error:
     raise MeshError(f'{name}: {error}') from error
+  except MemoryError as error:
+    raise MeshError(f'{name}: there is not enough memory for this mesh.') from error
   except Exception as error:  # parsers of damaged files may raise any error
     raise MeshError(f'{name}: this is no valid {kind.upper()} file, or it is damaged.') from error
   index, faces = surfaces.compact(faces, len(vertices))
@@ -64,7 +77,7 @@ def read(path, up='auto'):
     vertices = vertices[:, (0, 2, 1)] * (1, -1, 1)
   if kind in Y_UP and colors is not None:
     colors = image.linear_to_srgb(colors)
-  return Mesh(vertices.astype(np.float32), faces.astype(np.int32), colors, tuple(notes))
+  return Mesh(vertices, faces.astype(np.int32), colors, tuple(notes))
 
 
 def write(path, mesh):
@@ -93,6 +106,25 @@ def _bytes(path):
   return path.read_bytes()
 
 
+def _other(data):
+  """What a file is that is no mesh under any name, as a sentence; '' for others."""
+  start = re.sub(rb'(?s)\A\s*(<\?.*?\?>\s*|<!--.*?-->\s*)*', b'',
+                 data[:HEAD].removeprefix(codecs.BOM_UTF8)).lower()
+  if not data:
+    return 'the file is empty.'
+  if start.startswith(b'version https://git-lfs'):
+    return 'this is a Git LFS pointer instead of the file itself; run `git lfs pull`.'
+  if re.match(rb'(<!doctype )?<?html\b|<head\b', start):
+    return 'this is an HTML page, as a failed download leaves it.'
+  if not data.strip(b'\0'):
+    return 'the file holds nothing but zeros, as an interrupted copy leaves it.'
+  if ply.is_splat(data):
+    return 'this is a Gaussian splat: points without faces.'
+  if re.match(rb'<robot\b', start):
+    return 'this is a URDF robot, which is not read; MJCF is.'
+  return ''
+
+
 def _parts(data, kind, folder):
   """(notes, parts): what is ignored, and an iterable of (vertices, faces, colours or None) in the
   file's own frame."""
@@ -105,11 +137,11 @@ def _parts(data, kind, folder):
 
 def _merge(parts):
   """All triangles as one unchecked Mesh; parts without colours are white among coloured ones."""
-  vertices, faces, colors = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.int64)], []
+  vertices, faces, colors = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], []
   count = total = 0
   for part_vertices, part_faces, part_colors in parts:
     faces.append(part_faces + count)
-    vertices.append(part_vertices.astype(np.float32))
+    vertices.append(np.asarray(part_vertices, np.float64))
     colors.append(part_colors)
     count, total = count + len(part_vertices), total + len(part_faces)
     if max(count, total) > MAX_ELEMENTS:

@@ -37,13 +37,13 @@ def write_page(path, items, rows, tilts, results, rates, config, command, rollou
   rollouts = rollouts or {}
   engine = next(iter(rows))
   valid = [i for i, item in enumerate(items) if not item.error]
-  details = valid[:MAX_DETAILS]
+  details = [(k, i) for k, i in enumerate(valid) if not rows[engine][i]['error']][:MAX_DETAILS]
   data = {'tilts': np.round(tilts, 6).tolist(),
           'meshes': [_detail(items[i], results[engine], k) | {'rollout': rollouts.get(i)}
-                     for k, i in enumerate(details)]}
+                     for k, i in details]}
   body = ''.join([
       _header(items, rows, engine, len(tilts), config),
-      _table(items, rows, {i: k for k, i in enumerate(details)}, rollouts),
+      _table(items, rows, {i: k for k, (_, i) in enumerate(details)}, rollouts),
       _panel(engine) if details else '',
       _plots(results, rates) if valid else '',
       report.repeat(command, config, 'The same command gives the same tables.'),
@@ -89,12 +89,11 @@ def _table(items, rows, place, rollouts):
     play = f'<a href="{html.escape(rollouts[i])}">Play</a>' if i in rollouts else ''
     cells = f'<th scope="row" data-value="{name}"><div class="sweep-name">{image}<span ' \
             f'title="{name}">{name}</span>{play}</div></th>'
-    if item.error:
-      cells += f'<td class="fault" colspan="{len(COLUMNS) + len(engines) - 1}">' \
-               f'{html.escape(item.error)}</td>'
+    if row['error']:
+      cells += f'<td class="fault" colspan="{len(COLUMNS)}">{html.escape(row["error"])}</td>'
     else:
       cells += ''.join(_cell(row[key], key) for key, _ in COLUMNS)
-      cells += ''.join(_cell(rows[name][i]['stable_rate'], 'stable_rate') for name in engines[1:])
+    cells += ''.join(_cell(rows[name][i]['stable_rate'], 'stable_rate') for name in engines[1:])
     attributes = f' data-mesh="{place[i]}" tabindex="0"' if i in place else ''
     lines.append(f'<tr{attributes}>{cells}</tr>')
   return f'''<section aria-labelledby="table"><h2 id="table">Meshes</h2>

@@ -1,6 +1,7 @@
 """The tables of a stability sweep: one row per mesh, and one per mesh and tilt.
 
-A mesh without a valid body has a row with the reason in `error` and nothing else.
+A mesh without a valid body has a row with the reason in `error` and nothing else, and so has a body
+that an engine refuses in the rows of that engine.
 """
 
 import csv
@@ -74,9 +75,10 @@ def rows(items, engine, result, margins_deg, seconds):
   """
   table, indices = [], iter(range(len(margins_deg)))
   for item in items:
-    row = dict.fromkeys(RESULTS) | {'mesh': item.name, 'engine': engine, 'error': item.error}
-    if not item.error:
-      k = next(indices)
+    k = None if item.error else next(indices)
+    error = item.error or str(result.errors[k])
+    row = dict.fromkeys(RESULTS) | {'mesh': item.name, 'engine': engine, 'error': error}
+    if not error:
       rotation = result.rotation_deg[k]
       finite = rotation[np.isfinite(rotation)]
       row |= {
@@ -96,7 +98,7 @@ def run_rows(items, engine, result, tilts):
   names = [item.name for item in items if not item.error]
   angle, azimuth = lean(tilts)
   for m, name in enumerate(names):
-    for p in range(len(tilts)):
+    for p in range(0 if result.errors[m] else len(tilts)):
       yield {'mesh': name, 'engine': engine, 'run': p, 'tilt_deg': float(angle[p]),
              'lean_azimuth_deg': float(azimuth[p]), 'stable': bool(result.stable[m, p]),
              'rotation_deg': float(result.rotation_deg[m, p]),

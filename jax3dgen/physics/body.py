@@ -7,7 +7,7 @@ Axes: V vertices, F faces, K hull vertices.
 
 `Body.status` is the source of these mass properties: 'exact' (the mesh, closed and consistently
 wound), 'repaired' (the mesh after the changes in `Body.note`), 'hull' (the convex hull, where the
-surface bounds no solid).
+surface bounds no solid, or one with a centre of mass or an inertia that no body has).
 """
 
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from jax3dgen.physics.surface import TOLERANCE
 from jax3dgen.scene import mesh as meshes
 
 SIZES = (0.1, 10.0)  # range of the largest extent for which contact parameters (lengths) are valid
+SLIVER = 1e-9  # area of a hull's triangle, twice, below which it has no direction
 DIRECTIONS = 4096  # whose extreme vertices are the candidates of a reduced hull
 CHUNK, PART = 2**11, 2**9  # hull vertices compared at a time with all planes, and all triangles
 BUCKETS = (16, 32)  # padded numbers of hull vertices below the largest one
@@ -145,15 +146,41 @@ def _solid(vertices, faces, hull):
   if not len(faces):
     raise MeshError('The surface of the mesh encloses no volume.')
   if not surface.is_closed(faces):
-    return *_mass_properties(hull.vertices, hull.faces), 'hull', ['the surface cannot be closed']
+    return _of_hull(hull, 'the surface cannot be closed')
   vertices, faces, more = surface.orient(vertices, faces)
   notes += more
   if not surface.signed_volume(vertices, faces) > TOLERANCE * hull.volume:
-    raise MeshError('The surface of the mesh encloses no volume.')
+    return _of_hull(hull, 'the surface cannot be closed around a volume')
   volume, center, inertia = _mass_properties(vertices, faces)
   if volume > (1 + TOLERANCE) * hull.volume:
-    return *_mass_properties(hull.vertices, hull.faces), 'hull', ['the surface overlaps itself']
+    return _of_hull(hull, 'the surface overlaps itself')
+  if not _possible(volume, center, inertia, hull):
+    return _of_hull(hull, 'the closed surface has a centre of mass or an inertia that no body has')
   return volume, center, inertia, 'repaired' if notes else 'exact', notes
+
+
+def _of_hull(hull, note):
+  """As `_solid`, of the hull; MeshError where rounding leaves no possible body of it."""
+  properties = _mass_properties(hull.vertices, hull.faces)
+  if not _possible(*properties, hull):
+    raise MeshError('The mesh is flat: its convex hull has almost no volume.')
+  return *properties, 'hull', [note]
+
+
+def _possible(volume, center, inertia, hull):
+  """Whether a body inside the hull can have this centre of mass and this inertia about it.
+
+  The centre is inside. Along each principal axis the variance s of the mass is positive (then the
+  inertia is positive definite and A + B > C holds for its moments) and, in a body that reaches from
+  -a to b of its centre, at most a b (Bhatia and Davis 2000).
+  """
+  a, b, c = np.moveaxis(hull.vertices[hull.faces], 1, 0)
+  normal = np.cross(b - a, c - a)
+  height = np.einsum('fi,fi->f', normal, center - a)[np.linalg.norm(normal, axis=1) > SLIVER]
+  variance, axes = np.linalg.eigh(0.5 * np.trace(inertia) * np.eye(3) - inertia)
+  reach = (hull.vertices - center) @ axes
+  return bool((height < 0).all() and (variance > 0).all()
+              and (variance <= -volume * reach.min(0) * reach.max(0)).all())
 
 
 def _mass_properties(vertices, faces):

@@ -21,21 +21,24 @@ def simulate(bodies, tilts, seconds=10.0, timestep=1e-3, friction=1.0, threads=N
   """The Outcome (NumPy, [M, P]) of `body.Bodies` released upright and turned by tilts [P, 3].
 
   Tilts are axis times angle in radians; positions are in the bodies' own (scaled) units. A body
-  that MuJoCo rejects counts as diverged. `threads` is the number of usable cores unless given.
+  that MuJoCo refuses has NaN and the reason in `errors`. `threads` is the number of usable cores
+  unless given.
   """
   items, tilts = bodies.items, np.asarray(tilts, np.float64)
   chex.assert_shape(tilts, (None, 3))
   shape = len(items), len(tilts)
   threads = threads or machine.cores()
   outcome = Outcome(np.full((*shape, 4), np.nan), np.full((*shape, 3), np.nan),
-                    np.full(shape, np.nan), np.ones(shape, bool), np.zeros(shape, bool))
+                    np.full(shape, np.nan), np.zeros(shape, bool), np.zeros(shape, bool))
+  errors = [''] * len(items)
   pieces = np.array_split(range(len(tilts)), -(-PIECES * threads // max(len(items), 1)))
 
   def fill(task):
     i, piece = task
     try:
       model = native.compile_model(items[i], timestep, friction)
-    except MeshError:
+    except MeshError as error:
+      errors[i] = str(error)
       return
     data = None
     for j in piece:
@@ -50,4 +53,4 @@ def simulate(bodies, tilts, seconds=10.0, timestep=1e-3, friction=1.0, threads=N
 
   with native.quiet(), futures.ThreadPoolExecutor(threads) as pool:
     list(pool.map(fill, [(i, piece) for i in range(len(items)) for piece in pieces if len(piece)]))
-  return outcome
+  return outcome.replace(errors=tuple(errors))

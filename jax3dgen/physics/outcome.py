@@ -13,13 +13,15 @@ class Outcome:
   quaternion [B, P, 4] (w, x, y, z) rotates the mesh before any tilt to its final orientation;
   position [B, P, 3] is its final centre of mass, the plane at z = 0; rotation_deg [B, P] in
   [0, 180] is the angle of that rotation, NaN where the simulation `diverged` [B, P]; `settled`
-  [B, P] is true where the body came to rest.
+  [B, P] is true where the body came to rest. `errors` has the reason for each body that the engine
+  refuses, which has no figures, and '' for the others; () where it refuses none.
   """
   quaternion: Array
   position: Array
   rotation_deg: Array
   diverged: Array
   settled: Array
+  errors: tuple = struct.field(pytree_node=False, default=())
 
 
 def rotation_deg(quaternion):

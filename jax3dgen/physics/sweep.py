@@ -27,7 +27,8 @@ WORLDS = 1024  # bodies x tilts of one compiled call on all devices together
 class Result(NamedTuple):
   """Numpy arrays of M bodies under P tilts; see `outcome.Outcome` for the first five.
 
-  stable [M, P] are the labels of `outcome.stable`.
+  stable [M, P] are the labels of `outcome.stable`, errors [M] the reasons why the engine refuses
+  bodies ('' where it does not).
   """
   quaternion: np.ndarray
   position: np.ndarray
@@ -35,6 +36,7 @@ class Result(NamedTuple):
   diverged: np.ndarray
   settled: np.ndarray
   stable: np.ndarray
+  errors: np.ndarray
 
 
 def tilts(n, max_deg, key):
@@ -74,7 +76,8 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
     outcomes = _batched(bodies, tilts, engine, seconds, timestep, friction)
   fields = {name: np.asarray(getattr(outcomes, name))
             for name in ('quaternion', 'position', 'rotation_deg', 'diverged', 'settled')}
-  return Result(**fields, stable=np.asarray(outcome.stable(outcomes, threshold_deg)))
+  return Result(**fields, stable=np.asarray(outcome.stable(outcomes, threshold_deg)),
+                errors=np.array(outcomes.errors or [''] * len(bodies.items), str))
 
 
 def _batched(bodies, tilts, engine, seconds, timestep, friction):

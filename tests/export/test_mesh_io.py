@@ -44,7 +44,7 @@ def test_round_trip(kind, color_error, tmp_path):
       assert a is None
     else:
       np.testing.assert_allclose(a, b, atol=tolerance)
-  assert result.vertices.dtype == np.float32 and result.faces.dtype == np.int32
+  assert result.vertices.dtype == np.float64 and result.faces.dtype == np.int32
   assert meshes.is_watertight(result.faces)
   same, original = body.from_mesh(result), body.from_mesh(mesh)
   assert same.status == 'exact'

@@ -11,7 +11,7 @@ import pytest
 import trimesh
 
 from jax3dgen.core.errors import MeshError
-from jax3dgen.export import mesh_io, polygons
+from jax3dgen.export import mesh_io, ply, polygons
 from jax3dgen.physics import body
 
 LIMIT = mesh_io.MAX_ELEMENTS
@@ -124,7 +124,7 @@ def test_fans():
 def test_colours_of_faces_are_shared_by_their_corners():
   header = ply_header('ascii', 2, 'property uchar red\nproperty uchar green\n'
                       'property uchar blue\n')
-  _, faces, colors = polygons.ply(
+  _, faces, colors = ply.read(
       header + (rows(CUBE) + '255 0 0 3 0 1 3\n0 0 255 4 0 3 2 1\n').encode(), LIMIT)
   assert len(faces) == 3
   np.testing.assert_allclose(colors[:4], [(0.5, 0, 0.5), (0.5, 0, 0.5), (0, 0, 1), (0.5, 0, 0.5)])
@@ -151,11 +151,11 @@ def test_stl_repeats_no_vertices(tmp_path):
 
 @pytest.mark.parametrize('kind, data, reason', [
     ('obj', b'v 0 0 0\nf 0 1 1\n', 'counts from 1'),
-    ('obj', b'v 0 0\n', 'three coordinates'), ('obj', b'v 0,5 0 0\n', "invalid at '0,5 0 0'"),
+    ('obj', b'v 0 0\n', 'three coordinates'), ('obj', b'v 0,5 0 0\n', "'0,5' has a decimal comma"),
     ('obj', b'f one\n', "invalid at 'one'"), ('obj', b'v' + b' 1' * 2**20, 'line of'),
     ('obj', b'v 0 0 0\n' * 12, 'more vertices'),
     ('obj', b'v 0 0 0\n' + b'f 1 1 1 1 1 1 1\n' * 9, 'more vertices'),
-    ('off', b'OFF\n3 1 0\n0 0 0\n1 0 0\n', 'truncated'), ('off', b'OFF BINARY\n', "at 'BINARY'"),
+    ('off', b'OFF\n3 1 0\n0 0 0\n1 0 0\n', 'truncated'), ('off', b'OFF BINARY\n', 'binary OFF'),
     ('off', b'OFF\n1 1 0\n0 0 0\n3 0 0\n', 'corners'), ('off', b'4OFF\n', 'no OFF'),
     ('off', b'OFF\n1000000000 1 0\n', 'more vertices'), ('off', b'OFF\n-1 1 0\n', 'fewer'),
     ('ply', ply_header('ascii')[:-12], 'no PLY'), ('ply', ply_binary('<')[:-1], 'truncated'),
@@ -238,7 +238,7 @@ def test_off_is_whole_and_has_three_dimensions():
 @pytest.mark.parametrize('order', '<>')
 def test_binary_ply_mixes_triangles_and_quads(order):
   data = ply_binary(order)
-  vertices, faces, _ = polygons.ply(data, LIMIT)
+  vertices, faces, _ = ply.read(data, LIMIT)
   np.testing.assert_allclose(trimesh.Trimesh(vertices, faces).volume, 1.0)
   assert count_by_trimesh('ply', data) == 0
 

@@ -78,7 +78,8 @@ def run(config, paths, workdir, command=''):
     rows[engine] = sweep_tables.rows(items, engine, result, margins, seconds)
     if bodies.items:
       runs += sweep_tables.run_rows(items, engine, result, tilts)
-      table = metrics.by_max_tilt(result.stable, tilts)
+      judged = result.stable[result.errors == '']
+      table = metrics.by_max_tilt(judged, tilts) if len(judged) else ((), (), ())
       rates[engine] = {float(most): float(rate) for most, rate, count in zip(*table, strict=True)
                        if count}
   sweep_tables.write_csv(workdir / 'runs.csv', sweep_tables.RUNS, runs)

@@ -89,6 +89,19 @@ def test_good_files_are_judged(swept):
   assert all(0 <= float(row['tilt_deg']) <= 4.58 for row in runs)
 
 
+def test_a_refusal_of_the_engine_is_an_error_and_no_label(tmp_path):
+  """A density at which MuJoCo takes the mass for zero."""
+  trimesh.creation.box((1.0, 0.5, 0.25)).export(tmp_path / 'box.stl')
+  trimesh.creation.box((1.0, 1.0, 1.0)).export(tmp_path / 'cube.stl')
+  status, rows, runs = call(tmp_path / 'out', f'{tmp_path}/*.stl', '--config.density=1e-17',
+                            '--config.rollouts=1')
+  assert status == 3 and runs == [] and len(rows) == 2
+  for row in rows:
+    assert row['error'].startswith('MuJoCo cannot simulate this body') and not row['stable_rate']
+  page = (tmp_path / 'out' / 'report.html').read_text('utf-8')
+  assert page.count('MuJoCo cannot simulate') == 2 and '<tr data-mesh=' not in page
+
+
 def test_the_page_holds_every_mesh_and_no_markup_of_theirs(swept):
   page = (swept[0] / 'report.html').read_text('utf-8')
   assert page.count('<tr data-mesh=') == 5 and all(name in page for name in BROKEN)

@@ -43,8 +43,8 @@ def read(data, limit):
 
 def _header(data):
   """(format, [(element, count, [(property, type of a list's size or None, type)])], length)."""
-  line_end = rb'\r' if re.match(rb'ply *\r[^\n]', data) else rb'\r?\n'
-  end = re.search(rb'end_header *' + line_end, data[:MAX_HEADER])
+  line_end = rb'\r' if re.match(rb'ply[ \t]*\r[^\n]', data) else rb'\r?\n'
+  end = re.search(line_end + rb'[ \t]*end_header[ \t]*' + line_end, data[:MAX_HEADER])
   if data[:3] != b'ply' or not end:
     raise MeshError('this is no PLY file.')
   form, elements = None, []
@@ -66,7 +66,7 @@ def _header(data):
     except (IndexError, KeyError, ValueError):
       raise MeshError(f'the PLY header has the invalid line {line[:80]!r}.') from None
   if form not in BYTE_ORDERS:
-    raise MeshError(f'PLY files are {", ".join(BYTE_ORDERS)}, not {str(form)[:40]!r}.')
+    raise MeshError(f'the PLY header names none of the formats {", ".join(BYTE_ORDERS)}.')
   return form, elements, end.end()
 
 

@@ -42,7 +42,8 @@ def stl(points=TOWER, name='a', end='endsolid'):
 def ply_text(points=TOWER, kind='double'):
   axes = rows('xyz', f'property {kind} ')
   return (f'ply\nformat ascii 1.0\nelement vertex 8\n{axes}element face 12\n'
-          'property list uchar int vertex_indices\nend_header\n' + rows(points.tolist()) + rows((3, *face) for face in FACES))
+          'property list uchar int vertex_indices\nend_header\n' + rows(points.tolist())
+          + rows((3, *face) for face in FACES))
 
 
 def ply_binary(order='<', points=TOWER, kind='f8'):
@@ -161,7 +162,7 @@ def test_other_files_are_named_whatever_their_suffix(words, kind, tmp_path):
     ('ply', ply_text().replace('property double z\n', ''), 'a row has 3'),
     ('ply', ply_text().replace('double z', 'double w'), 'x, y and z'),
     ('ply', ply_text().replace('double z', 'triple z'), "line 'property triple z'"),
-    ('ply', ply_text().replace('ascii', 'binary'), 'not .binary'),
+    ('ply', ply_text().replace('ascii', 'binary'), 'none of the formats'),
     ('stl', stl().replace('endfacet', '', 1), 'truncated'),
     ('stl', stl().replace('vertex 0.0 0.0 0.0\n', '', 1), 'truncated'),
     ('stl', stl().replace('vertex 0.0 0.0 0.0', 'vertex 0.0 0.0', 1), 'invalid at'),

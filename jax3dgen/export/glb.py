@@ -24,7 +24,12 @@ MAX_LAYERS = 256  # attributes of a primitive, and morph targets whose weight is
 
 
 def encode(mesh):
-  """GLB bytes of a host Mesh (+z up): positions, normals, 16-bit colours and a matte material."""
+  """GLB bytes of a host Mesh (+z up): positions, normals, 16-bit colours and a matte material.
+
+  A mesh far from the origin is placed there by its node.
+  """
+  mesh, offset = meshes.near_origin(mesh)
+  node = {'mesh': 0} | ({'translation': _turned(offset).tolist()} if offset.any() else {})
   position = _y_up(mesh.vertices)
   normal = _y_up(np.asarray(jax.jit(meshes.normals)(mesh.vertices, mesh.faces)))
   arrays = {'POSITION': position, 'NORMAL': normal}
@@ -47,7 +52,7 @@ def encode(mesh):
   primitive = {'attributes': attributes, 'indices': len(attributes), 'material': 0}
   header = {
       'asset': {'version': '2.0', 'generator': 'jax3dgen'}, 'scene': 0,
-      'scenes': [{'nodes': [0]}], 'nodes': [{'mesh': 0}], 'meshes': [{'primitives': [primitive]}],
+      'scenes': [{'nodes': [0]}], 'nodes': [node], 'meshes': [{'primitives': [primitive]}],
       'materials': [{'pbrMetallicRoughness': {'metallicFactor': 0.0, 'roughnessFactor': 0.9}}],
       'accessors': accessors, 'bufferViews': views, 'buffers': [{'byteLength': len(blob)}]}
   text = json.dumps(header, separators=(',', ':')).encode()
@@ -209,8 +214,12 @@ def _faces(document, primitive, count, limit):
   return _triangles(order.astype(np.int64), get(primitive, 'mode', int, TRIANGLES))
 
 
+def _turned(xyz):
+  return xyz[..., (0, 2, 1)] * (1, 1, -1)
+
+
 def _y_up(xyz):
-  return (xyz[:, (0, 2, 1)] * (1, 1, -1)).astype(np.float32)
+  return _turned(xyz).astype(np.float32)
 
 
 def _triangles(order, mode):

@@ -83,7 +83,8 @@ def read(path, up='auto'):
 def write(path, mesh):
   """Writes a Mesh in the format of the suffix of `path`; an error leaves no partial file.
 
-  Raises MeshError for an empty or non-finite mesh and for a format that is not written.
+  Numbers are float32, or float64 for a mesh far from the origin. Raises MeshError for an empty or
+  non-finite mesh, for a format that is not written, and for STL of a mesh far from the origin.
   """
   path = pathlib.Path(path)
   kind = path.suffix[1:].lower()
@@ -91,7 +92,11 @@ def write(path, mesh):
     raise MeshError(f'{path}: a mesh is written to {", ".join(WRITERS)} files.')
   vertices, faces = meshes.checked(mesh)
   colors = None if mesh.colors is None else np.clip(np.asarray(mesh.colors, np.float32), 0, 1)
-  data = WRITERS[kind](Mesh(vertices.astype(np.float32), faces.astype(np.int32), colors))
+  mesh = Mesh(vertices, faces.astype(np.int32), colors)
+  far = meshes.near_origin(mesh)[1].any()
+  if far and kind == 'stl':
+    raise MeshError(f'{path}: the mesh is too far from the origin for the 32-bit numbers of STL.')
+  data = WRITERS[kind](mesh if far else mesh.replace(vertices=vertices.astype(np.float32)))
   with files.replacing(path) as beside:
     beside.write_bytes(data)
 
@@ -154,15 +159,9 @@ def _merge(parts):
   return mesh.replace(colors=np.clip(np.nan_to_num(np.concatenate(colors)), 0, 1))
 
 
-def _writer(kind):
-  """Mesh -> bytes of a file of this kind, by trimesh."""
-  def encode(mesh):
-    colors = None if mesh.colors is None else image.to_uint8(mesh.colors)
-    surface = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
-    text = surface.export(file_type=kind)
-    return text.encode() if isinstance(text, str) else text
-  return encode
+def _stl(mesh):
+  return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file_type='stl')
 
 
-WRITERS = {'glb': glb.encode, 'obj': _writer('obj'), 'ply': _writer('ply'), 'stl': _writer('stl'),
+WRITERS = {'glb': glb.encode, 'obj': polygons.encode_obj, 'ply': ply.encode, 'stl': _stl,
            'xml': mjcf.encode}

@@ -12,6 +12,7 @@ import trimesh
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.physics import body as bodies
+from jax3dgen.scene import mesh as meshes
 
 MAX_BYTES = 2**27
 MAX_TAGS = 2**18
@@ -55,9 +56,12 @@ def parts(data):
 def encode(mesh):
   """MuJoCo XML (bytes): the `physics.body` of a mesh on a plane, as `physics.native` drops it.
 
-  The hull collides (group 3, which viewers hide); the surface is visible and does not collide.
+  The hull collides (group 3, which viewers hide); the surface is visible and does not collide. A
+  mesh far from the origin is placed there by its body.
   """
+  mesh, offset = meshes.near_origin(mesh)
   body = bodies.from_mesh(mesh)
+  x, y, _ = offset * body.scale
   (xx, xy, xz), (_, yy, yz), (_, _, zz) = body.inertia
   color = np.full(3, 0.7) if mesh.colors is None else mesh.colors.mean(0)
   return f'''<mujoco model="jax3dgen">
@@ -69,7 +73,7 @@ def encode(mesh):
   <worldbody>
     <light pos="0 0 {_text(4 * np.ptp(body.hull[:, 2]))}"/>
     <geom name="floor" type="plane" size="0 0 1" rgba="0.9 0.9 0.9 1"/>
-    <body name="body" pos="0 0 {_text(-body.hull[:, 2].min())}">
+    <body name="body" pos="{_text([x, y, -body.hull[:, 2].min()], 17)}">
       <freejoint/>
       <inertial pos="{_text(body.center)}" mass="{_text(body.mass)}"
         fullinertia="{_text([xx, yy, zz, xy, xz, yz])}"/>
@@ -81,8 +85,8 @@ def encode(mesh):
 '''.encode()
 
 
-def _text(array):
-  return ' '.join(f'{value:.9g}' for value in np.ravel(array))
+def _text(array, digits=9):
+  return ' '.join(f'{value:.{digits}g}' for value in np.ravel(array))
 
 
 def _geometry(data):

@@ -1,4 +1,5 @@
-"""Reader of PLY, text or binary; see `export.polygons` for what it returns and raises."""
+"""PLY: reader of text and binary files, writer; see `export.polygons` for what `read` returns and
+raises."""
 
 from array import array
 import codecs
@@ -7,6 +8,7 @@ import struct
 
 import numpy as np
 
+from jax3dgen.core import image
 from jax3dgen.core.errors import MeshError
 from jax3dgen.export import polygons
 from jax3dgen.export import text as texts
@@ -16,6 +18,7 @@ TYPES = {'char': 'b', 'uchar': 'B', 'short': 'h', 'ushort': 'H', 'int': 'i', 'ui
          'int32': 'i', 'uint32': 'I', 'float32': 'f', 'float64': 'd'}
 BYTE_ORDERS = {'binary_little_endian': '<', 'binary_big_endian': '>', 'ascii': ''}
 MAX_HEADER = 2**20  # bytes
+COLORS = 'red', 'green', 'blue'
 
 
 def read(data, limit):
@@ -68,6 +71,26 @@ def _header(data):
   if form not in BYTE_ORDERS:
     raise MeshError(f'the PLY header names none of the formats {", ".join(BYTE_ORDERS)}.')
   return form, elements, end.end()
+
+
+def encode(mesh):
+  """Binary PLY of a host Mesh, with 8-bit sRGB colours of vertices."""
+  real = {4: 'float', 8: 'double'}[mesh.vertices.dtype.itemsize]
+  fields = [(axis, real) for axis in 'xyz']
+  if mesh.colors is not None:
+    fields += [(name, 'uchar') for name in COLORS]
+  vertex = np.empty(len(mesh.vertices), [(name, '<' + TYPES[kind]) for name, kind in fields])
+  for name, column in zip('xyz', mesh.vertices.T):
+    vertex[name] = column
+  if mesh.colors is not None:
+    for name, column in zip(COLORS, image.to_uint8(mesh.colors).T):
+      vertex[name] = column
+  face = np.empty(len(mesh.faces), [('size', 'u1'), ('corners', '<i4', 3)])
+  face['size'], face['corners'] = 3, mesh.faces
+  lines = ['ply', 'format binary_little_endian 1.0', f'element vertex {len(vertex)}',
+           *(f'property {kind} {name}' for name, kind in fields), f'element face {len(face)}',
+           'property list uchar int vertex_indices', 'end_header', '']
+  return '\n'.join(lines).encode() + vertex.tobytes() + face.tobytes()
 
 
 def is_splat(data):
@@ -194,9 +217,9 @@ def _ragged_rows(data, start, order, count, properties):
 
 def _colors(table):
   """Red, green and blue [N, 3] of a table, in [0, 1], or None."""
-  if not {'red', 'green', 'blue'} <= table.keys():
+  if not table.keys() >= set(COLORS):
     return None
-  colors = np.stack([table[name] for name in ('red', 'green', 'blue')], -1)
+  colors = np.stack([table[name] for name in COLORS], -1)
   return colors / np.iinfo(colors.dtype).max if colors.dtype.kind in 'iu' else colors
 
 

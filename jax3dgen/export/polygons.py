@@ -64,6 +64,16 @@ def obj(data, limit):
   return vertices, fans(sizes, corners), colors if len(colors) == len(vertices) else None
 
 
+def encode_obj(mesh):
+  """OBJ of a host Mesh, with sRGB colours of vertices."""
+  digits = 9 if mesh.vertices.dtype == np.float32 else 17  # so that reading gives the same numbers
+  table = mesh.vertices if mesh.colors is None else np.hstack([mesh.vertices, mesh.colors])
+  text = io.StringIO()
+  np.savetxt(text, table, ' '.join(['v', *[f'%.{digits}g'] * table.shape[1]]))
+  np.savetxt(text, mesh.faces + 1, 'f %d %d %d')
+  return text.getvalue().encode()
+
+
 def off(data, limit):
   """OFF as text, three-dimensional; normals and colours are ignored.
 

@@ -124,7 +124,7 @@ def _text(value):
   if value is None or value != value:
     return ''
   return str(value).lower() if isinstance(value, bool) else (
-      f'{value:.9g}' if isinstance(value, float) else value)
+      f'{value:.12g}' if isinstance(value, float) else value)
 
 
 def name_of(path, root):

@@ -15,6 +15,7 @@ import numpy as np
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
+from jax3dgen.scene import mesh as meshlib
 
 CAMERAS = (('Front', 0), ('Left', 90), ('Back', 180), ('Right', 270))
 SURFACES = (('shaded', 'Shaded'), ('plain', 'Colours'), ('clay', 'Clay'))
@@ -56,8 +57,10 @@ def resources():
 def figure(poses, label, floor=False):
   """One viewer of `poses` without `resources`, for pages that hold several.
 
-  `label` is the text for screen readers; `floor` draws the plane z = 0 with a grid.
+  `label` is the text for screen readers; `floor` draws the plane z = 0 with a grid. Meshes and
+  places far from the origin are moved to it, along the floor where there is one.
   """
+  poses = _near_origin(poses, floor)
   meshes = list({id(pose.mesh): pose.mesh for pose in poses}.values())
   index = {id(mesh): i for i, mesh in enumerate(meshes)}
   scene = {
@@ -91,6 +94,23 @@ def _buttons(title, name, choices):
   items = ''.join(f'<button type="button" data-{name}="{value}" aria-pressed="false">'
                   f'{html.escape(text)}</button>' for value, text in choices)
   return f'<div class="viewer-choice" role="group" aria-label="{title}">{items}</div>'
+
+
+def _near_origin(poses, floor):
+  """Poses of which float32 numbers of a browser lose nothing."""
+  near = {id(pose.mesh): meshlib.near_origin(pose.mesh) for pose in poses}
+  if not any(offset.any() for _, offset in near.values()):
+    return poses
+  shown, place = [], None
+  for pose in poses:
+    mesh, offset = near[id(pose.mesh)]
+    path = np.array(np.eye(4) if pose.transform is None else pose.transform, np.float64)
+    path[..., :3, 3] += path[..., :3, :3] @ offset
+    if place is None:
+      place = path.reshape(-1, 4, 4)[0, :3, 3] * ((1, 1, 0) if floor else 1)
+    path[..., :3, 3] -= place
+    shown.append(pose._replace(mesh=mesh, transform=path))
+  return shown
 
 
 def _pack(mesh):

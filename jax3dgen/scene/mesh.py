@@ -24,6 +24,7 @@ HALF = np.log(2.0)  # the optical depth at which half of the light is absorbed
 LOG_RANGE = 3.0  # log densities are clipped at this distance from the level
 SLACK = 0.01  # silhouette error within which levels count as equally good
 NUDGE = 0.02  # keeps vertices off the grid points, where triangles would have no area
+FAR = 10.0  # extents from the origin beyond which float32 blurs a shape by more than 1e-6
 DEPTHS = np.arange(-1, 7, dtype=np.float32) / 2  # of the colour samples, in grid cells
 
 
@@ -203,6 +204,20 @@ def checked(mesh):
   if not np.isfinite(vertices[faces]).all():
     raise MeshError('The mesh has vertices that are not finite.')
   return vertices, faces.astype(np.int64)
+
+
+def near_origin(mesh):
+  """(Mesh that float32 can hold, its offset [3] float64 from the given one).
+
+  A mesh further from the origin than FAR extents is moved there, others are returned as they are,
+  with the offset 0.
+  """
+  vertices = np.asarray(mesh.vertices, np.float64)
+  low, high = vertices.min(0), vertices.max(0)
+  offset = 0.5 * (low + high)
+  if not np.abs(offset).max() > FAR * (high - low).max():
+    return mesh, np.zeros(3)
+  return mesh.replace(vertices=vertices - offset), offset
 
 
 def normals(vertices, faces):

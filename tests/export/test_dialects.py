@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from jax3dgen.core.errors import MeshError
-from jax3dgen.export import mesh_io
-from jax3dgen.physics import body
+from jax3dgen.core.types import Mesh
+from jax3dgen.export import mesh_io, sweep_tables
+from jax3dgen.physics import body, native
 
 TOWER = np.array([(x, y, z) for z in (0, 2) for y in (0, 1) for x in (0, 1)], float)
 SIDES = np.array([(0, 2, 3, 1), (4, 5, 7, 6), (0, 1, 5, 4), (1, 3, 7, 5), (3, 2, 6, 7),
@@ -203,3 +204,42 @@ def test_meshes_far_from_the_origin_keep_their_shape(name, distance, tmp_path):
   np.testing.assert_allclose(result.mass, 2, rtol=1e-7)
   np.testing.assert_allclose(result.center - place, (0.5, 0.5, 1), atol=1e-7)
   np.testing.assert_allclose(np.diag(result.inertia), np.array([5, 5, 2]) / 6, rtol=1e-6)
+
+
+@pytest.mark.parametrize('kind', ['glb', 'obj', 'ply', 'xml'])
+def test_meshes_far_from_the_origin_are_written_with_their_shape(kind, tmp_path):
+  place = 1e6 * np.array([1, -0.7, 0.3])
+  mesh_io.write(tmp_path / f'a.{kind}', Mesh(TOWER + place, FACES))
+  result = body.from_mesh(mesh_io.read(tmp_path / f'a.{kind}'), density=1.0)
+  np.testing.assert_allclose(result.mass, 2, rtol=1e-7)
+  expected = (0.5, 0.5, 1 - (kind == 'xml') * place[2])  # MJCF puts the mesh on its plane
+  np.testing.assert_allclose(result.center - place, expected, atol=1e-6)
+
+
+def test_stl_of_a_mesh_far_from_the_origin_is_refused(tmp_path):
+  with pytest.raises(MeshError, match='too far'):
+    mesh_io.write(tmp_path / 'a.stl', Mesh(TOWER + 1e6, FACES))
+  assert not list(tmp_path.iterdir())
+
+
+def test_small_meshes_are_written_with_their_shape(tmp_path):
+  for kind in ('glb', 'obj', 'ply', 'stl'):
+    mesh_io.write(tmp_path / f'a.{kind}', Mesh(TOWER * 1e-9, FACES))
+    result = body.from_mesh(mesh_io.read(tmp_path / f'a.{kind}'), density=1.0)
+    np.testing.assert_allclose(result.mass, 0.25, rtol=1e-6)  # of extent 1
+
+
+def test_a_sweep_far_from_the_origin(tmp_path):
+  """Volume and centre of mass in the table, and the released poses, are those near the origin."""
+  for mode in ('none', 'unit_cube', 'dso'):
+    (tmp_path / 'a.obj').write_text(obj(TOWER + 1e6))
+    item = sweep_tables.examine(tmp_path / 'a.obj', 'a', mode=mode)
+    np.testing.assert_allclose(item.volume, 2, rtol=1e-7)
+    np.testing.assert_allclose(item.center - 1e6, (0.5, 0.5, 1), atol=1e-6)
+    (tmp_path / 'b.obj').write_text(obj())
+    near = sweep_tables.examine(tmp_path / 'b.obj', 'b', mode=mode)
+    np.testing.assert_allclose(item.hull, near.hull, atol=1e-6)
+    np.testing.assert_allclose(item.points, near.points, atol=1e-6)
+    assert item.picture == near.picture
+    drop = native.drop(item.body, seconds=0.5, fps=30)
+    assert drop.stable and drop.settled

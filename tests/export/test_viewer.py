@@ -101,3 +101,27 @@ def test_a_broken_mesh_is_refused(change):
 def test_a_broken_transform_is_refused(transform):
   with pytest.raises(ValueError):
     viewer.figure([viewer.Pose('it', ball(), transform)], 'it')
+
+
+@pytest.mark.parametrize('floor', [True, False])
+def test_a_mesh_far_from_the_origin_is_shown_as_near_it(floor):
+  """The browser computes in float32; the floor stays where it is."""
+  near, offset = ball(), np.array([3e6, -2e6, 1e6])
+  far = near.replace(vertices=near.vertices.astype(np.float64) + offset)
+  turn = np.eye(4)
+  turn[:2, :2], turn[2, 3] = [[0, -1], [1, 0]], 0.5
+  def shown(mesh, transform):
+    poses = [viewer.on_floor(mesh), viewer.Pose('b', mesh, transform)]
+    read = scene(viewer.figure(poses, 'it', floor=floor))
+    packed, = read['meshes']
+    points = np.array(packed['low']) + decode(packed['positions'], '<u2') / 65535 * packed['size']
+    assert np.abs(points).max() < 2
+    return [np.einsum('ij,vj->vi', np.reshape(pose['frames'][-1], (3, 4))[:, :3], points)
+            + np.reshape(pose['frames'][-1], (3, 4))[:, 3] for pose in read['poses']]
+  back = turn.copy()
+  back[:3, 3] += offset * (1, 1, 0) - turn[:3, :3] @ offset
+  first, second = zip(shown(near, turn), shown(far, back))
+  shift = first[1] - first[0]
+  np.testing.assert_allclose(shift, np.broadcast_to(shift[0], shift.shape), atol=1e-4)
+  np.testing.assert_allclose(second[1] - second[0], shift, atol=1e-4)
+  assert abs(shift[0, 2]) < 1e-4 or not floor

@@ -27,7 +27,7 @@ def run(config, workdir, command=''):
   unchanged.
   """
   workdir = pathlib.Path(workdir)
-  original = mesh_io.read(config.mesh, config.up)
+  original, offset = meshes.near_origin(mesh_io.read(config.mesh, config.up))
   before = native.drop(body.from_mesh(original), config.seconds)
   result = stabilize.stabilize(original, config.seconds)
   after = native.drop(body.from_mesh(result.mesh), config.seconds, fps=30)
@@ -42,7 +42,8 @@ def run(config, workdir, command=''):
       'chamfer_floor': chamfer(original, original),
       'vertices': len(result.mesh.vertices), 'faces': len(result.mesh.faces),
       'watertight': meshes.is_watertight(result.mesh.faces)}
-  mesh_io.write(workdir / 'mesh.glb', result.mesh)
+  mesh_io.write(workdir / 'mesh.glb', result.mesh.replace(
+      vertices=np.asarray(result.mesh.vertices, np.float64) + offset))
   report.write_report(
       workdir / 'report.html', figures['prompt'], figures, config.to_dict(), command,
       mesh=result.mesh, rest=None if after.diverged else native.path(after.motion), fps=30,

@@ -36,7 +36,7 @@ MAX_ELEMENTS = 10**7  # vertices or faces of one mesh, all instances counted
 def read(path, up='auto'):
   """The Mesh of a file (+z up, host arrays); the parts of a scene are merged in their places.
 
-  Vertices are float64, as a shape far from the origin needs them, until the mesh is normalised.
+  Vertices are float64, which a shape far from the origin needs.
 
   `up` is the axis that is up in the file: 'y', 'z', or 'auto' (y for GLB and GLTF, z otherwise).
   `colors` [V, 3] (sRGB) is None where the file has no colours of vertices or faces; `notes` say
@@ -52,8 +52,7 @@ def read(path, up='auto'):
     raise MeshError(f'{name}: a mesh is read from {", ".join(READABLE)} files.')
   try:
     data = _bytes(path)
-    if other := _other(data):
-      raise MeshError(other)
+    _refuse_other(data)
     with warnings.catch_warnings(), np.errstate(all='ignore'):
       warnings.simplefilter('ignore')
       notes, parts = _parts(data, kind, path.parent)
@@ -111,23 +110,23 @@ def _bytes(path):
   return path.read_bytes()
 
 
-def _other(data):
-  """What a file is that is no mesh under any name, as a sentence; '' for others."""
+def _refuse_other(data):
+  """MeshError for a file that is no mesh under any name: says what it is."""
   start = re.sub(rb'(?s)\A\s*(<\?.*?\?>\s*|<!--.*?-->\s*)*', b'',
                  data[:HEAD].removeprefix(codecs.BOM_UTF8)).lower()
-  if not data:
-    return 'the file is empty.'
-  if start.startswith(b'version https://git-lfs'):
-    return 'this is a Git LFS pointer instead of the file itself; run `git lfs pull`.'
-  if re.match(rb'(<!doctype )?<?html\b|<head\b', start):
-    return 'this is an HTML page, as a failed download leaves it.'
-  if not data.strip(b'\0'):
-    return 'the file holds nothing but zeros, as an interrupted copy leaves it.'
-  if ply.is_splat(data):
-    return 'this is a Gaussian splat: points without faces.'
-  if re.match(rb'<robot\b', start):
-    return 'this is a URDF robot, which is not read; MJCF is.'
-  return ''
+  reasons = (
+      (not data, 'the file is empty.'),
+      (start.startswith(b'version https://git-lfs'),
+       'this is a Git LFS pointer instead of the file itself; run `git lfs pull`.'),
+      (re.match(rb'(<!doctype )?<?html\b|<head\b', start),
+       'this is an HTML page, as a failed download leaves it.'),
+      (not data.strip(b'\0'),
+       'the file holds nothing but zeros, as an interrupted copy leaves it.'),
+      (ply.is_splat(data), 'this is a Gaussian splat: points without faces.'),
+      (re.match(rb'<robot\b', start), 'this is a URDF robot, which is not read; MJCF is.'))
+  for applies, reason in reasons:
+    if applies:
+      raise MeshError(reason)
 
 
 def _parts(data, kind, folder):

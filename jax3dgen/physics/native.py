@@ -108,7 +108,8 @@ def _compiled(spec):
   try:
     return spec.compile()
   except ValueError as error:
-    raise MeshError(f'MuJoCo cannot simulate this body: {str(error).splitlines()[0]}') from error
+    reason = str(error).splitlines()[0].removeprefix('Error: ')
+    raise MeshError(f'MuJoCo cannot simulate this body: {reason}') from error
 
 
 def release(model, body, tilt=(0.0, 0.0, 0.0), data=None):

@@ -10,7 +10,8 @@ What trimesh reads, and what it does not (each shown in tests/export/test_polygo
         doubles the vertices of texture seams, so that a closed surface opens.
   OFF   here. trimesh reads a truncated file as fewer or smaller faces without an error, and takes
         four-dimensional vertices for three-dimensional ones.
-  PLY   `export.ply`. trimesh refuses binary files that mix triangles and quads, and bytes after the data.
+  PLY   `export.ply`. trimesh refuses binary files that mix triangles and quads, and bytes after the
+        data.
   STL   binary: trimesh, once the size is checked (it reads any other size as no mesh at all).
         Text: here. trimesh requires that each vertex has a line of its own that ends in LF.
 """

@@ -6,7 +6,7 @@ is linear light by its standard; OBJ, PLY and MJCF hold sRGB as is; STL and OFF 
 
 Files are untrusted: of the files that a file refers to only the buffers of glTF are opened, below
 its own folder; sizes that it claims are checked against its bytes; any fault of a file becomes one
-MeshError. The formats are read by `export.glb`, `export.mjcf`, `export.ply` and `export.polygons`.
+MeshError. The formats are read by `export.glb`, `export.mjcf` and `export.polygons`.
 """
 
 import codecs
@@ -20,12 +20,13 @@ import trimesh
 from jax3dgen.core import files, image
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.export import glb, mjcf, ply, polygons
+from jax3dgen.export import glb, mjcf
+from jax3dgen.export.polygons import obj, off, ply, stl
 from jax3dgen.physics import surface as surfaces
 from jax3dgen.scene import mesh as meshes
 
 Y_UP = ('glb', 'gltf')
-POLYGONS = {'obj': polygons.obj, 'off': polygons.off, 'ply': ply.read, 'stl': polygons.stl}
+POLYGONS = {'obj': obj.read, 'off': off.read, 'ply': ply.read, 'stl': stl.read}
 READABLE = (*Y_UP, *POLYGONS, 'xml')
 MAX_BYTES = 2**29  # of a file
 HEAD = 2**12  # bytes of a file that tell what it is
@@ -162,5 +163,5 @@ def _stl(mesh):
   return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file_type='stl')
 
 
-WRITERS = {'glb': glb.encode, 'obj': polygons.encode_obj, 'ply': ply.encode, 'stl': _stl,
+WRITERS = {'glb': glb.encode, 'obj': obj.encode, 'ply': ply.encode, 'stl': _stl,
            'xml': mjcf.encode}

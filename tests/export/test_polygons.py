@@ -11,7 +11,8 @@ import pytest
 import trimesh
 
 from jax3dgen.core.errors import MeshError
-from jax3dgen.export import mesh_io, ply, polygons
+from jax3dgen.export import mesh_io
+from jax3dgen.export.polygons import fans, obj, off, ply, stl
 from jax3dgen.physics import body
 
 LIMIT = mesh_io.MAX_ELEMENTS
@@ -118,7 +119,7 @@ def test_fans():
     expected += [(corners[start], corners[start + k], corners[start + k + 1])
                  for k in range(1, size - 1)]
     start += size
-  np.testing.assert_array_equal(polygons.fans(sizes, corners), expected)
+  np.testing.assert_array_equal(fans.triangles(sizes, corners), expected)
 
 
 def test_colours_of_faces_are_shared_by_their_corners():
@@ -134,7 +135,7 @@ def test_many_groups_are_one_mesh(tmp_path):
   """Materials multiply nothing: all vertices of a file are there once."""
   points = np.random.default_rng(0).random((3000, 3))
   groups = ''.join(f'usemtl m{i}\nf {3 * i + 1} {3 * i + 2} {3 * i + 3}\n' for i in range(1000))
-  vertices, faces, _ = polygons.obj((rows(points, 'v ') + groups).encode(), 3000)
+  vertices, faces, _ = obj.read((rows(points, 'v ') + groups).encode(), 3000)
   assert vertices.shape == (3000, 3) and len(faces) == 1000
 
 
@@ -206,7 +207,7 @@ def test_negative_indices_count_from_their_line():
   """Two cubes, each behind its vertices: trimesh returns the second one twice."""
   faces = ''.join(f'f {" ".join(str(i - 8) for i in side)}\n' for side in SIDES)
   data = ''.join(rows(CUBE + (x, 0, 0), 'v ') + faces for x in (0, 5)).encode()
-  vertices, faces, _ = polygons.obj(data, LIMIT)
+  vertices, faces, _ = obj.read(data, LIMIT)
   np.testing.assert_array_equal(np.unique(vertices[faces][..., 0]), (0, 1, 5, 6))
   np.testing.assert_array_equal(np.unique(by_trimesh('obj', data).triangles[..., 0]), (5, 6))
 
@@ -215,7 +216,7 @@ def test_texture_seams_keep_a_surface_closed():
   """A cube, each of whose faces has texture coordinates of its own."""
   faces = ([f'{i + 1}/{k + 1}' for i in side] for k, side in enumerate(SIDES))
   data = (rows(CUBE, 'v ') + rows([(k, 0) for k in range(7)], 'vt ') + rows(faces, 'f ')).encode()
-  vertices, faces, _ = polygons.obj(data, LIMIT)
+  vertices, faces, _ = obj.read(data, LIMIT)
   assert len(vertices) == 8 and trimesh.Trimesh(vertices, faces, process=False).is_watertight
   for process in (False, True):
     surface = trimesh.load_mesh(io.BytesIO(data), file_type='obj', process=process)
@@ -232,7 +233,7 @@ def test_off_is_whole_and_has_three_dimensions():
   for name, (changed, count) in files.items():
     assert count_by_trimesh('off', changed) == count, name
     with pytest.raises(MeshError, match='truncated|three dimensions'):
-      polygons.off(changed, LIMIT)
+      off.read(changed, LIMIT)
 
 
 @pytest.mark.parametrize('order', '<>')
@@ -246,7 +247,7 @@ def test_binary_ply_mixes_triangles_and_quads(order):
 @pytest.mark.parametrize('space', [b' ', b'\r'])
 def test_text_stl_needs_no_lines(space):
   data = re.sub(rb'\s+', space, shape().export(file_type='stl_ascii').encode())
-  assert len(polygons.stl(data, LIMIT)[1]) == len(shape().faces)
+  assert len(stl.read(data, LIMIT)[1]) == len(shape().faces)
   assert count_by_trimesh('stl', data) < len(shape().faces)  # an error, or numpy's warning
 
 

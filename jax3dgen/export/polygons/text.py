@@ -9,6 +9,7 @@ import re
 
 from jax3dgen.core.errors import MeshError
 
+COUNTS = 'the file is truncated, or has not as many vertices, faces or corners as it claims.'
 MAX_LINE = 2**20  # bytes of a line
 UTF16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 

@@ -1,5 +1,4 @@
-"""PLY: reader of text and binary files, writer; see `export.polygons` for what `read` returns and
-raises."""
+"""PLY: reader of text and binary files, writer of binary ones."""
 
 from array import array
 import codecs
@@ -10,8 +9,7 @@ import numpy as np
 
 from jax3dgen.core import image
 from jax3dgen.core.errors import MeshError
-from jax3dgen.export import polygons
-from jax3dgen.export import text as texts
+from jax3dgen.export.polygons import fans, text
 
 TYPES = {'char': 'b', 'uchar': 'B', 'short': 'h', 'ushort': 'H', 'int': 'i', 'uint': 'I',
          'float': 'f', 'double': 'd', 'int8': 'b', 'uint8': 'B', 'int16': 'h', 'uint16': 'H',
@@ -23,11 +21,11 @@ COLORS = 'red', 'green', 'blue'
 
 def read(data, limit):
   """The elements `vertex`, with colours, `face`, with colours, and `tristrips` (Stanford's)."""
-  data = texts.normal(data) if data.startswith(texts.UTF16) else data.removeprefix(codecs.BOM_UTF8)
+  data = text.normal(data) if data.startswith(text.UTF16) else data.removeprefix(codecs.BOM_UTF8)
   form, elements, start = _header(data)
-  texts.within(limit, *(count for _, count, _ in elements))
+  text.within(limit, *(count for _, count, _ in elements))
   if form == 'ascii':
-    tables, more = _text(texts.lines(texts.normal(data[start:])), elements)
+    tables, more = _text(text.lines(text.normal(data[start:])), elements)
   else:
     tables, more = _binary(data, start, BYTE_ORDERS[form], elements)
   if more:
@@ -37,8 +35,8 @@ def read(data, limit):
     raise MeshError('the file has no vertices with x, y and z.')
   vertices = np.stack([np.asarray(vertex[axis], np.float64) for axis in 'xyz'], -1)
   sizes, corners = _lists(face)
-  texts.within(3 * limit, len(corners))
-  faces, colors = polygons.fans(sizes, corners), _colors(vertex)
+  text.within(3 * limit, len(corners))
+  faces, colors = fans.triangles(sizes, corners), _colors(vertex)
   if colors is None and len(faces) and 0 <= faces.min() and faces.max() < len(vertices):
     colors = _mean_at_corners(_colors(face), sizes, corners, len(vertices))
   return vertices, np.concatenate([faces, _strips(*_lists(tables.get('tristrips', {})))]), colors
@@ -146,7 +144,7 @@ def _text_rows(lines, count, properties):
           length = int(words[start])
           items = words[start + 1:start + 1 + length]
           if not 0 <= length == len(items):
-            raise MeshError(polygons.COUNTS)
+            raise MeshError(text.COUNTS)
           column[0].append(length)
           column[1].extend(map(number, items))
           start += 1 + length
@@ -154,7 +152,7 @@ def _text_rows(lines, count, properties):
           column.append(number(words[start]))
           start += 1
     except (IndexError, ValueError, OverflowError):
-      raise texts.invalid(words) from None
+      raise text.invalid(words) from None
     if start < len(words):
       raise MeshError(f'a row has {len(words)} numbers, but its element has {start}.')
   return columns

@@ -66,6 +66,7 @@ def call(run, doc, config=None, workdir=True, flags=None, complete=None, argv=No
     argv = sys.argv[1:] if argv is None else argv
     rest, overrides = _config.split(argv) if config else (argv, [])
     args, unknown = p.parse_known_args(rest)
+    vars(args).update({name: _config.home(value) for name, value in vars(args).items()})
     if args.help:
       fields = _config.describe(args.config, overrides, complete) if config else []
       print(p.format_help().rstrip(), *fields, sep='\n')

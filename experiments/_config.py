@@ -14,6 +14,7 @@ import contextlib
 import difflib
 import importlib.util
 import inspect
+import os
 import pathlib
 import re
 import shlex
@@ -102,7 +103,8 @@ def leaves(config, prefix=''):
 
 def override(config, overrides, complete=None):
   """Sets the overrides [(field, text)] in `config` and returns it locked. `complete(config)` adds
-  the fields that depend on other values (the settings of an objective); they are set after it."""
+  the fields that depend on other values (the settings of an objective); they are set after it. Then
+  `home` expands the texts."""
   fields = dict(leaves(config))
   for late in (False, True):
     if late and complete:
@@ -110,7 +112,17 @@ def override(config, overrides, complete=None):
     for field, text in overrides:
       if (field not in fields) == late:
         assign(config, field, text)
+  for field, value in leaves(config):
+    if home(value) != value:
+      config_path.set_value(field, config, home(value))
   return config.lock()
+
+
+def home(value):
+  """A text with a `~` at its start as the home folder, and lists of texts alike."""
+  if isinstance(value, (tuple, list)):
+    return type(value)(map(home, value))
+  return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def assign(config, field, text):

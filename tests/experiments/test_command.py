@@ -202,6 +202,18 @@ def launched(monkeypatch):
   monkeypatch.setenv(launch.GUARD, '1')
 
 
+def test_a_tilde_is_the_home_folder(config_file, tmp_path, launched, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  calls = []
+  options = lambda p: p.add_argument('files', nargs='*')
+  code = status(lambda *a: calls.append(a), f'--config=~/{config_file.relative_to(tmp_path)}',
+                '--workdir=~/runs', '--config.prompt=~/a', '~/b', 'c~',
+                config='configs/embedded.py', flags=options)
+  (config, workdir, args), = calls
+  assert (code, workdir, args.files) == (0, tmp_path / 'runs', [f'{tmp_path}/b', 'c~'])
+  assert config.prompt == f'{tmp_path}/a'
+
+
 def test_run_receives_config_workdir_and_flags(config_file, tmp_path, launched):
   calls = []
   options = lambda p: p.add_argument('--note', default='none', help='a note')

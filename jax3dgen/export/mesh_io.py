@@ -4,14 +4,17 @@ Frames: a Mesh is +z up. glTF is y-up by its standard, (x, y, z) -> (x, z, -y) o
 the inverse rotation on the way in; the others stay z-up. Colours: a Mesh holds sRGB; glTF's COLOR_0
 is linear light by its standard; OBJ, PLY and MJCF hold sRGB as is; STL and OFF hold none here.
 
-Files are untrusted: of the files that a file refers to only the buffers of glTF are opened, below
-its own folder; sizes that it claims are checked against its bytes; any fault of a file becomes one
-MeshError. The formats are read by `export.glb`, `export.mjcf` and `export.polygons`.
+Files are untrusted: of the files that a file refers to only the buffers of glTF and the includes
+and meshes of MJCF are opened, below its own folder; sizes that it claims are checked against its
+bytes; any fault of a file becomes one MeshError. The formats are read by `export.glb`,
+`export.mjcf` and `export.polygons`.
 """
 
 import codecs
+import contextlib
 import pathlib
 import re
+from typing import NamedTuple
 import warnings
 
 import numpy as np
@@ -20,7 +23,10 @@ import trimesh
 from jax3dgen.core import files, image
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.export import glb, mjcf
+from jax3dgen.export import glb, gltf_data
+from jax3dgen.export.mjcf import reader as mjcf
+from jax3dgen.export.mjcf import text as mjcf_text
+from jax3dgen.export.mjcf import writer as mjcf_writer
 from jax3dgen.export.polygons import obj, off, ply, stl
 from jax3dgen.physics import surface as surfaces
 from jax3dgen.scene import mesh as meshes
@@ -30,8 +36,22 @@ POLYGONS = {'obj': obj.read, 'off': off.read, 'ply': ply.read, 'stl': stl.read}
 READABLE = (*Y_UP, *POLYGONS, 'xml')
 MAX_BYTES = 2**29  # of a file
 HEAD = 2**12  # bytes of a file that tell what it is
+ROBOT = rb'<robot\b'
 MAX_SIZE = 1e38  # of coordinates: their cubes are still numbers
 MAX_ELEMENTS = 10**7  # vertices or faces of one mesh, all instances counted
+
+
+class Solid(NamedTuple):
+  """One rigid solid of a file: its `name` in it ('' for the only one) and its Mesh.
+
+  `body` (points [K, 3] whose hull touches the ground, mass [], center [3], inertia [3, 3] about it)
+  is what an MJCF file says of it, in the frame and units of the mesh; None in other formats.
+  `files` are those that were opened besides.
+  """
+  name: str
+  mesh: Mesh
+  body: tuple | None = None
+  files: tuple = ()
 
 
 def read(path, up='auto'):
@@ -44,40 +64,24 @@ def read(path, up='auto'):
   what of the file is ignored.
   Raises MeshError for a file that is missing, invalid, too large or of another format.
   """
-  path = pathlib.Path(path)
-  name = str(path).encode(errors='replace').decode()
-  kind = path.suffix[1:].lower()
-  if up not in ('auto', 'y', 'z'):
-    raise ConfigError(f"up is 'auto', 'y' or 'z', not {up!r}.")
-  if kind not in READABLE:
-    raise MeshError(f'{name}: a mesh is read from {", ".join(READABLE)} files.')
-  try:
+  with _faults(path, up) as (path, kind):
+    notes, parts = _parts(_bytes(path), kind, path.parent)
+    return _turned(_merge(parts), kind, up, notes)
+
+
+def read_solids(path, up='auto'):
+  """[Solid] of a file, with the errors of `read`: the bodies of an MJCF file, one of any other."""
+  with _faults(path, up) as (path, kind):
     data = _bytes(path)
-    _refuse_other(data)
-    with warnings.catch_warnings(), np.errstate(all='ignore'):
-      warnings.simplefilter('ignore')
+    if kind != 'xml':
       notes, parts = _parts(data, kind, path.parent)
-      mesh = _merge(parts)
-    vertices, faces = meshes.checked(mesh)
-    corners = vertices[faces].reshape(-1, 3)
-    if np.abs(corners).max() > MAX_SIZE or 0 < np.ptp(corners, 0).max() < 1 / MAX_SIZE:
-      raise MeshError(f'the mesh has coordinates beyond {MAX_SIZE}, or all within 1 / {MAX_SIZE}.')
-  except OSError as error:
-    raise MeshError(f'{name}: {error.strerror or error}.') from error
-  except MeshError as error:
-    raise MeshError(f'{name}: {error}') from error
-  except MemoryError as error:
-    raise MeshError(f'{name}: there is not enough memory for this mesh.') from error
-  except Exception as error:  # parsers of damaged files may raise any error
-    raise MeshError(f'{name}: this is no valid {kind.upper()} file, or it is damaged.') from error
-  index, faces = surfaces.compact(faces, len(vertices))
-  vertices = vertices[index]
-  colors = None if mesh.colors is None else mesh.colors[index].astype(np.float32)
-  if kind in Y_UP if up == 'auto' else up == 'y':
-    vertices = vertices[:, (0, 2, 1)] * (1, -1, 1)
-  if kind in Y_UP and colors is not None:
-    colors = image.linear_to_srgb(colors)
-  return Mesh(vertices, faces.astype(np.int32), colors, tuple(notes))
+      others = gltf_data.files(data, path.parent) if kind in Y_UP else ()
+      return [Solid('', _turned(_merge(parts), kind, up, notes), files=others)]
+    bodies, others = mjcf.solids(data, path.parent, MAX_ELEMENTS)
+    turn = np.array([(1, 0, 0), (0, 0, -1), (0, 1, 0)]) if up == 'y' else np.eye(3)
+    return [Solid(solid.name, _turned(_merge(solid.parts), kind, up, solid.notes),
+                  (solid.contact @ turn.T, solid.mass, turn @ solid.center,
+                   turn @ solid.inertia @ turn.T), others) for solid in bodies]
 
 
 def write(path, mesh):
@@ -101,6 +105,47 @@ def write(path, mesh):
     beside.write_bytes(data)
 
 
+@contextlib.contextmanager
+def _faults(path, up):
+  """Yields a path and its format; any error in the block becomes a MeshError that names it."""
+  path = pathlib.Path(path)
+  name = str(path).encode(errors='replace').decode()
+  kind = path.suffix[1:].lower()
+  if up not in ('auto', 'y', 'z'):
+    raise ConfigError(f"up is 'auto', 'y' or 'z', not {up!r}.")
+  try:
+    if kind not in READABLE:
+      _refuse_robot(path)
+      raise MeshError(f'a mesh is read from {", ".join(READABLE)} files.')
+    with warnings.catch_warnings(), np.errstate(all='ignore'):
+      warnings.simplefilter('ignore')
+      yield path, kind
+  except OSError as error:
+    raise MeshError(f'{name}: {error.strerror or error}.') from error
+  except MeshError as error:
+    raise MeshError(f'{name}: {error}') from error
+  except MemoryError as error:
+    raise MeshError(f'{name}: there is not enough memory for this mesh.') from error
+  except Exception as error:  # parsers of damaged files may raise any error
+    raise MeshError(f'{name}: this is no valid {kind.upper()} file, or it is damaged.') from error
+
+
+def _turned(mesh, kind, up, notes):
+  """The checked Mesh of a file without unused vertices, +z up, with sRGB colours."""
+  vertices, faces = meshes.checked(mesh)
+  corners = vertices[faces].reshape(-1, 3)
+  if np.abs(corners).max() > MAX_SIZE or 0 < np.ptp(corners, 0).max() < 1 / MAX_SIZE:
+    raise MeshError(f'the mesh has coordinates beyond {MAX_SIZE}, or all within 1 / {MAX_SIZE}.')
+  index, faces = surfaces.compact(faces, len(vertices))
+  vertices = vertices[index]
+  colors = None if mesh.colors is None else mesh.colors[index].astype(np.float32)
+  if kind in Y_UP if up == 'auto' else up == 'y':
+    vertices = vertices[:, (0, 2, 1)] * (1, -1, 1)
+  if kind in Y_UP and colors is not None:
+    colors = image.linear_to_srgb(colors)
+  return Mesh(vertices, faces.astype(np.int32), colors, tuple(notes))
+
+
 def _bytes(path):
   if not path.exists():
     raise MeshError('there is no such file.')
@@ -108,13 +153,28 @@ def _bytes(path):
     raise MeshError('this is not a file.')
   if path.stat().st_size > MAX_BYTES:
     raise MeshError(f'the file is larger than {MAX_BYTES >> 20} MB.')
-  return path.read_bytes()
+  data = path.read_bytes()
+  _refuse_other(data)
+  return data
+
+
+def _refuse_robot(path):
+  """MeshError for a URDF file of any suffix."""
+  if path.is_file():
+    with open(path, 'rb') as file:
+      if re.match(ROBOT, _start(file.read(HEAD))):
+        raise MeshError(mjcf_text.URDF)
+
+
+def _start(data):
+  """The first bytes of a file in lower case, without the comments of XML."""
+  return re.sub(rb'(?s)\A\s*(<\?.*?\?>\s*|<!--.*?-->\s*)*', b'',
+                data[:HEAD].removeprefix(codecs.BOM_UTF8)).lower()
 
 
 def _refuse_other(data):
   """MeshError for a file that is no mesh under any name: says what it is."""
-  start = re.sub(rb'(?s)\A\s*(<\?.*?\?>\s*|<!--.*?-->\s*)*', b'',
-                 data[:HEAD].removeprefix(codecs.BOM_UTF8)).lower()
+  start = _start(data)
   reasons = (
       (not data, 'the file is empty.'),
       (start.startswith(b'version https://git-lfs'),
@@ -124,7 +184,7 @@ def _refuse_other(data):
       (not data.strip(b'\0'),
        'the file holds nothing but zeros, as an interrupted copy leaves it.'),
       (ply.is_splat(data), 'this is a Gaussian splat: points without faces.'),
-      (re.match(rb'<robot\b', start), 'this is a URDF robot, which is not read; MJCF is.'))
+      (re.match(ROBOT, start), mjcf_text.URDF))
   for applies, reason in reasons:
     if applies:
       raise MeshError(reason)
@@ -136,7 +196,10 @@ def _parts(data, kind, folder):
   if kind in Y_UP:
     return glb.parts(data, MAX_ELEMENTS, folder)
   if kind == 'xml':
-    return (), mjcf.parts(data)
+    bodies, _ = mjcf.solids(data, folder, MAX_ELEMENTS)
+    notes = dict.fromkeys(note for solid in bodies for note in solid.notes)
+    return ([*notes, 'masses are not read'],
+            [part for solid in bodies for part in solid.parts])
   return (), [POLYGONS[kind](data, MAX_ELEMENTS)]
 
 
@@ -164,4 +227,4 @@ def _stl(mesh):
 
 
 WRITERS = {'glb': glb.encode, 'obj': obj.encode, 'ply': ply.encode, 'stl': _stl,
-           'xml': mjcf.encode}
+           'xml': mjcf_writer.encode}

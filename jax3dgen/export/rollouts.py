@@ -26,12 +26,12 @@ class Release(NamedTuple):
   drop: native.Drop
 
 
-def write_pages(workdir, paths, items, result, tilts, config, command):
+def write_pages(workdir, items, result, tilts, config, command):
   """Writes the pages of config.rollouts meshes; returns {index into items: address}.
 
-  paths, items: all files of the sweep and their Items. result: the `sweep.Result` of the M items
-  without an error under tilts [P, 3]. Meshes come in the order of `order`; one that MuJoCo rejects
-  is skipped. Addresses are relative to `workdir`.
+  items: the Items of the sweep. result: the `sweep.Result` of the M items without an error under
+  tilts [P, 3]. Meshes come in the order of `order`; one that MuJoCo rejects is skipped. Addresses
+  are relative to `workdir`.
   """
   valid = [i for i, item in enumerate(items) if not item.error]
   addresses, names = {}, set()
@@ -40,7 +40,8 @@ def write_pages(workdir, paths, items, result, tilts, config, command):
       break
     i = valid[k]
     try:
-      mesh = normalize.normalize(mesh_io.read(paths[i], config.up), config.normalize)[0]
+      solid = mesh_io.read_solids(items[i].path, config.up)[items[i].place]
+      mesh = normalize.normalize(solid.mesh, config.normalize)[0]
       releases = simulate(items[i].body, tilts[worst(result.rotation_deg[k])], config)
     except MeshError:
       continue

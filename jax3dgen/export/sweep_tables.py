@@ -1,10 +1,12 @@
 """The tables of a stability sweep: one row per mesh, and one per mesh and tilt.
 
 A mesh without a valid body has a row with the reason in `error` and nothing else, and so has a body
-that an engine refuses in the rows of that engine.
+that an engine refuses in the rows of that engine. The bodies of an MJCF file are meshes of their
+own, with the name of the body behind a '#'.
 """
 
 import csv
+import io
 import os
 from typing import NamedTuple
 
@@ -30,7 +32,8 @@ class Item(NamedTuple):
 
   volume and center are in the file's units and frame (+z up), before normalisation. points and
   normals [N, 3] lie on the surface, hull [V, 3] are the corners of its convex hull, both about the
-  centre of mass in the units of the simulation. picture: the bytes of a PNG file.
+  centre of mass in the units of the simulation. picture: the bytes of a PNG file. The mesh is
+  number `place` in the file `path`; `files` were opened besides.
   """
   name: str
   error: str = ''
@@ -42,30 +45,67 @@ class Item(NamedTuple):
   points: np.ndarray | None = None
   normals: np.ndarray | None = None
   hull: np.ndarray | None = None
+  note: str = ''
+  path: str = ''
+  place: int = 0
+  files: tuple = ()
 
 
 def examine(path, name, up='auto', mode='unit_cube', inertia='exact', density=1000.0):
-  """The Item of a mesh file; a MeshError becomes its `error`."""
+  """[Item] of the meshes of a file; a MeshError becomes the `error` of one."""
   try:
-    mesh = mesh_io.read(path, up)
-    normalized, scale, offset = normalize.normalize(mesh, mode)
-    solid = bodies.from_mesh(normalized, density)
-    solid = solid.replace(note='; '.join(filter(None, (*mesh.notes, solid.note))))
+    solids = mesh_io.read_solids(path, up)
+  except (MeshError, MemoryError) as error:
+    return [Item(name, _reason(error, path), path=os.path.abspath(path))]
+  items = []
+  for place, solid in enumerate(solids):
+    item = Item(f'{name}#{solid.name}' if solid.name else name, path=os.path.abspath(path),
+                place=place, files=tuple(map(os.path.abspath, solid.files)))
+    try:
+      items.append(item._replace(**_figures(solid, mode, inertia, density)))
+    except (MeshError, MemoryError) as error:
+      items.append(item._replace(error=_reason(error, path)))
+  return items
+
+
+def _reason(error, path):
+  if isinstance(error, MemoryError):
+    return 'there is not enough memory for this mesh.'
+  return str(error).removeprefix(f'{path}: ')
+
+
+def _figures(solid, mode, inertia, density):
+  """The fields of the Item of a `mesh_io.Solid`."""
+  normalized, scale, offset = normalize.normalize(solid.mesh, mode)
+  if solid.body is None:
+    body = bodies.from_mesh(normalized, density)
     if inertia == 'mujoco_legacy':
-      mass, center, tensor = native.legacy_figures(normalized, density, solid.scale)
-      solid = solid.replace(mass=mass, center=center, inertia=tensor)
-    points, normals, _ = thumbnail.surface_points(normalized, POINTS)
-  except MeshError as error:
-    return Item(name, str(error).removeprefix(f'{path}: '))
-  except MemoryError:
-    return Item(name, 'there is not enough memory for this mesh.')
-  unit = scale * solid.scale  # simulated units per unit of the file
-  about = lambda x: np.asarray(x) * solid.scale - solid.center
-  [(_, packed)] = bodies.pack([solid]).buckets
-  return Item(
-      name, '', solid, meshes.is_watertight(mesh.faces), solid.mass / density / unit**3,
-      solid.center / unit + offset, turntable.png(thumbnail.picture(mesh)), about(points), normals,
-      packed.hull[0])
+      mass, center, tensor = native.legacy_figures(normalized, density, body.scale)
+      body = body.replace(mass=mass, center=center, inertia=tensor)
+    volume = body.mass / density / (scale * body.scale)**3
+  else:
+    contact, mass, center, tensor = solid.body
+    body = bodies.of_points((contact - offset) * scale, mass * scale**3, (center - offset) * scale,
+                            tensor * scale**5)
+    volume = _volume(normalized, scale)
+  points, normals, _ = thumbnail.surface_points(normalized, POINTS)
+  about = lambda x: np.asarray(x) * body.scale - body.center
+  [(_, packed)] = bodies.pack([body]).buckets
+  return {
+      'body': body, 'watertight': meshes.is_watertight(solid.mesh.faces), 'volume': volume,
+      'center': body.center / (scale * body.scale) + offset,
+      'picture': turntable.png(thumbnail.picture(solid.mesh)),
+      'points': about(points).astype(np.float32), 'normals': normals.astype(np.float32),
+      'hull': packed.hull[0], 'note': '; '.join(filter(None, [*solid.mesh.notes, body.note]))}
+
+
+def _volume(mesh, scale):
+  """The volume of what an MJCF file shows, in its units; None where that bounds no solid."""
+  try:
+    solid = bodies.from_mesh(mesh, 1.0)
+  except MeshError:
+    return None
+  return solid.mass / (scale * solid.scale)**3
 
 
 def rows(items, engine, result, margins_deg, seconds):
@@ -88,7 +128,7 @@ def rows(items, engine, result, margins_deg, seconds):
           'margin_deg': float(margins_deg[k]), 'volume': item.volume,
           **dict(zip(('com_x', 'com_y', 'com_z'), map(float, item.center), strict=True)),
           'watertight': item.watertight, 'seconds': seconds / len(margins_deg),
-          'body': item.body.status, 'note': item.body.note}
+          'body': item.body.status, 'note': item.note}
     table.append(row)
   return table
 
@@ -114,10 +154,22 @@ def lean(tilts):
 def write_csv(path, columns, table):
   """Writes rows (dicts) as a CSV file, atomically; None and NaN become empty cells."""
   with files.replacing(path) as beside, open(beside, 'w', encoding='utf-8', newline='') as file:
-    writer = csv.DictWriter(file, columns, lineterminator='\n')
-    writer.writeheader()
-    for row in table:
-      writer.writerow({key: _text(value) for key, value in row.items()})
+    csv.writer(file, lineterminator='\n').writerow(columns)
+    _write_rows(file, columns, table)
+
+
+def append_csv(path, columns, table):
+  """Adds rows to a CSV file of `write_csv`, all by one call, so that a kill leaves whole rows."""
+  text = io.StringIO()
+  _write_rows(text, columns, table)
+  with open(path, 'ab', buffering=0) as file:
+    file.write(text.getvalue().encode())
+
+
+def _write_rows(file, columns, table):
+  writer = csv.DictWriter(file, columns, lineterminator='\n')
+  for row in table:
+    writer.writerow({key: _text(value) for key, value in row.items()})
 
 
 def _text(value):

@@ -7,7 +7,8 @@ Axes: V vertices, F faces, K hull vertices.
 
 `Body.status` is the source of these mass properties: 'exact' (the mesh, closed and consistently
 wound), 'repaired' (the mesh after the changes in `Body.note`), 'hull' (the convex hull, where the
-surface bounds no solid, or one with a centre of mass or an inertia that no body has).
+surface bounds no solid, or one with a centre of mass or an inertia that no body has), 'mjcf' (the
+MJCF file, as MuJoCo compiles it).
 """
 
 from typing import NamedTuple
@@ -92,15 +93,32 @@ def from_mesh(mesh, density=1000.0):
   unit = (vertices - middle) / extent
   hull = _hull(unit)
   volume, center, inertia, status, more = _solid(unit, faces, hull)
-  scale = 1.0 if SIZES[0] <= extent <= SIZES[1] else 1.0 / extent
-  if scale != 1.0:
-    more.append(f'scaled from extent {extent:.4g} to 1')
+  scale, scaling = _scale(extent)
   length = extent * scale
   return Body(
       hull=hull.vertices * length + middle * scale, mass=density * volume * length**3,
       center=center * length + middle * scale, inertia=density * inertia * length**5,
-      scale=float(scale), status='repaired' if notes and status == 'exact' else status,
-      note='; '.join(notes + more))
+      scale=scale, status='repaired' if notes and status == 'exact' else status,
+      note='; '.join(filter(None, [*notes, *more, scaling])))
+
+
+def of_points(points, mass, center, inertia):
+  """The Body that touches the ground with the convex hull of points [K, 3], of the given mass [],
+  center [3] of mass and inertia [3, 3] about it, all in the units of the points.
+
+  Raises MeshError where there are no points, they lie in a plane, or there is no mass.
+  """
+  if not len(points):
+    raise MeshError('No geom of the body collides with the ground.')
+  if not (mass > 0 and np.linalg.eigvalsh(inertia)[0] > 0 and np.isfinite(points).all()):
+    raise MeshError('The body has no mass or no inertia.')
+  low, high = points.min(0), points.max(0)
+  extent, middle = (high - low).max(), 0.5 * (low + high)
+  if not extent > 0:
+    raise MeshError('The body is a single point.')
+  scale, note = _scale(extent)
+  hull = _hull((points - middle) / extent).vertices * (extent * scale) + middle * scale
+  return Body(hull, mass * scale**3, center * scale, inertia * scale**5, scale, 'mjcf', note)
 
 
 def pack(meshes, hull_vertices=64, density=1000.0):
@@ -122,6 +140,13 @@ def pack(meshes, hull_vertices=64, density=1000.0):
         np.stack([pad(i) for i in index]) - center[:, None], column('mass'), center,
         column('inertia'), np.array([reduced[i][1] for i in index]))))
   return Bodies(items, tuple(groups))
+
+
+def _scale(extent):
+  """(scale, note) of a body of this extent."""
+  if SIZES[0] <= extent <= SIZES[1]:
+    return 1.0, ''
+  return float(1.0 / extent), f'scaled from extent {extent:.4g} to 1'
 
 
 def _hull(vertices):

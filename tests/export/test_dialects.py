@@ -233,11 +233,11 @@ def test_a_sweep_far_from_the_origin(tmp_path):
   """Volume and centre of mass in the table, and the released poses, are those near the origin."""
   for mode in ('none', 'unit_cube', 'dso'):
     (tmp_path / 'a.obj').write_text(obj(TOWER + 1e6))
-    item = sweep_tables.examine(tmp_path / 'a.obj', 'a', mode=mode)
+    [item] = sweep_tables.examine(tmp_path / 'a.obj', 'a', mode=mode)
     np.testing.assert_allclose(item.volume, 2, rtol=1e-7)
     np.testing.assert_allclose(item.center - 1e6, (0.5, 0.5, 1), atol=1e-6)
     (tmp_path / 'b.obj').write_text(obj())
-    near = sweep_tables.examine(tmp_path / 'b.obj', 'b', mode=mode)
+    [near] = sweep_tables.examine(tmp_path / 'b.obj', 'b', mode=mode)
     np.testing.assert_allclose(item.hull, near.hull, atol=1e-6)
     np.testing.assert_allclose(item.points, near.points, atol=1e-6)
     assert item.picture == near.picture

@@ -282,8 +282,8 @@ def test_notes_reach_the_row_of_a_sweep(tmp_path):
   animated = change(lambda header, blob: header.update(animations=[
       {'channels': [{'target': {'node': 0, 'path': 'rotation'}}]}]))
   (tmp_path / 'a.glb').write_bytes(animated)
-  item = sweep_tables.examine(tmp_path / 'a.glb', 'a')
-  assert item.error == '' and item.body.note == 'animations are ignored: the pose at rest is read'
+  [item] = sweep_tables.examine(tmp_path / 'a.glb', 'a')
+  assert item.error == '' and item.note == 'animations are ignored: the pose at rest is read'
   other = change(lambda header, blob: (
       header['nodes'].append({'camera': 0}), header.update(animations=[
           {'channels': [{'target': {'node': 1, 'path': 'rotation'}}, {'target': {'path': 'x'}}]}])))

@@ -32,23 +32,22 @@ def box(size, middle=0.0):
 
 
 def sources(folder):
-  """Paths and Items of a flat box, a file that is no mesh, and a pole that a push topples."""
+  """Items of a flat box, a file that is no mesh, and a pole that a push topples."""
   sizes = {'box.stl': (1, 1, 0.5), 'broken.obj': None, 'pole <b>.stl': (0.3, 0.2, 3.0)}
   for name, size in sizes.items():
     if size is None:
       (folder / name).write_text('nothing')
     else:
       mesh_io.write(folder / name, box(size, 5.0))
-  paths = [folder / name for name in sizes]
-  return paths, [sweep_tables.examine(path, path.name) for path in paths]
+  return [item for name in sizes for item in sweep_tables.examine(folder / name, name)]
 
 
 def written(folder, **changes):
   """({index: address}, {address: HTML}) of the pages of `sources`."""
-  paths, items = sources(folder)
+  items = sources(folder)
   result = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
                      seconds=2.0, timestep=4e-3)
-  links = rollouts.write_pages(folder, paths, items, result, TILTS, ConfigDict(CONFIG | changes),
+  links = rollouts.write_pages(folder, items, result, TILTS, ConfigDict(CONFIG | changes),
                                'again')
   return links, {link: (folder / link).read_text('utf-8') for link in links.values()}
 
@@ -101,11 +100,11 @@ def test_friction_counts():
 
 
 def test_a_deleted_file_is_skipped(tmp_path):
-  paths, items = sources(tmp_path)
+  items = sources(tmp_path)
   result = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS,
                      seconds=0.1, timestep=4e-3)
-  paths[0].unlink()
-  links = rollouts.write_pages(tmp_path, paths, items, result, TILTS, ConfigDict(CONFIG), 'again')
+  (tmp_path / 'box.stl').unlink()
+  links = rollouts.write_pages(tmp_path, items, result, TILTS, ConfigDict(CONFIG), 'again')
   assert list(links) == [2]
 
 

@@ -44,7 +44,7 @@ def page(tmp_path):
   items = []
   for name, surface in surfaces.items():
     mesh_io.write(tmp_path / name, Mesh(np.float32(surface.vertices), np.int32(surface.faces)))
-    items.append(sweep_tables.examine(tmp_path / name, name))
+    items += sweep_tables.examine(tmp_path / name, name)
   items.insert(1, sweep_tables.Item('broken.obj', 'this is no valid OBJ file <script>'))
   result = sweep.run(body.pack([item.body for item in items if not item.error]), TILTS, 'native',
                      seconds=2.0)

@@ -14,7 +14,7 @@ def write(path, surface):
 
 
 def body_of(path, inertia):
-  item = sweep_tables.examine(path, path.name, inertia=inertia, density=500.0)
+  [item] = sweep_tables.examine(path, path.name, inertia=inertia, density=500.0)
   assert not item.error
   return item.body
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 def get_config(variant=''):
   c = ConfigDict()
-  c.meshes = ''  # a glob such as 'assets/**/*.glb', or a text file with one path per line
+  c.meshes = ''  # a file, a folder, a glob such as 'assets/**/*.{glb,obj}', or a text file of paths
   c.engine = 'native'  # native, mjx, penalty, rest, brax_positional, brax_spring, or all
   c.up = 'auto'  # up axis of the files: y, z, or auto (y for GLB and GLTF, else z)
   c.normalize = 'unit_cube'  # unit_cube (largest extent 1), dso, or none

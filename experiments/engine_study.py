@@ -18,6 +18,7 @@ def run(config, workdir, args):
   from jax3dgen.recipes.stability import sweep as stability_sweep
   from jax3dgen.train import workdir as workdirs
   parallel.initialize()
+  engines.check(config)
   names = [e for e in stability_sweep.engine_names(config.engine) if e != 'native']
   command = shlex.join(['python', '-m', 'experiments.engine_study', *sys.argv[1:]])
   with workdirs.lock(workdir):

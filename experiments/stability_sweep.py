@@ -5,11 +5,13 @@
 
 The workdir receives results.csv (a row per mesh), runs.csv (a row per mesh and tilt) and
 report.html; with --config.rollouts=N also rollouts/, a page with the 3D rollout of each of the N
-meshes that fall most often. Reads GLB, GLTF, OBJ, STL, PLY, OFF and MJCF. A file that cannot be
-simulated gets a row with the reason. Exit status: 0 all meshes were simulated, 3 some were not.
+meshes that fall most often. Reads GLB, GLTF, OBJ, STL, PLY, OFF and MJCF, whose bodies get a row
+each. A file that cannot be simulated gets a row with the reason. results.csv grows as meshes are
+judged; after a signal the same command goes on. Exit status: 0 all meshes were simulated, 3 some
+were not, 130 or 143 stopped by SIGINT or SIGTERM.
 """
 
-import glob
+import os
 import pathlib
 import shlex
 import sys
@@ -17,24 +19,32 @@ import time
 
 from experiments import _command
 
-FORMATS = {'.glb', '.gltf', '.obj', '.stl', '.ply', '.off', '.xml'}
-
 
 def mesh_paths(meshes):
-  """The paths of config.meshes, which is a text file of paths or a glob; ConfigError for none."""
+  """The paths of config.meshes: files, folders, patterns, or a text file of paths; ConfigError for
+  none."""
+  from jax3dgen.core import paths
   from jax3dgen.core.errors import ConfigError
+  from jax3dgen.export import mesh_io
   if not meshes:
     raise ConfigError("config.meshes is empty: name the files, for example 'assets/**/*.glb'.")
-  source = pathlib.Path(meshes)
-  if source.is_file() and source.suffix.lower() not in FORMATS:
+  source = pathlib.Path(os.path.expanduser(meshes))
+  suffixes = tuple(f'.{kind}' for kind in mesh_io.READABLE)
+  if source.is_file() and source.suffix.lower() not in suffixes and _is_text(source):
     lines = source.read_text(encoding='utf-8', errors='surrogateescape').splitlines()
-    paths = [source.parent / line for line in lines if line.strip()]
+    files = paths.once([source.parent / os.path.expanduser(line) for line in lines if line.strip()])
   else:
-    paths = sorted(pathlib.Path(p) for p in glob.glob(meshes, recursive=True)
-                   if not pathlib.Path(p).is_dir())
-  if not paths:
+    files = paths.find(meshes, suffixes)
+  if not files:
     raise ConfigError(f'config.meshes={meshes!r} names no file.')
-  return paths
+  return files
+
+
+def _is_text(path):
+  """Whether a file may be a list of paths, rather than a mesh of an unknown format."""
+  with open(path, 'rb') as file:
+    head = file.read(4096)
+  return b'\0' not in head and not head.lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'<')
 
 
 def run(config, workdir, args):
@@ -54,7 +64,8 @@ def run(config, workdir, args):
     rates = [row['stable_rate'] for row in table if not row['error']]
     share = f'{sum(rates) / len(rates):.1%} of the releases stand' if rates else 'none was judged'
     print(f'{engine}: {share}.')
-  print(f'{len(paths) - faults} of {len(paths)} meshes judged in {time.monotonic() - start:.0f} s; '
+  count = len(result.items)
+  print(f'{count - faults} of {count} meshes judged in {time.monotonic() - start:.0f} s; '
         f'{workdir / "report.html"} shows them.')
   return 3 if faults else 0
 

@@ -16,11 +16,18 @@ from experiments import _command
 
 def run(config, workdir, args):
   from jax3dgen.core.errors import ConfigError
+  from jax3dgen.export import mesh_io
+  from jax3dgen.physics import body
   from jax3dgen.recipes.stability import stabilize
   from jax3dgen.train import workdir as workdirs
   command = shlex.join(['python', '-m', 'experiments.stabilize', *sys.argv[1:]])
   if bool(config.mesh) == bool(config.study.solids):
     raise ConfigError('Give config.mesh, the file to stabilise, or take the config\'s :study.')
+  if config.mesh:  # a fault of the file leaves no workdir
+    mesh = mesh_io.read(config.mesh, config.up)
+    body.from_mesh(mesh)
+    if mesh.notes:
+      print(f'{config.mesh}: {"; ".join(mesh.notes)}.')
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, args.allow_change)
     if config.study.solids:

@@ -55,13 +55,13 @@ def tilts(n, max_deg, key):
 
 
 def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_deg=20.0,
-        friction=1.0):
+        friction=1.0, least=1):
   """`Result` of a `body.Bodies` released under tilts [P, 3] and simulated for `seconds`.
 
   `timestep` None or 0 is the engine's default, which for SMALL engines is also an upper limit;
   `rest` ignores it, `seconds` and `friction` (its bodies never slide). Bodies are batched in powers
-  of two, up to `WORLDS` worlds at a time, so that few compilations serve all calls with the same
-  number of tilts and padded hull size. ConfigError for an unknown engine.
+  of two, at least `least` and up to `WORLDS` worlds at a time, so that few compilations serve all
+  calls with the same number of tilts and padded hull size. ConfigError for an unknown engine.
   """
   if engine not in ENGINES:
     raise ConfigError(f'engine={engine!r}: the engines are {", ".join(ENGINES)}.')
@@ -73,20 +73,20 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
   if engine == 'native':
     outcomes = native_batch.simulate(bodies, tilts, seconds, timestep, friction)
   else:
-    outcomes = _batched(bodies, tilts, engine, seconds, timestep, friction)
+    outcomes = _batched(bodies, tilts, engine, seconds, timestep, friction, least)
   fields = {name: np.asarray(getattr(outcomes, name))
             for name in ('quaternion', 'position', 'rotation_deg', 'diverged', 'settled')}
   return Result(**fields, stable=np.asarray(outcome.stable(outcomes, threshold_deg)),
                 errors=np.array(outcomes.errors or [''] * len(bodies.items), str))
 
 
-def _batched(bodies, tilts, engine, seconds, timestep, friction):
+def _batched(bodies, tilts, engine, seconds, timestep, friction, least):
   """The Outcome [M, P] of a JAX engine: bucket by bucket, a fixed number of bodies at a time."""
   call = _compiled(engine, seconds, timestep, friction)
   most = max(WORLDS // len(tilts), 1)
   parts, places = [], []
   for index, packed in bodies.buckets:
-    size = min(most, 1 << (len(index) - 1).bit_length())
+    size = min(most, max(least, 1 << (len(index) - 1).bit_length()))
     packed = jax.tree.map(lambda x: np.asarray(x, np.float32), packed)
     for start in range(0, len(index), size):
       rows = np.arange(start, start + size).clip(max=len(index) - 1)  # repeats fill the last call

@@ -87,13 +87,13 @@ def last(workdir):
 class Progress:
   """A bar on a terminal, else a line at each `show`: rate, remaining time, current figures."""
 
-  def __init__(self, start, total, describe=''):
+  def __init__(self, start, total, describe='', unit='steps'):
     self._main = parallel.is_main()
-    self._start, self._total, self._describe = start, total, describe
+    self._start, self._total, self._describe, self._unit = start, total, describe, unit
     self._since = time.monotonic()
     self._bar = None
     if self._main and sys.stderr.isatty():
-      self._bar = tqdm(total=total, initial=start, desc=describe or None, unit='step')
+      self._bar = tqdm(total=total, initial=start, desc=describe or None, unit=unit)
 
   def __enter__(self):
     return self
@@ -102,10 +102,10 @@ class Progress:
     if self._bar is not None:
       self._bar.close()
 
-  def advance(self):
-    """One more step was started."""
+  def advance(self, steps=1):
+    """So many more steps were started."""
     if self._bar is not None:
-      self._bar.update(1)
+      self._bar.update(steps)
 
   def say(self, text):
     """A line of text that does not disturb the bar."""
@@ -123,5 +123,5 @@ class Progress:
       rate = (step - self._start) / max(time.monotonic() - self._since, 1e-9)
       left = tqdm.format_interval((self._total - step) / rate)
       text = ' '.join(f'{k} {v}' for k, v in figures.items())
-      print(f'{self._describe} {step}/{self._total}, {rate:.2f} steps/s, {left} left: {text}'
+      print(f'{self._describe} {step}/{self._total}, {rate:.2f} {self._unit}/s, {left} left: {text}'
             .strip(), flush=True)

@@ -70,6 +70,24 @@ def test_nothing_to_stabilise_is_refused(tmp_path, capsys):
   assert 'config.mesh' in capsys.readouterr().err
 
 
+def test_a_wrong_mesh_leaves_no_workdir(tmp_path, capsys):
+  (tmp_path / 'flat.obj').write_text('v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n')
+  for name in ('no.obj', 'flat.obj'):
+    assert call(stabilize, 'stabilize.py', tmp_path / 'out',
+                f'--config.mesh={tmp_path / name}') == 2
+    assert not (tmp_path / 'out').exists()
+    assert {'no': 'no such file', 'flat': 'flat'}[name[:-4]] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('field', ['solids=0', 'seconds=0', 'engine=bullet', 'tilts.n=-1',
+                                   'hull_vertices=1', 'tilts.max_deg=100', 'first_seed=-1'])
+def test_an_engine_study_of_nothing_is_refused(field, tmp_path, capsys):
+  assert call(engine_study, 'engine_study.py:tiny', tmp_path / 'out', f'--config.{field}') == 2
+  message = capsys.readouterr().err
+  assert field.split('=')[0].split('.')[0] in message and 'Traceback' not in message
+  assert not (tmp_path / 'out').exists()
+
+
 def test_the_engine_study_counts_labels(tmp_path):
   assert call(engine_study, 'engine_study.py:tiny', tmp_path, '--config.engine=rest') == 0
   rows = list(csv.DictReader((tmp_path / 'labels.csv').open()))

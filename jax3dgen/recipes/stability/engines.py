@@ -9,12 +9,27 @@ import time
 import jax
 import numpy as np
 
+from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import solids
 from jax3dgen.export import markdown
 from jax3dgen.metrics import stability
 from jax3dgen.physics import body, sweep
 
 NUDGE = 2e-3  # radians
+
+
+def check(config):
+  """ConfigError for the first field with an invalid value."""
+  for name, least in (('solids', 1), ('first_seed', 0), ('hull_vertices', 8)):
+    if config[name] < least:
+      raise ConfigError(f'config.{name}={config[name]} must be at least {least}.')
+  if config.engine not in (*sweep.ENGINES, 'all'):
+    raise ConfigError(f'config.engine={config.engine!r}: it is one of {", ".join(sweep.ENGINES)}, '
+                      'all.')
+  if not 0 < config.seconds < float('inf'):
+    raise ConfigError(f'config.seconds={config.seconds} must be positive.')
+  if config.tilts.n < 0 or not 0 <= config.tilts.max_deg <= 90:
+    raise ConfigError('config.tilts: n is at least 0, and max_deg between 0 and 90.')
 
 
 def study(config, engines, report=print):

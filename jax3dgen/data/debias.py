@@ -3,6 +3,9 @@
 'a smiling bear, back view' describes a face at the back. A word stays in the prompt of a view if
 the view is about as likely with it as without: p_with / ((p_with + p_without) / 2) >= THRESHOLD.
 The probabilities of views come from a word list or a masked language model (`language_model`).
+
+The paper removes single words; here a word takes with it what cannot stand without it (`candidates`
+below): of 'a bear with a black eye' the back keeps 'a bear', not 'a bear with a black'.
 """
 
 import re
@@ -25,18 +28,48 @@ PHRASES = {
 }
 
 
+# Words that begin a phrase about what stands before them, and words that stand before a noun.
+JOINS = ('with', 'without', 'wearing', 'holding', 'carrying', 'having', 'showing', 'and', 'or',
+         'on', 'in', 'of', 'at', 'from', 'to', 'under', 'over', 'behind', 'by', 'near', 'for')
+DETERMINERS = ('a', 'an', 'the', 'its', 'his', 'her', 'their', 'one', 'two', 'some')
+
+
 def word_list(texts):
-  """Probabilities [len(texts), 4] of VIEWS, by the number of PHRASES of each view in the text."""
-  counts = [[1.0 + sum(_has(text, phrase) for phrase in PHRASES[view]) for view in VIEWS]
-            for text in texts]
+  """Probabilities [len(texts), 4] of VIEWS, by the number of PHRASES of each view in the text.
+
+  A phrase within a longer one does not count: 'facing away' is not 'facing'.
+  """
+  counts = []
+  for text in texts:
+    phrases = within(text)
+    counts.append([1.0 + sum(phrase in PHRASES[view] for phrase in phrases) for view in VIEWS])
   return [[count / sum(row) for count in row] for row in counts]
 
 
+def within(text):
+  """The PHRASES in the text, the longest first, without those within longer ones."""
+  phrases = []
+  for phrase in sorted({p for group in PHRASES.values() for p in group}, key=len, reverse=True):
+    if _has(text, phrase):
+      phrases.append(phrase)
+      text = re.sub(_pattern(phrase), ',', text, flags=re.IGNORECASE)
+  return phrases
+
+
 def candidates(text):
-  """The phrases of PHRASES in the text, and its other words."""
-  phrases = [p for group in PHRASES.values() for p in group if ' ' in p and _has(text, p)]
-  rest = without(text, phrases)
-  return [*phrases, *dict.fromkeys(re.findall(r"[\w'-]+", rest))]
+  """What may be removed from the text: the PHRASES of several words in it, and for each other word
+  the word alone or, where it is the noun of a phrase, the phrase ('with a black eye')."""
+  phrases = [phrase for phrase in within(text) if ' ' in phrase]
+  pieces = dict.fromkeys(phrases)
+  for i, part in enumerate(without(text, phrases).split(',')):
+    chunks = re.split(rf'\s+(?=(?:{"|".join(JOINS)})\s)', part.strip(), flags=re.IGNORECASE)
+    for j, chunk in enumerate(chunks):
+      words = re.findall(r"[\w'-]+", chunk)
+      content = [word for word in words if word.lower() not in (*JOINS, *DETERMINERS)]
+      subject = i == j == 0 and len(content) > 1  # 'a zombie bust' may lose its last word alone
+      for word in content:
+        pieces[word if subject or word != content[-1] else ' '.join(words)] = None
+  return [*pieces]
 
 
 def by_view(text, score=word_list):
@@ -53,15 +86,18 @@ def by_view(text, score=word_list):
 
 
 def without(text, phrases):
-  """The text without the words or phrases `phrases` and the commas that they leave."""
-  for phrase in phrases:
+  """The text without the words or phrases `phrases`, and the commas and the leading joining words
+  that they leave."""
+  for phrase in sorted(phrases, key=len, reverse=True):
     text = re.sub(_pattern(phrase), '', text, flags=re.IGNORECASE)
   parts = (' '.join(part.split()) for part in text.split(','))
-  return ', '.join(part for part in parts if part)
+  text = ', '.join(part for part in parts if part)
+  return re.sub(rf'^(?:{"|".join(JOINS)})\s+', '', text, flags=re.IGNORECASE) if phrases else text
 
 
 def _pattern(phrase):
-  return rf"(?<![\w'-]){re.escape(phrase)}(?![\w'-])"
+  words = r'\s+'.join(map(re.escape, phrase.split()))
+  return rf"(?<![\w'-]){words}(?![\w'-])"
 
 
 def _has(text, phrase):

@@ -114,9 +114,11 @@ def invert(key, schedule, predict, x0, t, steps, eta=0.0, renoise=0):
   """DDIM inversion: x_t [B, ...] at levels t [B] from which DDIM returns to x0 [B, ...].
 
   `steps` even steps from the lowest safe level upwards (x0 counts as the sample there), with
-  predict(x [B, ...], t [B]) -> eps. `eta` > 0 replaces part of the noise of each step by fresh
-  noise (JSD's code: 0.3). With `renoise` > 0 each step is made consistent with the prediction at
-  its end by as many fixed-point iterations (ReNoise, Garibi et al. 2024, without its averaging).
+  predict(x [B, ...], t [B]) -> eps. `eta` > 0 adds to each step fresh noise of eta times the
+  standard deviation of x_t given x_0 and x at its end (SDI's and JSD's code: 0.3), beside all of
+  its deterministic noise, as there. With `renoise` > 0 each step is made consistent with the
+  prediction at its end by as many fixed-point iterations (ReNoise, Garibi et al. 2024, without its
+  averaging).
   """
   chex.assert_shape(t, x0.shape[:1])
   low = schedule.safe_range[0]
@@ -127,11 +129,11 @@ def invert(key, schedule, predict, x0, t, steps, eta=0.0, renoise=0):
     alpha, sigma = base.coefficients(schedule, now, x)
     alpha_next, sigma_next = base.coefficients(schedule, later, x)
     ratio = jnp.minimum((alpha_next * sigma) / (alpha * sigma_next), 1.0)
-    fresh = eta * sigma_next * jnp.sqrt(1.0 - ratio**2)
+    fresh = eta * sigma * jnp.sqrt(1.0 - ratio**2)
 
     def move(eps):
       clean = base.x0_from_eps(schedule, x, now, eps)
-      return (alpha_next * clean + jnp.sqrt(sigma_next**2 - fresh**2) * eps + fresh * noise)
+      return alpha_next * clean + sigma_next * eps + fresh * noise
 
     x_next = move(predict(x, now))
     for _ in range(renoise):

@@ -93,7 +93,7 @@ def work(name, prior, stage):
     params = prior.init(key)
     ids = jnp.zeros((1, 1, 77), jnp.int32)
     row = jax.tree.map(lambda x: x[0], prior.embed(params, ids))
-    prompt = Prompt(*[row] * len(Prompt.__dataclass_fields__))
+    prompt = Prompt(*[row] * 7, source=(row,) * 4)
     start = train_state.init(key, key, field, params, distillation, tx, fit_tx, cfg.distill,
                              cfg.train.particles)
     return start, {k: v for k, v in params.items() if k != 'text'}, prompt

@@ -44,7 +44,7 @@ def measure(turns):
   params = field.init(key)
   camera = scene_step.cameras_of(cfg, key, key, cfg.train.batch, 0, 1)
   rays = cameras.rays(camera, cfg.render.size, cfg.render.size)
-  draw = lambda p: scene_step.render_views(cfg, field.query, p, rays, camera, key, 1.0, 0)[0]
+  draw = lambda p: scene_step.render_views(cfg, field, p, rays, camera, key, 1.0, 0)[0]
 
   def both(p):
     picture, pull = jax.vjp(draw, p)

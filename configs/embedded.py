@@ -13,7 +13,9 @@ def get_config(variant=''):
   if variant == 'plain':
     config.view_prompts = False
   elif variant == 'tiny':
-    config.train.steps = 30
+    config.train.steps = 30  # the first ones of the whole run, whose schedules these are:
+    config.timestep.update({'min': (100, 0.6, 0.06, 900), 'max': (0, 0.96, 0.6, 1200)})
+    config.regularizers.opaque = (600, 0.0, 60.0, 1000)
     config.field.levels = 4
     config.field.table_log2 = 12
     config.field.finest = 32

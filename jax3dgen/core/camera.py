@@ -78,13 +78,14 @@ def view_class(azimuth):
 
 
 def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy, sectors=(),
-                 by_area=0.0):
+                 by_area=0.0, by_area_range=()):
   """The `batch` cameras of this device, of `count * batch` on all devices.
 
   Azimuths are stratified over the circle across all devices, with one common random rotation from
   `key_shared` (equal on all devices) and a jitter from `key`; `index` is the device's number.
   `elevation`, `distance` and `fovy` are (low, high) ranges, uniform. The share `by_area` of the
-  elevations is uniform over the sphere, in their sine, the others in angle. With `sectors`, the
+  elevations is uniform over the sphere, in their sine, within `by_area_range` (() is `elevation`),
+  the others in angle. With `sectors`, the
   shares of K equal sectors of which the first is centred on azimuth 0, azimuths are uniform only
   within each (RecDreamer's q-sampling).
   """
@@ -99,7 +100,7 @@ def sample_orbit(key_shared, key, batch, index, count, elevation, distance, fovy
   uniform = lambda k, r: jax.random.uniform(k, (batch,), minval=r[0], maxval=r[1])
   height = uniform(k_el, elevation)
   if by_area and elevation[0] < elevation[1]:
-    low, high = np.sin(elevation[0]), np.sin(elevation[1])
+    low, high = np.sin(by_area_range or elevation)
     place = (height - elevation[0]) / (elevation[1] - elevation[0])
     area_uniform = jax.random.uniform(jax.random.fold_in(k_el, 1), (batch,)) < by_area
     height = jnp.where(area_uniform, jnp.arcsin(low + (high - low) * place), height)

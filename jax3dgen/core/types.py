@@ -7,6 +7,7 @@ above. Angles are radians. Images are float32 in [0, 1], row 0 at the top.
 """
 
 from collections.abc import Callable
+import math
 from typing import Any
 
 from flax import struct
@@ -105,7 +106,8 @@ class Cond:
 class Prompt:
   """A prompt embedded once per run: a condition row (no batch axis) for each use.
 
-  `source` is the prompt with typical faults of renders added, `negative` those faults alone.
+  `negative` names typical faults of renders; `source` is the tuple of the front, side, back and
+  overhead rows with these faults added.
   """
   main: Any
   front: Any
@@ -123,7 +125,8 @@ class View:
 
   x0 [B, h, w, c] is the render in prior space, image [B, H, W, 3] the render with background,
   points [B, h, w, 3] the expected ray ends in the world frame at x0's resolution, t [B] the noise
-  level in [0, 1], step [] the training step. `guide` is what `distill.base.guided` calls.
+  level in [0, 1], step [] the training step. `guide` is what `distill.base.guided` calls, `limits`
+  are the radians of azimuth and elevation between the rows of the prompt (`distill.base.rows_of`).
 
   For an objective inside a rectifier, `start` is (x_t, eps) [B, h, w, c] and `prediction` the
   guided noise prediction at that x_t, as far as the rectifier has computed it; else None.
@@ -138,3 +141,4 @@ class View:
   guide: Callable = struct.field(pytree_node=False)
   start: Any = None
   prediction: Any = None
+  limits: tuple = struct.field(pytree_node=False, default=(math.pi / 4, math.pi / 3))

@@ -14,17 +14,16 @@ NEGATIVE = ', '.join(DEGRADATIONS[1:])
 
 
 def view_prompts(prompt, by_view=None):
-  """The texts of `core.types.Prompt` by name: the prompt, its view-dependent forms, the empty
-  prompt of classifier-free guidance, the negative one, and the prompt with those flaws. `by_view`
-  has another text for each view (see `data.debias`). ConfigError for a prompt without words."""
+  """The texts of the first rows of `core.types.Prompt` by name: the prompt, its view-dependent
+  forms, and the empty prompt of classifier-free guidance. `by_view` has another text for each view
+  (see `data.debias`). ConfigError for a prompt without words."""
   if not words.split(prompt):
     raise ConfigError("The prompt is empty; it must name an object, for example 'a red bear'.")
   text_of = lambda view: by_view[view] if by_view else prompt
   views = {view: f'{text_of(view)}, {phrase}'
            for view, phrase in zip(('front', 'side', 'back', 'overhead'), VIEW_PHRASES[1:],
                                    strict=True)}
-  return {'main': prompt, **views, 'null': '', 'negative': NEGATIVE,
-          'source': f'{prompt}, {NEGATIVE}'}
+  return {'main': prompt, **views, 'null': ''}
 
 
 def read(path, option):

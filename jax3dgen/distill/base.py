@@ -22,7 +22,7 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.prior import base as priors
 
-OVERHEAD = jnp.pi / 3  # above this elevation a view is from overhead (threestudio's 60 degrees)
+FLAWS = 'blurry, noisy, pixelated, oversaturated, foggy'  # negative prompt for the embedded prior
 
 
 @struct.dataclass
@@ -40,17 +40,25 @@ def one_prediction(cfg, guided):
   return guided
 
 
+class Gradients(NamedTuple):
+  """What an objective with a term on the pixels of the render returns as g: the gradients of its
+  loss with respect to x_0 [B, h, w, c] and to the image [B, H, W, 3] itself."""
+  x0: Any
+  image: Any
+
+
 class Distillation(NamedTuple):
   """A distillation objective.
 
   init(key, params, cfg) -> DistillState
-  direction(key, view, prior, params, state, cfg) -> (g [B, h, w, c], state, metrics)
+  direction(key, view, prior, params, state, cfg) -> (g [B, h, w, c] or Gradients, state, metrics)
   fit(trainable, key, view, prior, params, state, cfg) -> scalar, or None where nothing is trained
   fold(buffers, observed, cfg) -> buffers after the views of a step, or None. `observed` is what
     `direction` left in the state, but of the views of all devices in the order of their global
     indices, so that averages count views, on any number of devices.
   guided: whether `direction` calls `guided` below; where it does not, a run refuses Perp-Neg and
   guidance rescale, which would have no effect.
+  pixels: whether `direction` returns Gradients as g, not an array
   denoiser_rows(cfg, guided) -> rows of the denoiser per view and step: those forward, those that
     gradients go back through, and once more those of them with gradients of the weights; `guided`
     are the rows of one guided prediction (`guidance.denoiser_rows`)
@@ -61,6 +69,7 @@ class Distillation(NamedTuple):
   guided: bool = True
   denoiser_rows: Callable = one_prediction
   fold: Callable | None = None
+  pixels: bool = False
 
 
 def folded(distillation, state, cfg, gather=lambda x: x):
@@ -72,10 +81,10 @@ def folded(distillation, state, cfg, gather=lambda x: x):
   return state.replace(buffers=buffers, observed=())
 
 
-def stateless(direction, guided=True, denoiser_rows=one_prediction):
+def stateless(direction, guided=True, denoiser_rows=one_prediction, pixels=False):
   """The record of an objective without state."""
   return Distillation(init=lambda key, params, cfg: DistillState({}, {}), direction=direction,
-                      guided=guided, denoiser_rows=denoiser_rows)
+                      guided=guided, denoiser_rows=denoiser_rows, pixels=pixels)
 
 
 def noise_to(prior, x0, t, eps):
@@ -84,20 +93,27 @@ def noise_to(prior, x0, t, eps):
 
 
 def rows(view):
-  """The condition [B, ...] of each view: the prompt's front, side, back or overhead row.
+  """The condition [B, ...] of each view: the prompt's front, side, back or overhead row."""
+  prompt = view.prompt
+  return rows_of(view, prompt.front, prompt.side, prompt.back, prompt.overhead)
 
-  Front is within 45 degrees of azimuth 0, back within 45 of 180, overhead above 60 of elevation.
+
+def rows_of(view, *four):
+  """The row [B, ...] of each view among `four`: front, side, back and overhead.
+
+  With view.limits, radians: front is within the first of azimuth 0, back within it of 180 degrees,
+  overhead above the second of elevation.
   """
-  camera, prompt = view.camera, view.prompt
+  camera, (side_limit, above) = view.camera, view.limits
   away = jnp.abs(cameras.wrap(camera.azimuth))
 
   def pick(front, side, back, overhead):
     row = lambda mask: mask.reshape(mask.shape + (1,) * front.ndim)
     spread = lambda leaf: jnp.broadcast_to(leaf, away.shape + leaf.shape)
-    out = jnp.where(row(away < cameras.SIDE), spread(front), spread(side))
-    out = jnp.where(row(away > jnp.pi - cameras.SIDE), spread(back), out)
-    return jnp.where(row(camera.elevation > OVERHEAD), spread(overhead), out)
-  return jax.tree.map(pick, prompt.front, prompt.side, prompt.back, prompt.overhead)
+    out = jnp.where(row(away < side_limit), spread(front), spread(side))
+    out = jnp.where(row(away > jnp.pi - side_limit), spread(back), out)
+    return jnp.where(row(camera.elevation > above), spread(overhead), out)
+  return jax.tree.map(pick, *four)
 
 
 def sector(view, count):
@@ -151,12 +167,14 @@ def objectives():
                 if re.search('^DISTILLATION = ', path.read_text(encoding='utf-8'), re.M))
 
 
-def load(name):
-  """(Distillation, defaults) of the objective called `name`.
+def load(name, prior=''):
+  """(Distillation, settings) of the objective called `name` with the prior called `prior`.
 
   A name without a dot is a file of jax3dgen/distill, else a module on the path; a dotted one is a
   module on the path. The module defines DISTILLATION, and may define DEFAULTS, a dict of the fields
-  that it reads from `config.distill`. ConfigError where there is no such objective.
+  that it reads from `config.distill`, with their values for the embedded prior, and LATENT, other
+  values of these fields for Stable Diffusion, the prior 'latent'. ConfigError where there is no
+  such objective.
   """
   names = objectives()
   if not re.fullmatch(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*', name):
@@ -176,4 +194,5 @@ def load(name):
   module = importlib.import_module(target)
   if not isinstance(getattr(module, 'DISTILLATION', None), Distillation):
     raise ConfigError(f'Module {target!r} defines no DISTILLATION record (see CONTRIBUTING.md).')
-  return module.DISTILLATION, dict(getattr(module, 'DEFAULTS', {}))
+  settings = getattr(module, 'LATENT', {}) if prior == 'latent' else {}
+  return module.DISTILLATION, getattr(module, 'DEFAULTS', {}) | settings

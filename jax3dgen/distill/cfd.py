@@ -22,6 +22,8 @@ DEFAULTS = {
     'cell': 0.066,  # width of a cell of noise in scene units: a pixel of the embedded prior
     'refresh': 0.01,  # share of the cells with new noise in each step
 }
+# The authors' scale; their w(t), that of DMD, and their noise on triplanes are not implemented.
+LATENT = {'guidance': 75.0, 'weighting': 'sds', 'clip': False, 'cell': 0.02}
 
 
 def init(key, params, cfg):

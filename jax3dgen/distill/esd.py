@@ -10,6 +10,7 @@ from jax3dgen.distill import base, critic, vsd
 DEFAULTS = vsd.DEFAULTS | {
     'entropy': 0.5,  # weight of the critic without a camera (lambda)
 }
+LATENT = vsd.LATENT
 
 
 def direction(key, view, prior, params, state, cfg):

@@ -51,7 +51,7 @@ def perp_neg(prior, params, x_t, t, view, scale):
   """
   away = jnp.abs(cameras.wrap(view.camera.azimuth)) / (0.5 * jnp.pi)  # 0 front, 1 side, 2 back
   fore, share = away < 1, jnp.where(away < 1, 1 - away, 2 - away)
-  over = view.camera.elevation > base.OVERHEAD
+  over = view.camera.elevation > view.limits[1]
   rows = jax.tree.map(lambda row: base.repeat(row, len(x_t)), view.prompt,
                       is_leaf=lambda x: x is not view.prompt)
   first, second = _where(fore, rows.front, rows.side), _where(fore, rows.side, rows.back)

@@ -1,13 +1,12 @@
 """HiFA (Zhu et al. 2024): SDS plus the same residual in image space.
 
-The clean estimate is decoded, and its difference from the image of the render, times w alpha /
-sigma, is pulled back through the decoder: g = w (eps_guided - eps) + image_weight J_decode^T
-(w alpha / sigma (decode(x_0) - decode(x0_hat))). HiFA's annealing (one noise level for all views,
-falling as a square root) is `config.timestep`, and its z-variance a regulariser.
+With respect to x_0 g = w (eps_guided - eps); with respect to the pixels of the render I it is
+image_weight w alpha / sigma (I - decode(x0_hat)), the clean estimate being resized to the render.
+HiFA's annealing (one noise level for all views, falling as a square root) is `config.timestep`, and
+its z-variance a regulariser.
 """
 
-import jax
-
+from jax3dgen.core import image
 from jax3dgen.distill import base, sds
 from jax3dgen.prior import base as priors
 
@@ -16,6 +15,7 @@ DEFAULTS = {
     'weighting': 'sds',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
     'image_weight': 1.0,  # of the residual in image space
 }
+LATENT = {'guidance': 100.0, 'image_weight': 0.01}
 
 
 def direction(key, view, prior, params, state, cfg):
@@ -24,10 +24,10 @@ def direction(key, view, prior, params, state, cfg):
   w = sds.weight(cfg.weighting, prior, view.t, x_t)
   alpha, sigma = priors.coefficients(prior.schedule, view.t, x_t)
   clean = priors.x0_from_eps(prior.schedule, x_t, view.t, eps_hat)
-  image, pull = jax.vjp(lambda x0: prior.decode(params, x0), view.x0)
-  (pulled,) = pull(image - prior.decode(params, clean))
-  g = w * (eps_hat - eps) + cfg.image_weight * w * alpha / sigma * pulled
-  return g, state, base.residual(g)
+  picture = image.resize(prior.decode(params, clean), view.image.shape[1:3])
+  g = w * (eps_hat - eps)
+  of_image = cfg.image_weight * w * alpha / sigma * (view.image - picture)
+  return base.Gradients(g, of_image), state, base.residual(g)
 
 
-DISTILLATION = base.stateless(direction)
+DISTILLATION = base.stateless(direction, pixels=True)

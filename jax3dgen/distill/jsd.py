@@ -36,11 +36,12 @@ DEFAULTS = {
     'minority_weight': 1.0,  # of the second attraction of targets
     'inversion_guidance': 1.0,  # of the inversion; the authors' code has -13.5
     'inversion_steps': 10,  # from the clean render to t
-    'eta': 0.0,  # share of fresh noise in the inversion; the authors' code has 0.3
+    'eta': 0.0,  # fresh noise added in the inversion; the authors' code has 0.3
     'renoise': 0,  # fixed-point iterations of an inversion step
     'weighting': 'sds',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
     'clip': True,  # clip the clean estimates to the range of images, before and after the noise
 }
+LATENT = {'clip': False}
 
 
 def direction(key, view, prior, params, state, cfg):

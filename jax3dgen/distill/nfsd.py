@@ -13,8 +13,11 @@ LOW = 0.2  # noise level below which the unconditional prediction is all domain
 
 DEFAULTS = {
     'guidance': 7.5,  # scale of eps_cond - eps_null
+    'negative_prompt': base.FLAWS,  # words of eps_negative
     'weighting': 'sds',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
 }
+LATENT = {'negative_prompt': 'unrealistic, blurry, low quality, out of focus, ugly, low contrast, '
+                             'dull, dark, low-resolution, gloomy'}
 
 
 def direction(key, view, prior, params, state, cfg):

@@ -4,7 +4,7 @@ The rectified density is p_t(x_t) r(x_t) with r = sum_c f(c) / pbar_t(c) p(c | x
 11): p(c | x_t) are a classifier's probabilities of poses for the clean estimate of x_t, f the
 target distribution of poses (uniform), and pbar_t a moving average of the poses in one of
 `intervals` ranges of the noise level. The rectifier adds -w sigma / alpha grad_{x_0} log r to an
-objective's direction (Eq. 14), differentiated through the denoiser and the decoder.
+objective's direction (Eq. 13), differentiated through the denoiser and the decoder.
 
 As in the paper, the averages are of p(c | x_t), the classifier's answers on the clean estimates
 (Alg. 1 line 5, Eq. 19); `feed` render is a variant of this project: averages of its answers on the
@@ -49,7 +49,7 @@ DEFAULTS = {
     'intervals': 10,  # ranges of the noise level with an average of their own
     'n_ema': 25,  # number of views with 90 percent of the weight of an average
     'fixed': (),  # shares of the poses in place of averages (RecDreamer Fig. 4); (): averages
-    'rect_scale': 30.0,  # times the rectifier's direction; 1: the paper's Eq. 14
+    'rect_scale': 30.0,  # times the rectifier's direction; 1: the paper's Eq. 13
     'clamp': 1.0,  # bound of its norm over that of the objective's direction, for each view
     'clamp_space': 'prior',  # space of these norms: prior (x_0) or image (through the encoder)
     'floor': 0.01,  # lower bound of the averages in Eq. 11

@@ -14,9 +14,10 @@ DEFAULTS = {
     'guidance': 7.5,  # classifier-free guidance scale of the estimate
     'inversion_guidance': -7.5,  # of the inversion
     'inversion_steps': 10,  # from the clean render to t
-    'eta': 0.3,  # share of fresh noise in the inversion
+    'eta': 0.3,  # fresh noise added in the inversion, see `sampler.invert`
     'clip': True,  # clip the clean estimate to the range of images
 }
+LATENT = {'clip': False}
 
 
 def invert(key, view, prior, params, cfg, renoise=0):

@@ -18,6 +18,7 @@ DEFAULTS = {
     'weighting': 'sigma',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
     'clip': True,  # clip the clean estimate to the range of images
 }
+LATENT = {'guidance': 100.0, 'weighting': 'sds', 'clip': False}  # DreamFusion in threestudio
 
 WEIGHTINGS = {
     'sds': lambda alpha, sigma: sigma**2,               # 1 - abar: DreamFusion, threestudio

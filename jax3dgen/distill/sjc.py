@@ -12,6 +12,7 @@ DEFAULTS = {
     'guidance': 4.0,  # classifier-free guidance scale
     'centered': True,  # subtract the noise of x_t
 }
+LATENT = {'guidance': 100.0}  # threestudio
 
 
 def direction(key, view, prior, params, state, cfg):

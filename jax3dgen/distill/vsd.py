@@ -1,4 +1,4 @@
-"""Variational score distillation (ProlificDreamer, Wang et al. 2023; RecDreamer Eq. 6).
+"""Variational score distillation (ProlificDreamer, Wang et al. 2023; RecDreamer Eq. 9).
 
 g = w(t) (eps_guided(x_t) - eps_critic(x_t, camera)): where SDS subtracts the noise of x_t, VSD
 subtracts its prediction by a critic (`distill.critic`) that is trained on the renders.
@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jax3dgen.distill import base, critic, sds
 
 DEFAULTS = critic.DEFAULTS | {
-    'guidance': 4.0,  # classifier-free guidance scale; the paper's is 7.5
+    'guidance': 4.0,  # classifier-free guidance scale
     'weighting': 'sigma',  # w(t): sigma, sds (sigma^2), uniform (1), fantasia3d
     'clip': True,  # clip the clean estimate to the range of images
 }
+LATENT = {'guidance': 7.5, 'weighting': 'sds', 'clip': False}  # ProlificDreamer
 
 
 def init(key, params, cfg):

@@ -23,11 +23,14 @@ class Sample(NamedTuple):
 class Field(NamedTuple):
   """A scene representation.
 
-  init (key) -> params; query (params, xyz [..., 3], frac) -> Sample. `frac` in [0, 1] enables
-  progressive detail, where a representation has it.
+  init (key) -> params; query (params, xyz [..., 3], frac, key=None) -> Sample. `frac` in [0, 1]
+  enables progressive detail, where a representation has it; a `key` draws the noise of training
+  views, likewise. background (params, direction [..., 3]) -> colours [..., 3] behind training
+  views, None where none is learned.
   """
   init: Callable
   query: Callable
+  background: Callable | None = None
 
 
 @jax.custom_jvp

@@ -53,5 +53,23 @@ def orientation(rendering, direction):
   return total / jnp.maximum(jnp.sum(rendering.opacity > 0), 1)
 
 
+def convexity(rendering, direction=None):
+  """threestudio's convexity loss for SDI: -(mean z of left x right + mean z of down x up).
+
+  The vectors are the pixels of the composited normals [B, H, W, 3], of unit length and then O (n +
+  1) / 2, averaged bilinearly to 8 x 8 without antialiasing.
+  """
+  if rendering.normal is None:
+    raise ConfigError("The convexity penalty needs normals: set render.normals to 'analytic' or "
+                      "'finite'.")
+  length2 = jnp.sum(jnp.square(rendering.normal), -1, keepdims=True)
+  unit = rendering.normal * jax.lax.rsqrt(jnp.maximum(length2, 1e-12))
+  picture = 0.5 * (unit + 1.0) * rendering.opacity[..., None]
+  small = jax.image.resize(picture, (*picture.shape[:-3], 8, 8, 3), 'linear', antialias=False)
+  across = jnp.cross(small[..., :, :-1, :], small[..., :, 1:, :])[..., 2]
+  up = jnp.cross(small[..., 1:, :, :], small[..., :-1, :, :])[..., 2]
+  return -(across.mean() + up.mean())
+
+
 TERMS = {'opaque': opaque, 'opacity': opacity, 'sparsity': sparsity, 'entropy': entropy,
-         'z_variance': z_variance, 'orientation': orientation}
+         'z_variance': z_variance, 'orientation': orientation, 'convexity': convexity}

@@ -63,7 +63,8 @@ def check_config(workdir, config, allow_change=False):
   """Writes config.json, or compares the config with that of the workdir.
 
   `train.steps` may grow and log.* and checkpoint.* may change; anything else, and another number of
-  devices, is refused with a table unless `allow_change`.
+  devices, is refused with a table unless `allow_change`. So is a longer run whose schedules are
+  shares of it: their steps are others.
   """
   path, new = pathlib.Path(workdir) / 'config.json', _plain(config)
   parallel.from_main(lambda: _check(path, new, allow_change))

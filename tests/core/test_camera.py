@@ -9,7 +9,8 @@ from jax3dgen.core import camera
 DEGREE = np.pi / 180
 orbit = jax.jit(camera.orbit, static_argnames='orthographic')
 rays_of = jax.jit(camera.rays, static_argnums=(1, 2))
-sample_orbit = jax.jit(camera.sample_orbit, static_argnums=(2, 4, 5), static_argnames='by_area')
+sample_orbit = jax.jit(camera.sample_orbit, static_argnums=(2, 4, 5),
+                       static_argnames=('by_area', 'by_area_range'))
 
 
 def some_cameras(count=64):
@@ -83,6 +84,15 @@ def test_samples_cover_their_ranges():
                              (cams.fovy, (0.5, 1.2))):
     assert low <= value.min() < low + 0.1 * (high - low)
     assert high - 0.1 * (high - low) < value.max() <= high
+
+
+def test_elevations_by_area_may_have_a_range_of_their_own():
+  keys = jax.random.split(jax.random.key(0), 2)
+  draw = lambda share: np.asarray(sample_orbit(
+      *keys, 20_000, 0, 1, (-0.5, 1.5), (1.0, 1.0), (0.7, 0.7), by_area=share,
+      by_area_range=(0.0, np.pi / 2)).elevation)
+  assert draw(1.0).min() >= 0 and np.sin(draw(1.0)).mean() == pytest.approx(0.5, abs=0.01)
+  assert (draw(0.5) < 0).mean() == pytest.approx(0.5 * 0.25, abs=0.01)
 
 
 @pytest.mark.parametrize('by_area', [0.5, 1.0])

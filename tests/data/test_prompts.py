@@ -7,12 +7,14 @@ import pytest
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Prompt
 from jax3dgen.data import figurine_examples, prompts
+from jax3dgen.distill import base
 from jax3dgen.prior import words
 
 
 def test_view_prompts_are_the_fields_of_a_prompt_in_known_words():
   texts = prompts.view_prompts('a red bear with a hat')
-  Prompt(**texts)
+  Prompt(**texts, negative=None, source=None)
+  assert base.FLAWS == prompts.NEGATIVE
   assert texts['main'] == 'a red bear with a hat' and texts['null'] == ''
   assert texts['side'] == 'a red bear with a hat, side view'
   assert texts['overhead'] == 'a red bear with a hat, from above'

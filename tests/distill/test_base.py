@@ -24,6 +24,15 @@ def test_rows_follow_the_camera(azimuth_deg, elevation_deg, row):
   np.testing.assert_array_equal(selected_rows, np.full((3, 2), row))
 
 
+def test_limits_between_rows_may_be_others():
+  at = lambda azimuth, elevation: gaussian.view(
+      jnp.zeros((1, 2, 2, 1)), 0.5, base.classifier_free, azimuth=np.deg2rad(azimuth),
+      elevation=np.deg2rad(elevation)).replace(
+          prompt=prompt_of_rows(), limits=(np.deg2rad(30.0), np.deg2rad(50.0)))
+  for azimuth, elevation, row in ((29, 0, 1), (31, 0, 2), (149, 0, 2), (151, 0, 3), (0, 51, 4)):
+    np.testing.assert_array_equal(base.rows(at(azimuth, elevation)), np.full((1, 2), row))
+
+
 def test_guidance_on_two_gaussians_is_the_linear_combination():
   # Scale 1 is the conditional prediction, 0 the unconditional one.
   prior, params = gaussian.prior(0.2, 0.7)

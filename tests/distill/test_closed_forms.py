@@ -1,5 +1,6 @@
 """Every objective on a Gaussian prior, whose predictions are known, against its formula by hand."""
 
+import diffusers
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -9,6 +10,7 @@ from scipy import stats
 
 from jax3dgen.core.types import Prompt
 from jax3dgen.distill import base, csd, hifa, ism, jsd, nfsd, sdi, sds, sds_bridge, sjc
+from jax3dgen.prior import base as priors
 from jax3dgen.prior import gaussian as mixtures
 from jax3dgen.prior import sampler, schedule
 from tests.fakes import gaussian
@@ -37,7 +39,7 @@ def directed(module, x0=X0, key=0, t=T, step=0, **fields):
     g, after, _ = module.direction(key, view, PRIOR, PARAMS, state, cfg)
     assert after is state
     return g
-  return np.asarray(direction(jax.random.key(key), view))
+  return jax.device_get(direction(jax.random.key(key), view))
 
 
 def mean_of(module, away, **fields):
@@ -60,6 +62,9 @@ def test_csd_is_the_classifier_alone(negative):
   per = SIGMA * ALPHA / VARIANCE
   expected = SIGMA**2 * (-4.0 * per * COND + negative * per * NEGATIVE)
   np.testing.assert_allclose(directed(csd, negative=negative, weighting='sds'), expected, rtol=1e-4)
+  growing = (0, 0.0, 2 * negative, 100)
+  np.testing.assert_allclose(directed(csd, negative=growing, weighting='sds', step=50), expected,
+                             rtol=1e-4)
 
 
 def test_nfsd_at_high_and_low_noise():
@@ -71,10 +76,12 @@ def test_nfsd_at_high_and_low_noise():
   assert abs(mean - sigma**2 * sigma * alpha / variance * (-7.5 * COND + 0.4)) < 3 * error
 
 
-def test_hifa_repeats_the_residual_in_image_space():
+def test_hifa_has_the_residual_of_the_pixels_too():
+  # Where the decoder is the identity, I - x0_hat = sigma / alpha (eps_guided - eps).
   plain = directed(sds, weighting='sds', clip=False)
-  np.testing.assert_allclose(directed(hifa, image_weight=0.5), 1.5 * plain, rtol=1e-3, atol=1e-5)
-  np.testing.assert_allclose(directed(hifa, image_weight=0.0), plain, rtol=1e-3, atol=1e-5)
+  g = directed(hifa, image_weight=0.5)
+  np.testing.assert_allclose(g.x0, plain, rtol=1e-3, atol=1e-5)
+  np.testing.assert_allclose(g.image, 0.5 * plain, rtol=1e-3, atol=1e-5)
 
 
 def test_bridge_is_sds_first_and_then_leads_from_the_source():
@@ -83,6 +90,20 @@ def test_bridge_is_sds_first_and_then_leads_from_the_source():
   expected = -4.0 * SIGMA * SIGMA * ALPHA / VARIANCE * (COND - SOURCE)
   for step in (960, 961, 5000):  # a run that resumes beyond the switch is in stage 2, too
     np.testing.assert_allclose(directed(sds_bridge, step=step), expected, rtol=1e-4)
+  np.testing.assert_allclose(directed(sds_bridge, step=960, bridge_weighting='uniform'),
+                             expected / SIGMA, rtol=1e-4)
+
+
+def test_the_source_prompt_of_the_bridge_is_that_of_the_view():
+  rows = jnp.float32([0.1, 0.2, 0.3, 0.4])
+  for azimuth, elevation, shift in ((0, 0, 0.1), (90, 0, 0.2), (180, 0, 0.3), (0, 80, 0.4)):
+    view = gaussian.view(jnp.asarray(X0), T, base.classifier_free, COND, np.deg2rad(azimuth),
+                         np.deg2rad(elevation), step=960)
+    view = view.replace(prompt=view.prompt.replace(source=tuple(rows)))
+    g, _, _ = sds_bridge.direction(jax.random.key(0), view, PRIOR, PARAMS, None,
+                                   ConfigDict(sds_bridge.DEFAULTS))
+    expected = -4.0 * SIGMA * SIGMA * ALPHA / VARIANCE * (COND - shift)
+    np.testing.assert_allclose(g, np.full(X0.shape, expected), rtol=1e-4)
 
 
 def inverted(x, steps, t=T, scale=0.0):
@@ -238,14 +259,25 @@ def test_renoised_inversion_is_undone_by_ddim():
   assert errors[0] > 10 * errors[1] and errors[2] < 1e-4
 
 
-def test_stochastic_inversion_keeps_the_spread_of_noise():
-  # Samples of N(0, 1) stay so under its own score, whatever eta.
-  prior, params = gaussian.prior(0.0, 1.0)
-  predict = lambda x, t: prior.predict(params, x, t, jnp.zeros(len(x)))
-  x0 = np.random.default_rng(1).normal(size=(20_000, 1, 1, 1)).astype(np.float32)
-  x_t = jax.jit(lambda x: sampler.invert(jax.random.key(2), prior.schedule, predict, x,
-                                         jnp.full(20_000, 0.9), 200, eta=0.3))(x0)
-  np.testing.assert_allclose(x_t.std(), 1.0, rtol=0.02)
+def test_stochastic_inversion_adds_noise_to_the_deterministic_one():
+  # N(0, 1) has eps = sigma x, so that each step multiplies x by alpha alpha' + sigma sigma'; the
+  # fresh noise has .3^2 times the variance of q(x_t | x_0, x_t'), as diffusers' scheduler gives it.
+  # The levels are those of the authors' inversion, .001, .101, ... .901.
+  betas = schedule.betas({'beta_start': 0.00085, 'beta_end': 0.012,
+                          'beta_schedule': 'scaled_linear'})
+  sd = schedule.discrete(betas)._replace(safe_range=(0.001, 0.999))
+  scheduler = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012,
+                                      beta_schedule='scaled_linear')
+  abar, variance = np.cumprod(1 - betas), 1.0
+  for now, later in zip(range(1, 900, 100), range(101, 902, 100), strict=True):
+    keep = np.sqrt(abar[now] * abar[later]) + np.sqrt((1 - abar[now]) * (1 - abar[later]))
+    variance = keep**2 * variance + 0.09 * float(scheduler._get_variance(later, now))
+  np.testing.assert_allclose(variance, 1.004, atol=1e-3)  # .842 if it replaced that noise
+  predict = lambda x, t: priors.broadcast(sd.sigma(t), x) * x
+  x0 = np.random.default_rng(1).normal(size=(40_000, 1, 1, 1)).astype(np.float32)
+  x_t = jax.jit(lambda x: sampler.invert(jax.random.key(2), sd, predict, x,
+                                         jnp.full(40_000, 0.901), 9, eta=0.3))(x0)
+  np.testing.assert_allclose(x_t.var(), variance, rtol=0.03)
 
 
 @pytest.mark.parametrize('noise, scale, low, high', [

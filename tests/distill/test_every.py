@@ -36,7 +36,8 @@ def setup(name):
     result.params = dict(result.params) | {'classifier': arrays}
   # Guidance and flaws must have something to say, or the direction is rounding alone.
   row = lambda value: jnp.full((), value)
-  result.prompt = Prompt(*[row(0.2)] * 5, null=row(0.0), negative=row(-0.2), source=row(-0.1))
+  result.prompt = Prompt(*[row(0.2)] * 5, null=row(0.0), negative=row(-0.2),
+                         source=(row(-0.1),) * 4)
   result.fixed = (result.params, result.prompt, result.fixed[2])
   return result
 
@@ -53,7 +54,9 @@ def traced(name):
 
   def direction(key, view, *rest):
     g, state, metrics = inner(key, view.replace(guide=guide), *rest)
-    shapes.update(g=g.shape, x0=view.x0.shape, metrics={k: v.shape for k, v in metrics.items()},
+    wanted = base.Gradients(view.x0, view.image) if s.distillation.pixels else view.x0
+    shapes.update(g=jax.tree.map(jnp.shape, g), wanted=jax.tree.map(jnp.shape, wanted),
+                  metrics={k: v.shape for k, v in metrics.items()},
                   state=jax.tree.map(jnp.shape, (rest[2].buffers, rest[2].trainable)),
                   after=jax.tree.map(jnp.shape, (state.buffers, state.trainable)))
     return g, state, metrics
@@ -65,7 +68,7 @@ def traced(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_direction_has_the_shape_of_the_views_and_keeps_its_state_s(name):
   _, shapes, _ = traced(name)
-  assert shapes['g'] == shapes['x0'] and set(shapes['metrics'].values()) == {()}
+  assert shapes['g'] == shapes['wanted'] and set(shapes['metrics'].values()) == {()}
   assert shapes['state'] == shapes['after']
 
 

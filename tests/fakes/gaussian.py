@@ -36,5 +36,5 @@ def view(x0, t, guide, shift=0.0, azimuth=0.0, elevation=0.0, negative=0.0, sour
                   full(3.0), full(0.7))
   row = jnp.float32(shift)
   prompt = Prompt(row, row, row, row, row, jnp.float32(0), jnp.float32(negative),
-                  jnp.float32(source))
+                  (jnp.float32(source),) * 4)
   return View(x0, x0, x0, full(t), prompt, camera, jnp.int32(step), guide)

@@ -88,3 +88,14 @@ def test_wrong_settings_are_named(option):
   (value,) = option.values()
   with pytest.raises(ConfigError, match=str(value)):
     small(**option)
+
+
+def test_density_noise_is_on_the_activation_s_input_and_needs_a_key():
+  plain, noisy = small(activation='exp'), small(activation='exp', density_noise=0.5)
+  params, xyz = lively(plain), np.zeros((4000, 3), np.float32)
+  without = query(plain, params, xyz)
+  np.testing.assert_array_equal(query(noisy, params, xyz).density, without.density)
+  sample = jax.jit(noisy.query)(params, xyz, 1.0, jax.random.key(1))
+  noise = np.log(sample.density / without.density)
+  assert abs(noise.mean()) < 0.03 and noise.std() == pytest.approx(0.5, rel=0.05)
+  np.testing.assert_allclose(sample.rgb, without.rgb, rtol=1e-6)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Rendering
@@ -69,14 +70,43 @@ def test_orientation_counts_what_faces_away():
     regularizers.orientation(rendering([[0.5]]), direction[:1])
 
 
+def test_convexity_of_pixels_one_by_one():
+  generator = np.random.default_rng(0)
+  normal = generator.normal(size=(2, 16, 16, 3)).astype(np.float32)
+  opacity = generator.uniform(size=(2, 16, 16)).astype(np.float32)
+  r = rendering(opacity[..., None]).replace(normal=jnp.asarray(normal))
+  unit = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+  picture = 0.5 * (unit + 1) * opacity[..., None]
+  # Pixel i of 8 lies between 2 i and 2 i + 1 of 16: bilinear weights of a half each.
+  small = picture.reshape(2, 8, 2, 8, 2, 3).mean((2, 4))
+  across, up = [], []
+  for b in range(2):
+    for i in range(8):
+      for j in range(7):
+        across.append(np.cross(small[b, i, j], small[b, i, j + 1])[2])
+        up.append(np.cross(small[b, j + 1, i], small[b, j, i])[2])
+  value = regularizers.convexity(r)
+  np.testing.assert_allclose(value, -np.mean(across) - np.mean(up), rtol=1e-4, atol=1e-6)
+  coarse = r.replace(normal=r.normal[:, :12, :12], opacity=r.opacity[:, :12, :12])
+  torch_picture = torch.from_numpy(picture[:, :12, :12].transpose(0, 3, 1, 2).copy())
+  small = torch.nn.functional.interpolate(torch_picture, (8, 8), mode='bilinear')
+  small = small.permute(0, 2, 3, 1)
+  cross = lambda a, b: torch.linalg.cross(a, b)[..., 2].mean()
+  expected = -(cross(small[:, :, :-1], small[:, :, 1:]) + cross(small[:, 1:], small[:, :-1]))
+  np.testing.assert_allclose(regularizers.convexity(coarse), expected, rtol=1e-4, atol=1e-6)
+  with pytest.raises(ConfigError, match='render.normals'):
+    regularizers.convexity(rendering([[0.5]]))
+
+
 @pytest.mark.parametrize('name', list(regularizers.TERMS))
 @pytest.mark.parametrize('weight', [0.0, 1e-30, 0.25, 0.5])
 def test_gradients_are_finite(name, weight):
-  direction = jnp.broadcast_to(jnp.array([1.0, 0, 0]), (2, 3))
+  direction = jnp.broadcast_to(jnp.array([1.0, 0, 0]), (1, 8, 8, 3))
 
   def loss(weights):
+    normals = jnp.zeros((1, 8, 8, 2, 3)) + weights[..., None]
     return regularizers.TERMS[name](
-        rendering(weights, normals=jnp.zeros((2, 2, 3)) + weights[..., None]), direction)
+        rendering(weights, normals=normals).replace(normal=normals.sum(-2)), direction)
 
-  value, gradient = jax.jit(jax.value_and_grad(loss))(np.full((2, 2), weight, np.float32))
+  value, gradient = jax.jit(jax.value_and_grad(loss))(np.full((1, 8, 8, 2), weight, np.float32))
   assert np.isfinite(value) and np.isfinite(gradient).all()

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import optax
 import pytest
@@ -97,3 +98,35 @@ def test_clip_bounds_the_global_norm():
   new, _, _ = optim.update(tx, grads, tx.init(params()), params())
   moved = optax.tree.norm(jax.tree.map(lambda a, b: a - b, params(), new))
   np.testing.assert_allclose(moved, 1e-3, rtol=0.01)  # with so large an eps, Adam is g / eps
+
+
+def test_critic_s_rate_warms_up_and_decays_weights():
+  cfg = ConfigDict({'fit_rate': 0.1, 'fit_decay': 0.5, 'fit_warmup': 4})
+  tx, p = optim.fit_adam(cfg), {'w': jnp.full(3, 2.0)}
+  state, expected = tx.init(p), 2.0
+  for step in range(6):  # Adam's step of a constant gradient is its rate
+    p, state, _ = optim.update(tx, {'w': jnp.ones(3)}, state, p)
+    rate = 0.1 * min(step / 4, 1.0)
+    expected -= rate * (1.0 + 0.5 * expected)
+    np.testing.assert_allclose(p['w'], expected, rtol=1e-5)
+  plain = optim.fit_adam(ConfigDict(cfg.to_dict() | {'fit_decay': 0.0, 'fit_warmup': 0}))
+  q, _, _ = optim.update(plain, {'w': jnp.ones(3)}, plain.init(p), p)
+  np.testing.assert_allclose(q['w'], p['w'] - 0.1, rtol=1e-5)
+
+
+def test_weight_decay_of_a_field():
+  tx = optim.adam((('grid', 1e-2), ('', 1e-3)), params(), decay=0.5)
+  zero = jax.tree.map(jnp.zeros_like, params())
+  new, _, _ = optim.update(tx, zero, tx.init(params()), params())
+  np.testing.assert_allclose(new['grid']['table'], 1 - 0.5e-2, rtol=1e-6)
+  np.testing.assert_allclose(new['head']['kernel'], 1 - 0.5e-3, rtol=1e-6)
+
+
+@pytest.mark.parametrize('value', [0.5, (10, 0.9, 0.2, 30), (0, 0.9, 0.2, 0), (50, 1.0, 0.0, 60)])
+def test_a_schedule_is_linear_between_its_bends(value):
+  bends = optim.bends(value, 40)
+  assert bends[0] == 0 and bends[-1] == 39
+  values = [optim.on_host(value, step) for step in range(40)]
+  np.testing.assert_allclose(values, [optim.scalar(value, step) for step in range(40)], rtol=1e-6)
+  np.testing.assert_allclose(values, np.interp(range(40), bends, [values[n] for n in bends]),
+                             rtol=1e-6)

@@ -38,17 +38,21 @@ class Parts(NamedTuple):
   state: train_state.TrainState
 
 
-def embed_prompt(prior, params, tokenize, text, view_prompts, score=None):
+def embed_prompt(prior, params, tokenize, text, view_prompts, score=None, negative=base.FLAWS):
   """The text's Prompt: one condition row for each use, embedded in one call.
 
-  `score` is that of `data.debias` where prompts are debiased, else None.
+  `score` is that of `data.debias` where prompts are debiased, else None; `negative` are the words
+  for flaws of renders.
   """
   texts = prompts.view_prompts(text, score and debias.by_view(text, score))
   if not view_prompts:
-    texts = texts | {view: texts['main'] for view in ('front', 'side', 'back', 'overhead')}
-  rows = prior.embed(params, tokenize(list(texts.values())))
-  return Prompt(**{name: jax.tree.map(lambda leaf, i=i: leaf[i], rows)
-                   for i, name in enumerate(texts)})
+    texts = texts | {view: texts['main'] for view in debias.VIEWS}
+  texts['negative'] = negative
+  flawed = [f'{texts[view]}, {negative}' for view in debias.VIEWS]
+  rows = prior.embed(params, tokenize([*texts.values(), *flawed]))
+  row = lambda i: jax.tree.map(lambda leaf: leaf[i], rows)
+  return Prompt(**{name: row(i) for i, name in enumerate(texts)},
+                source=tuple(row(len(texts) + i) for i in range(len(flawed))))
 
 
 def open_prior(section):
@@ -76,7 +80,8 @@ def load_prior(cfg):
   with place():
     prior, params, tokenize = open_prior(cfg.prior)
     prompt = embed_prompt(prior, params, tokenize, text, cfg.view_prompts,
-                          debias.scorer(cfg.debias.prompt))
+                          debias.scorer(cfg.debias.prompt),
+                          cfg.distill.get('negative_prompt', base.FLAWS))
     quick = 'render' in cfg and cfg.render.latent_steps > 0
     extra = {'linear': linear.fit(prior, params)} if quick else {}
 
@@ -97,7 +102,8 @@ def build_field(cfg):
   f = cfg.field
   return nerf.field(levels=f.levels, features=f.features, table_log2=f.table_log2, base=f.base,
                     finest=f.finest, hidden=f.hidden, interpolation=f.interpolation,
-                    activation=f.activation, blob=f.blob)
+                    activation=f.activation, blob=f.blob, density_noise=f.density_noise,
+                    background=f.background)
 
 
 def build(config):
@@ -109,13 +115,14 @@ def build(config):
   parallel.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
   prior, params, prompt = load_prior(cfg)
+  distill_config.check_levels(cfg, prior.schedule.safe_range)
   referee.labels(), referee.load()  # a damaged referee stops the run here, not at its end
   field = build_field(cfg)
   key, field_key = keys(cfg)
   shapes = jax.eval_shape(field.init, key)
   tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
-                  accumulate=cfg.train.accumulate)
-  fit_tx = optax.adam(cfg.optim.fit_rate)
+                  accumulate=cfg.train.accumulate, decay=cfg.optim.decay)
+  fit_tx = optim.fit_adam(cfg.optim)
   parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, None)
   return parts._replace(state=start(parts, key, field_key))
 

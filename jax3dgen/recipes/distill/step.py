@@ -10,6 +10,7 @@ built is static, what is passed to it is traced. All random numbers follow from 
 so a resumed run repeats an unbroken one.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -35,7 +36,8 @@ def cameras_of(cfg, key_shared, key, batch, index, count):
   c = cfg.camera
   radians = lambda pair: (pair[0] * DEGREE, pair[1] * DEGREE)
   return cameras.sample_orbit(key_shared, key, batch, index, count, radians(c.elevation_deg),
-                              c.distance, radians(c.fovy_deg), c.sectors, c.by_area)
+                              c.distance, radians(c.fovy_deg), c.sectors, c.by_area,
+                              c.by_area_deg and radians(c.by_area_deg))
 
 
 def noise_levels(cfg, key, batch, step):
@@ -67,30 +69,36 @@ def render_options(cfg):
                               normals=r.normals or None)
 
 
-def render_views(cfg, query, params, rays, camera, key, frac, step):
-  """(images [B, H, W, 3] over the config's background, Rendering) of training views.
+def render_views(cfg, field, params, rays, camera, key, frac, step):
+  """(images [B, H, W, 3] over the run's background, Rendering) of training views.
 
   With config.shading.probability > 0 a view may be lit by a point light, or be so without texture.
   """
+  query = functools.partial(field.query, key=rng.stream(key, 'density'))
   out = render.render_rays(rng.stream(key, 'ray'), query, params, rays, render_options(cfg), frac)
   if cfg.shading.probability > 0:
     style = shading.draw_style(rng.stream(key, 'style'), step, cfg.shading.albedo_steps,
                                cfg.shading.probability, cfg.shading.textureless)
     light = shading.LIGHTS[cfg.shading.light](rng.stream(key, 'light'), camera)
     out = shading.apply_style(style, out, rays, light)
-  return shading.composite(out, background(cfg, rng.stream(key, 'background'), rays)), out
+  behind = background(cfg, field, params, rng.stream(key, 'background'), rays, step)
+  return shading.composite(out, behind), out
 
 
-def background(cfg, key, rays):
-  """Colours [B, H, W, 3] behind training views: the config's, or at random a random one."""
-  constant = shading.constant(cfg.render.background)(rays.direction)
+def background(cfg, field, params, key, rays, step):
+  """Colours [B, H, W, 3] behind training views: the field's or the config's, or at random a random
+  one."""
+  if field.background:
+    usual = field.background(params, rays.direction)
+  else:
+    usual = shading.constant(cfg.render.background)(rays.direction)
   if not cfg.render.random_background:
-    return constant
+    return usual
   which, color = jax.random.split(key)
   random = shading.random_color(color)(rays.direction)
-  replaced = jax.random.bernoulli(which, cfg.render.random_background,
-                                  (constant.shape[0], 1, 1, 1))
-  return jnp.where(replaced, random, constant)
+  replaced = jax.random.bernoulli(which, optim.scalar(cfg.render.random_background, step),
+                                  (usual.shape[0], 1, 1, 1))
+  return jnp.where(replaced, random, usual)
 
 
 def expected_points(rays, out):
@@ -145,7 +153,7 @@ def field_views(field, prior, cfg, count, stage=None):
     rays = cameras.rays(camera, stage.size, stage.size)
 
     def show(field_params):
-      picture, out = render_views(cfg, field.query, field_params, rays, camera, local, frac, step)
+      picture, out = render_views(cfg, field, field_params, rays, camera, local, frac, step)
       penalty, values = penalties(cfg.regularizers, out, rays, step)
       x0 = encode(params, picture)
       points = image.resize(expected_points(rays, out), x0.shape[1:3])
@@ -163,25 +171,41 @@ def guidance_rule(cfg, distillation):
   return rule
 
 
-def render_view(observe, field_params, params, prompt, guide, keys, index, t, step):
+def view_limits(cfg):
+  """`View.limits` of a run."""
+  return cfg.guide.front_deg * DEGREE, cfg.guide.overhead_deg * DEGREE
+
+
+def with_pixels(show):
+  """`show` with x_0 and the image, as `base.Gradients`, in place of x_0."""
+  def both(field_params):
+    (x0, penalty), aux = show(field_params)
+    return (base.Gradients(x0, aux[0]), penalty), aux
+  return both
+
+
+def render_view(observe, field_params, params, prompt, guide, limits, pixels, keys, index, t, step):
   """(View, pull, figures) of this device's views of `field_params` at noise levels t [B].
 
-  pull(g [B, h, w, c]) is the gradient, with respect to field_params, of the objective whose
-  gradient in x_0 is g, plus that of the regularisers. `keys` are the step's (shared, local).
+  pull(g) is the gradient, with respect to field_params, of the objective whose gradient in x_0, or
+  with `pixels` whose `base.Gradients`, is g, plus that of the regularisers. `keys` are the step's
+  (shared, local).
   """
   camera, show = observe(params, *keys, index, step)
-  (x0, penalty), vjp, (picture, points, figures) = jax.vjp(show, field_params, has_aux=True)
-  view = jax.lax.stop_gradient(View(x0, picture, points, t, prompt, camera, step, guide))
+  (x0, penalty), vjp, (picture, points, figures) = jax.vjp(
+      with_pixels(show) if pixels else show, field_params, has_aux=True)
+  view = jax.lax.stop_gradient(View(x0.x0 if pixels else x0, picture, points, t, prompt, camera,
+                                    step, guide, limits=limits))
   return view, lambda g: vjp((g, jnp.ones_like(penalty)))[0], figures
 
 
 def descend_field(cfg, tx, g, pull, field_params, field_opt, step, mean):
   """(field parameters, optimiser state, whether all is finite, norm of the gradient) after a step
-  down the direction g [B, h, w, c], which is averaged over the views."""
+  down g, an array [B, h, w, c] or `base.Gradients`, which is averaged over the views."""
   if cfg.debias.clamp != 0:
     bound = optim.scalar(cfg.debias.clamp, step)
-    g = jnp.clip(g, -bound, bound)
-  grads = mean(pull(g / len(g)))
+    g = jax.tree.map(lambda x: jnp.clip(x, -bound, bound), g)
+  grads = mean(pull(jax.tree.map(lambda x: x / len(x), g)))
   field_params, field_opt, finite = optim.update(tx, grads, field_opt, field_params)
   return field_params, field_opt, finite, optax.tree.norm(grads)
 
@@ -207,6 +231,7 @@ def make_step(observe, prior, distillation, tx, fit_tx, cfg, count, axis_name=No
   a step moves one of them, drawn at random.
   """
   batch, guide = cfg.train.batch // count, guidance_rule(cfg, distillation)
+  limits = view_limits(cfg)
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
   gather = (lambda x: jax.lax.all_gather(x, axis_name, tiled=True)) if axis_name else (lambda x: x)
 
@@ -218,11 +243,12 @@ def make_step(observe, prior, distillation, tx, fit_tx, cfg, count, axis_name=No
     field, field_opt = (particle(cfg, tree, k) for tree in (state.field, state.field_opt))
     t = noise_levels(cfg, rng.stream(local, 'timestep'), batch, state.step)
 
-    view, pull, figures = render_view(observe, field, params, prompt, guide, (shared, local), index,
-                                      t, state.step)
+    view, pull, figures = render_view(observe, field, params, prompt, guide, limits,
+                                      distillation.pixels, (shared, local), index, t, state.step)
     g, distill, metrics = distillation.direction(rng.stream(local, 'direction'), view, prior,
                                                  params, state.distill, cfg.distill)
-    chex.assert_equal_shape([g, view.x0])
+    wanted = base.Gradients(view.x0, view.image) if distillation.pixels else view.x0
+    chex.assert_trees_all_equal_shapes(g, wanted)
     field, field_opt, finite, grad_norm = descend_field(cfg, tx, g, pull, field, field_opt,
                                                         state.step, mean)
     trainable, fit_opt, fit_finite, fit_metrics = fit_critic(

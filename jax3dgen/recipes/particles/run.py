@@ -96,6 +96,7 @@ def build(config):
   whole.train.batch = config.particles.count  # views per step, for `scene_step`
   cfg = FrozenConfigDict(whole)
   prior, params, prompt = distill_parts.load_prior(cfg)
+  distill_config.check_levels(cfg, prior.schedule.safe_range)
   c = cfg.particles
   picture = jax.ShapeDtypeStruct((c.count, c.size, c.size, 3), jnp.float32)
   shape = jax.eval_shape(prior.encode, params, picture).shape
@@ -105,7 +106,7 @@ def build(config):
   key, images_key = distill_parts.keys(cfg)
   tx = optim.adam(cfg.optim.rates, {'x0': picture}, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate)
-  fit_tx = optax.adam(cfg.optim.fit_rate)
+  fit_tx = optim.fit_adam(cfg.optim)
   images = Images(lambda key: {'x0': c.spread * jax.random.normal(key, shape)})
   start = train_state.init(key, images_key, images, params, distillation, tx, fit_tx, cfg.distill)
   return Parts(cfg, prior, params, prompt, camera, distillation, tx, fit_tx, start)

@@ -34,7 +34,7 @@ def prompt(main, null, negative=None, source=None):
   """A Prompt all of whose views have the row `main`; `negative` defaults to `null`, `source` to
   `main`."""
   return Prompt(*[main] * 5, null=null, negative=null if negative is None else negative,
-                source=main if source is None else source)
+                source=(main if source is None else source,) * 4)
 
 
 def particle_view(x, t, rows, step, guide):
@@ -73,6 +73,7 @@ def descend(key, objective, prior, params, rows, cfg, start, levels, rate, predi
     g, after, _ = objective.direction(k_step, particle_view(x, t, rows, i, guide), prior,
                                       params, state.replace(buffers=buffers), cfg)
     after = base.folded(objective, after, cfg)
+    g = sum(g) if isinstance(g, base.Gradients) else g  # a particle is its own image
     update, opt = tx.update(g, opt)
     values = (x, g, *calls[len(calls) - predictions:])
     return (optax.apply_updates(x, update), opt, after.buffers), [v[:, 0, 0] for v in values]

@@ -29,8 +29,8 @@ def test_embed_prompt_gives_each_view_its_words():
     return np.array([[1 + i % 8, 0, 0, 0] if t else [0] * 4 for i, t in enumerate(texts)], np.int32)
   prompt = distill_parts.embed_prompt(prior, params, tokenize, 'a red bear', True)
   assert prompts == ['a red bear', 'a red bear, front view', 'a red bear, side view',
-                     'a red bear, back view', 'a red bear, from above', '', prompts[-2],
-                     f'a red bear, {prompts[-2]}']
+                     'a red bear, back view', 'a red bear, from above', '', prompts[6],
+                     *(f'{view}, {prompts[6]}' for view in prompts[1:5])]
   assert not np.any(prompt.null.tokens) and np.any(prompt.back.tokens != prompt.front.tokens)
   prompts.clear()
   plain = distill_parts.embed_prompt(prior, params, tokenize, 'a red bear', False)

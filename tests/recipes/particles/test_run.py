@@ -33,6 +33,7 @@ def call(workdir, *args):
 
 def test_particles_reach_the_mean_and_a_resumed_run_is_the_same(tmp_path, capsys):
   more = ('--config.train.steps=60', '--config.optim.rates=(("", 0.05),)',
+          '--config.timestep.max=(0, 0.96, 0.6, 60)', '--config.timestep.min=(5, 0.6, 0.06, 45)',
           '--config.log.preview_every=30', '--config.checkpoint.every=30',
           '--config.particles.size=8')
   assert call(tmp_path / 'whole', *more) == 0

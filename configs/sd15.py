@@ -1,8 +1,9 @@
 """Text to 3D with Stable Diffusion 1.5: a base for any objective, with threestudio's settings.
 
 `--config.prior.weights` names a folder in the layout of diffusers, or a hub id. Another objective
-is `--config.distill.name=NAME`; configs/NAME.py has the settings of its paper. Images are encoded
-at 512 pixels. `:tiny` is a run of seconds with any weights, for tests.
+is `--config.distill.name=NAME`, with its own settings (guidance, weighting and so on) for Stable
+Diffusion; configs/NAME.py has its scene and schedules, too. Images are encoded at 512 pixels.
+`:tiny` is a run of seconds with any weights, for tests.
 """
 
 from configs import _papers

@@ -35,7 +35,7 @@ def test_unknown_variant_is_refused():
 
 def test_sizes_of_views_follow_their_stages():
   config = _config.load(str(ROOT / 'configs' / 'vsd.py'))[1]
-  cfg = FrozenConfigDict(config)
+  cfg = FrozenConfigDict(distill.complete(config))
   assert [scene_step.stage_at(cfg, i).size for i in (0, 4999, 5000, 25_000)] == [64, 64, 512, 512]
   for bad in (0, (), ((5, 64),), ((0, 64), (0, 32)), ((0, 64, 3),), (64, 32), ((0, 6.5),)):
     config.render.size = bad

@@ -7,21 +7,21 @@ objective with its default settings needs no entry: its name is a method.
 from configs import _embedded
 
 CRITIC = _embedded.CRITIC
-# Of the first runs: the clean estimate of RecDreamer's code, and averages of renders, a variant of
-# this project. The paper's form has estimates from eps(x_t, y), their averages, and its n_ema.
-FIRST = {'distill.tweedie': 'guided', 'distill.feed': 'render', 'distill.n_ema': 25}
+FIRST = _embedded.RECTIFIER  # of the first runs
+# RecDreamer's own: estimates from eps(x_t, y), averages of its answers on them, its n_ema.
 PAPER = {'distill.tweedie': 'conditional', 'distill.feed': 'estimate', 'distill.n_ema': 100}
 RECTIFIED = {'distill.name': 'sds_rectified', **FIRST}
 USD = {'distill.name': 'usd', **CRITIC}
 JSD = {'distill.name': 'jsd', 'distill.clip': False}  # the paper's form, as in the first runs
 # The decreasing noise level of SDI and JSD, one per step, within the embedded prior's range.
-FALLING = {'timestep.min': (0, 0.96, 0.25, 800), 'timestep.max': (0, 0.96, 0.25, 800)}
+FALLING = {'timestep.min': (0, 0.96, 0.25, 1.0), 'timestep.max': (0, 0.96, 0.25, 1.0)}
 OBJECTIVES = {
     'sds_rectified': RECTIFIED,
     'vsd': {'distill.name': 'vsd', **CRITIC},
     'usd': {**USD, **FIRST},
     'esd': {'distill.name': 'esd', **CRITIC},
-    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 800), 'debias.prompt': 'words'},
+    'debiased_sds': {'debias.clamp': (0, 0.5, 2.0, 1.0), 'debias.prompt': 'words'},
+    'sds_bridge': {'distill.name': 'sds_bridge', 'distill.switch': 960},  # in 800 steps: stage 1
     'perp_neg': {'guide.name': 'perp_neg'},
     'jsd': JSD,
     'jsd_guidance_4': {**JSD, 'distill.guidance': 4.0},  # that of sds, vsd and usd
@@ -66,9 +66,7 @@ ABLATIONS = {f'{base}_{name}': {**OBJECTIVES[base], **change}
              for base in ('sds_rectified', 'usd') for name, change in ONE_CHANGE.items()} | {
     'q_sampling': {'camera.sectors': SHARES}}
 # Four fields that share critic and averages, with as many steps per field as a single one.
-FOUR = {'train.particles': 4, 'train.steps': 3200, 'timestep.min': (267, 0.6, 0.06, 2400),
-        'timestep.max': (0, 0.96, 0.6, 3200), 'regularizers.opaque': (1600, 0.0, 60.0, 2667),
-        'regularizers.sparsity': (800, 0.0, 60.0, 2667), 'log.preview_every': 400}
+FOUR = {'train.particles': 4, 'train.steps': 3200, 'log.preview_every': 400}
 PARTICLES = {f'{base}_four': {**OBJECTIVES[base], **FOUR} for base in ('vsd', 'usd')}
 # RecDreamer's rectifier as its paper writes it; scale and clamp are those of all methods here.
 PAPER_FORM = {'usd_paper': {**USD, **PAPER},

@@ -12,7 +12,8 @@ distill.intervals | 10 | = |
 distill.temperature | 0.05; the code has 0.01 | 0.05 |
 distill.tweedie | eps(x_t, y); the code has the guided one | 'conditional' |
 distill.feed | the clean estimate | 'estimate' |
-distill.form | as printed; the code has another | 'matched' | as printed it is below chance
+distill.form | as printed; the code has another | 'matched' | as printed its orientation is near
+  chance
 distill.noise | one x_t; the code draws a second | 'shared' |
 distill.clamp_space | pixels; the code has the latent | 'prior' | the other is `image`, one more
   backward pass

@@ -15,13 +15,13 @@ from jax3dgen.prior import base as priors
 
 DEFAULTS = {
     'guidance': 4.0,  # classifier-free guidance scale of stage 1
-    'switch': 960,  # first step of stage 2, or its share of the run's
+    'switch': 0.8,  # first step of stage 2, or its share of the run's
     'bridge_weight': 4.0,  # of stage 2
     'bridge_weighting': 'sigma',  # w(t) of stage 2
     'negative_prompt': base.FLAWS,  # words of the flaws in the source prompt
     'weighting': 'sigma',  # w(t) of stage 1: sigma, sds (sigma^2), uniform (1), fantasia3d
 }
-LATENT = {'guidance': 100.0, 'weighting': 'sds', 'switch': 0.8, 'bridge_weight': 1.0,
+LATENT = {'guidance': 100.0, 'weighting': 'sds', 'bridge_weight': 1.0,
           'bridge_weighting': 'uniform',
           'negative_prompt': 'oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, '
                              'bad structure, noisy, malformed'}

@@ -85,12 +85,12 @@ def test_hifa_has_the_residual_of_the_pixels_too():
 
 
 def test_bridge_is_sds_first_and_then_leads_from_the_source():
-  first = directed(sds_bridge, step=959)
+  first = directed(sds_bridge, step=959, switch=960)
   np.testing.assert_allclose(first, directed(sds, clip=False), rtol=1e-4, atol=1e-6)
   expected = -4.0 * SIGMA * SIGMA * ALPHA / VARIANCE * (COND - SOURCE)
   for step in (960, 961, 5000):  # a run that resumes beyond the switch is in stage 2, too
-    np.testing.assert_allclose(directed(sds_bridge, step=step), expected, rtol=1e-4)
-  np.testing.assert_allclose(directed(sds_bridge, step=960, bridge_weighting='uniform'),
+    np.testing.assert_allclose(directed(sds_bridge, step=step, switch=960), expected, rtol=1e-4)
+  np.testing.assert_allclose(directed(sds_bridge, step=960, switch=960, bridge_weighting='uniform'),
                              expected / SIGMA, rtol=1e-4)
 
 

@@ -96,12 +96,12 @@ def same_settings(finished, settings, method, where):
 
   A field that did not exist when they were made is not compared.
   """
-  for name, value in finished.items():
-    if settings.get(name) != value:
-      raise ConfigError(
-          f'The runs of {method!r} in {where} were made with config.{name}={value!r}, not '
-          f'{settings.get(name)!r}: set it so, or choose another config.compare.study, '
-          'config.compare.table or --workdir.')
+  differ = [f'config.{name}={value!r}, not {settings.get(name)!r}'
+            for name, value in finished.items() if settings.get(name) != value]
+  if differ:
+    raise ConfigError(
+        f'The runs of {method!r} in {where} were made with {"; ".join(differ)}: set it so, or '
+        'choose another config.compare.study, config.compare.table or --workdir.')
 
 
 def open_table(path):

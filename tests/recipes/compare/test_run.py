@@ -1,5 +1,6 @@
 """`python -m experiments.compare` with its tiny config, where a stub makes the runs."""
 
+import importlib
 import json
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_finished_runs_stay_in_the_workdir_and_are_not_repeated(tmp_path, runs, 
   assert call(tmp_path / 'none', '--config.compare.seeds=0') == 2
   assert 'no finished runs' in capsys.readouterr().err
   assert call(tmp_path, '--config.train.steps=11') == 2
-  assert 'were made with config.train.steps=10, not 11' in capsys.readouterr().err
+  assert 'config.train.steps=10, not 11' in capsys.readouterr().err
 
 
 def test_an_interrupted_comparison_resumes_its_current_run(tmp_path, runs, monkeypatch):
@@ -151,7 +152,7 @@ def test_merged_rows_are_finished_for_other_workdirs(tmp_path, runs, capsys):
       ('sds', 0, None), ('sds', 1, None)]
   other = ('--config.train.steps=11', table)
   assert call(tmp_path / 'fourth', *other) == 2
-  assert 'were made with config.train.steps=10, not 11' in capsys.readouterr().err
+  assert 'config.train.steps=10, not 11' in capsys.readouterr().err
   assert call(tmp_path / 'fourth', *other, '--config.compare.study=longer', '--merge') == 0
   assert [json.loads(line)['study'] for line in path.read_text().splitlines()] == (
       ['plain'] * 6 + ['longer'])
@@ -170,6 +171,20 @@ def test_tables_of_the_results_have_the_settings_of_their_configs(module, varian
   config.train.batch += 1
   with pytest.raises(ConfigError, match='config.train.batch'):
     comparing.read(config, tmp_path)
+
+
+ALIASES = {'jsd': 'jsd_annealed', 'sdi': 'sdi_annealed'}  # those names have the first runs
+
+
+@pytest.mark.parametrize('name', [
+    'sds', 'sjc', 'csd', 'nfsd', 'ism', 'sdi', 'cfd', 'hifa', 'jsd', 'vsd', 'esd', 'usd'])
+def test_studies_start_from_the_configs_of_their_objectives(name):
+  config = importlib.import_module(f'configs.{name}').get_config('embedded')
+  alone = comparing.settings_of(distill.complete(config))
+  study = comparing.settings_of(comparing.method_config(
+      compare_janus.get_config(), ALIASES.get(name, name)))
+  differ = {field for field in alone.keys() | study.keys() if alone.get(field) != study.get(field)}
+  assert all(field == 'view_prompts' or field.startswith('result.') for field in differ), differ
 
 
 @pytest.mark.slow

@@ -5,15 +5,15 @@ The settings are those of configs/NAME.py:embedded; what a method changes stands
 further methods with fewer seeds, `:forms` one bear of each further form of SDI and JSD, all of the
 study `plain`. The other variants are studies of their own. `:sweep` and `:ablations` change one
 setting of rectified SDS and of USD, `:particles` optimises four fields at once, all three on the
-robot, for which SDS and VSD are not reliable. `:phrases` adds to each view its phrase, which Perp-
-Neg needs, and a second one that is wrong for three of four views. `:without_sparsity`, on further
-seeds, leaves out the sparsity term, with which USD fails on the rabbits. `:conditional`, on the
-same seeds, is the rectifier as RecDreamer writes it, started after nine runs of it had been
-examined. `:light_sparsity`, on seeds of its own, is that rectifier with a third of the sparsity
-weight, started after four runs of it had been examined (rabbit and robot, seeds 20 and 21).
-`:paper` are USD and SDS with the rectifier in the form of RecDreamer's paper, with five seeds of
-the first table; `:validation` are the runs by which configs/usd.py:embedded was chosen, and
-`:held_out` compares that with SDS on a colour and seeds that no other runs have; all three were
+robot, for which SDS and VSD are not reliable. `:phrases` adds to each view its phrase, which
+Perp-Neg needs, and a second one that is wrong for three of four views. `:without_sparsity`, on
+further seeds, leaves out the sparsity term, with which USD fails on the rabbits. `:conditional`, on
+the same seeds, has the clean estimate of the paper, and averages of renders, started after nine
+runs of it had been examined. `:light_sparsity`, on seeds of its own, is that rectifier with a third
+of the sparsity weight, started after four runs of it had been examined (rabbit and robot, seeds 20
+and 21). `:paper` are USD and SDS with the rectifier in the form of RecDreamer's paper, with five
+seeds of the first table; `:validation` are the runs by which configs/usd.py:embedded was chosen,
+and `:held_out` compares that with SDS on a colour and seeds that no other runs have; all three were
 fixed before their first run. `:tiny` runs in seconds, for tests.
 """
 

@@ -1,7 +1,8 @@
 """Uniform score distillation, the first stage of RecDreamer.
 
-`usd.py` is for Stable Diffusion 2.1, `:embedded` for the embedded prior, `:tiny` for tests. It
-needs template pictures of the prompt's poses (`distill.templates`, docs/methods.md).
+`usd.py` is for Stable Diffusion 2.1, with the prompt of the authors' script; it samples its pose
+templates from the prior, and `--prompts=recdreamer` runs the paper's 22 prompts (docs/methods.md).
+`:embedded` is for the embedded prior, `:tiny` for tests.
 
 field | source (paper, else its code) | here | why not
 distill.guidance | 7.5 | = |
@@ -18,9 +19,9 @@ distill.noise | one x_t; the code draws a second | 'shared' |
 distill.clamp_space | pixels; the code has the latent | 'prior' | the other is `image`, one more
   backward pass
 distill.decode | 1 | 0.5 | a quarter of the decoder's memory; the classifier needs no more
+distill.templates | samples of the prior chosen by hand | 'prior' | chosen by the classifier
 classifier | DINOv2 ViT-S/14 | a small network | `distill.features` names a DINOv2
-auxiliary | one of both phrases, by prompt (code) | 'from side view, from back view' | one for all,
-  as the paper says
+auxiliary | both phrases (code: one, for 4 prompts) | 'from side view, from back view' |
 view_prompts | False | = |
 timestep.rule | back and forth; not selected in the code | 'back_and_forth' |
 timestep.phases | 2 | = |
@@ -48,6 +49,7 @@ optim.fit_warmup | 500 | = |
 """
 
 from configs import _papers
+from jax3dgen.data import prompts
 
 
 def get_config(variant=''):
@@ -55,7 +57,8 @@ def get_config(variant=''):
   if not variant:
     _papers.prolificdreamer(config)
     _papers.critic(config)
-    config.auxiliary = 'from side view, from back view'
+    listed = {listed.name: listed for listed in prompts.recdreamer()}['bear']
+    config.prompt, config.auxiliary = listed.prompt, listed.auxiliary
     config.timestep.update({'max': 0.98, 'rule': 'back_and_forth', 'phases': 2})
     config.camera.update({'elevation_deg': (-30.0, 90.0), 'by_area_deg': (0.0, 90.0)})
     config.render.update({'size': 256, 'random_background': (2 / 15, 0.0, 0.5, 2 / 15)})
@@ -64,6 +67,7 @@ def get_config(variant=''):
     config.regularizers.update({'opaque': 0.0, 'sparsity': 0.0, 'entropy': 100.0})
     config.optim.decay = 0.0
     config.train.steps = 15_000
+    config.distill.update({'templates': 'prior', 'poses': listed.poses})
   config.lock()
   config.distill.unlock()  # the objective adds its own fields
   return config

@@ -14,8 +14,10 @@ from experiments import _command
 
 
 def flags(parser):
-  parser.add_argument('--prompts', metavar='FILE', help='a text file with one prompt per line '
-                      '(instead of config.prompt); each gets a folder of its own below the workdir')
+  parser.add_argument('--prompts', metavar='FILE', help='a text file with one prompt per line, or '
+                      'recdreamer: the 22 prompts of RecDreamer, with a rectifier also their '
+                      'auxiliary phrases and poses (instead of config.prompt and these fields); '
+                      'each gets a folder of its own below the workdir')
 
 
 def complete(config):
@@ -25,16 +27,23 @@ def complete(config):
 
 def run(config, workdir, args):
   from jax3dgen.data import prompts as texts
+  from jax3dgen.recipes.distill import config as distill_config
   from jax3dgen.recipes.distill import run as distill
   if not args.prompts:
     command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
     distill.run(config, workdir, None, args.allow_change, command)
     print(f'{workdir / "report.html"} shows the result; {workdir / "mesh.glb"} is the mesh.')
     return 0
-  prompts = texts.read(args.prompts, '--prompts')
+  if args.prompts == 'recdreamer':
+    prompts = distill_config.recdreamer(config)
+    if 'auxiliary' not in prompts[0]:
+      print(f'The objective {config.distill.name!r} has no rectifier: it gets the texts of the '
+            'prompts alone, without auxiliary phrases and poses.')
+  else:
+    prompts = texts.read(args.prompts, '--prompts')
   results = distill.run(
       config, workdir, prompts, args.allow_change,
-      lambda prompt, folder: _command.again('distill', args, folder, prompt=prompt))
+      lambda folder, changes: _command.again('distill', args, folder, **changes))
   print(f'{sum(result is not None for result in results)} of {len(results)} prompts are in '
         f'{workdir}.')
   return 3 if None in results else 0

@@ -35,7 +35,8 @@ from jax3dgen.prior import base as priors
 
 DEFAULTS = {
     'classifier': 'templates',  # pose classifier: module of jax3dgen/perception, or on the path
-    'templates': '',  # folder of its template pictures; empty, sketches or turned: those shipped
+    'templates': '',  # its pictures: folder, prior (sampled), or empty, sketches, turned: shipped
+    'samples': 16,  # pictures of each view that templates=prior samples and chooses from
     'poses': '',  # its classes, as 'front left+right back'; empty: one for each template
     'features': '',  # folder of the DINOv2 for its features; empty: the small network shipped
     'temperature': 0.05,  # of the classifier's softmax; the paper's 0.05, its code 0.01

@@ -27,6 +27,7 @@ from jax3dgen.prior import words
 
 POSES = SECTORS
 OTHERS = ('sketches', 'turned')  # shipped line drawings, and images with an azimuth error
+SAMPLED = 'prior'  # config.distill.templates for pictures that the run samples from its prior
 SMALLEST = 16  # smallest image, in pixels per side
 SIDE, MAP = 560, 16  # pixels of a DINOv2's input, patches per side of its resized map (RecDreamer)
 TURN_DEG = 20  # azimuth error of the turned images
@@ -173,8 +174,9 @@ def folder_of(prompt, name):
   matches = words.with_synonyms(prompt) & set(kinds)
   if len(matches) != 1:
     raise ConfigError(f'The prompt names {"no" if not matches else "more than one"} kind that pose '
-                      f'templates are shipped for ({", ".join(kinds)}); name a folder of your own '
-                      'in config.distill.templates.')
+                      f'templates are shipped for ({", ".join(kinds)}): with config.distill.'
+                      f'templates={SAMPLED!r} a run samples them from its prior; or name a folder '
+                      'of your own there.')
   return folder() / name / matches.pop()
 
 
@@ -182,34 +184,54 @@ def load(prompt, cfg, attention=None):
   """The Classifier for a prompt, deterministic for the same images.
 
   cfg.templates is a folder, or '' for the shipped images of the kind in the prompt, 'sketches' for
-  line drawings of them, or 'turned' for images with an azimuth error of TURN_DEG. cfg.poses groups
-  the poses into classes (see `group_poses`); cfg.features is a folder of a DINOv2, or '' for the
-  shipped network. `attention` is that of `build`: the prior's, of the prompt's words, where it has
-  one. ConfigError where they do not fit.
+  line drawings of them, or 'turned' for images with an azimuth error of TURN_DEG. With SAMPLED, all
+  its arrays but the parameters are zeros, for `from_folder` to replace. cfg.features is a folder of
+  a DINOv2, or '' for the shipped network. For cfg.poses and `attention` see `from_folder`.
   """
+  if cfg.templates == SAMPLED:
+    return _blank(*load_extractor(cfg.features), len(groups(cfg.poses, POSES, 'the prior')))
   path = folder_of(prompt, cfg.templates)
-  extract, params = load_extractor(cfg.features)
+  return from_folder(*load_extractor(cfg.features), path, cfg, attention)
+
+
+def from_folder(extract, params, path, cfg, attention=None):
+  """The Classifier of the pictures in the folder `path`; ConfigError where they do not fit.
+
+  cfg.poses groups the poses into classes (see `groups`). `attention` is that of `build`: the
+  prior's, of the prompt's words, where it has one.
+  """
   by_pose = dict(zip(*read(path, extract.size), strict=True))
   if cfg.control and not cfg.poses and tuple(by_pose) != POSES:
     raise ConfigError(f'config.distill.control needs {", ".join(POSES)}, but {path} holds '
                       f'only {", ".join(by_pose)}: name them in config.distill.poses.')
-  pictures = group_poses(by_pose, cfg.poses, path)
+  pictures = [np.concatenate([by_pose[name] for name in group])
+              for group in groups(cfg.poses, by_pose, path)]
   pose_templates = build(jax.random.key(0), extract, params, pictures, attention=attention)
   return Classifier(params, pose_templates, extract)
 
 
-def group_poses(by_pose, poses, path):
-  """The pictures of each class that `poses` names ('front left+right back'; '': each pose alone),
-  out of by_pose {pose: images [n, S, S, 3]} of the folder `path`."""
-  groups = [group.split('+') for group in poses.split()] or [[name] for name in by_pose]
-  names = [name for group in groups for name in group]
-  for name in names:
-    if name not in by_pose:
-      raise ConfigError(f'config.distill.poses={poses!r}: {path} has no template of {name!r}, only '
-                        f'of {", ".join(by_pose)}.')
-  if len(groups) < 2 or len(set(names)) < len(names):
+def _blank(extract, params, count):
+  """A Classifier of `count` poses with zeros for templates."""
+  image = jax.ShapeDtypeStruct((count, extract.size, extract.size, 3), jnp.float32)
+  tokens, patches = (jnp.zeros(x.shape, jnp.float32)
+                     for x in jax.eval_shape(extract, params, image))
+  return Classifier(params, pose.Templates(
+      tokens, patches, jnp.zeros(patches.shape[:3], bool), jnp.zeros(tokens.shape[1]),
+      jnp.zeros(())), extract)
+
+
+def groups(poses, names, source):
+  """The classes of poses that `poses` names ('front left+right back'; '': each of `names` alone),
+  [[name]]; `source` has pictures of `names`. ConfigError for other poses, or one class alone."""
+  classes = [group.split('+') for group in poses.split()] or [[name] for name in names]
+  listed = [name for group in classes for name in group]
+  for name in listed:
+    if name not in names:
+      raise ConfigError(f'config.distill.poses={poses!r}: {source} has no template of {name!r}, '
+                        f'only of {", ".join(names)}.')
+  if len(classes) < 2 or len(set(listed)) < len(listed):
     raise ConfigError(f'config.distill.poses={poses!r} is not two or more different poses.')
-  return [np.concatenate([by_pose[name] for name in group]) for group in groups]
+  return classes
 
 
 def classify(classifier, images, t, cfg):

@@ -95,6 +95,18 @@ def dpm_solver(key, prior, params, cond, null, shape, steps, guidance, clip=None
   return x0
 
 
+def pictures(sample, key, prior, params, cond, null, steps, guidance, **options):
+  """Images [B, H, W, 3] in [0, 1] under `cond` (a Cond of B rows), by one of SAMPLERS.
+
+  The other arguments are those of the sampler. H and W are the prior's own.
+  """
+  pixels = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+  shape = (len(jax.tree.leaves(cond)[0]),
+           *jax.eval_shape(prior.encode, params, pixels).shape[1:])
+  x0 = sample(key, prior, params, cond, null, shape, steps, guidance, **options)
+  return jnp.clip(prior.decode(params, x0), 0.0, 1.0)
+
+
 def _levels(grid, i, shape):
   """Noise levels [B] of the steps i and i + 1; the last step ends at its own level.
 

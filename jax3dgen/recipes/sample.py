@@ -64,7 +64,7 @@ def run(config, workdir):
   texts = [*config.prompts, '', config.negative]
   rows = jax.jit(prior.embed)(params, tokenize(texts))
   params = {name: part for name, part in params.items() if name != 'text'}
-  sample = sample_function(config, prior, params)
+  sample = sample_function(config, prior)
   pictures = []
   for i, prompt in enumerate(config.prompts):
     pictures.append(np.asarray(sample(params, rows, i)))
@@ -75,13 +75,11 @@ def run(config, workdir):
   return np.stack(pictures)
 
 
-def sample_function(config, prior, params):
+def sample_function(config, prior):
   """(params, rows, i) -> config.count pictures [N, H, W, 3] of the condition row i; compiled once.
 
   Of the rows, the last but one is the empty prompt and the last the negative one.
   """
-  pixels = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-  shape = (config.count, *jax.eval_shape(prior.encode, params, pixels).shape[1:])
   options = {'clip': config.clip or None, 'share': config.rescale}
   if config.eta:
     options['eta'] = config.eta
@@ -92,9 +90,8 @@ def sample_function(config, prior, params):
         lambda leaf: jnp.broadcast_to(leaf[i], (config.count, *leaf.shape[1:])), rows)
     null, negative = pick(-2), pick(-1)
     extra = {'negative': negative} if config.perp_neg else {}
-    x0 = sampler.SAMPLERS[config.sampler](
-        rng.stream(jax.random.key(config.seed), 'sample'), prior, params, pick(i),
-        null if config.perp_neg or not config.negative else negative, shape, config.steps,
-        config.guidance, **options, **extra)
-    return jnp.clip(prior.decode(params, x0), 0.0, 1.0)
+    return sampler.pictures(
+        sampler.SAMPLERS[config.sampler], rng.stream(jax.random.key(config.seed), 'sample'), prior,
+        params, pick(i), null if config.perp_neg or not config.negative else negative,
+        config.steps, config.guidance, **options, **extra)
   return sample

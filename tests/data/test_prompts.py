@@ -1,6 +1,6 @@
 """View-dependent prompts."""
 
-from importlib import resources
+import collections
 
 import pytest
 
@@ -40,5 +40,13 @@ def test_a_file_of_prompts(tmp_path):
 
 
 def test_recdreamer_s_prompts_are_shipped():
-  shipped = prompts.read(resources.files('jax3dgen') / 'assets' / 'prompts' / 'recdreamer.txt', '')
-  assert len(set(shipped)) == 22
+  shipped = {listed.name: listed for listed in prompts.recdreamer()}
+  assert len(shipped) == 22 == len({listed.prompt for listed in shipped.values()})
+  counts = collections.Counter(len(listed.poses.split()) for listed in shipped.values())
+  assert counts == {4: 18, 3: 2, 2: 2}  # of the authors' code
+  assert {listed.auxiliary for listed in shipped.values()} == {
+      'from side view, from back view', 'from back view', 'from side view'}
+  assert shipped['camera'] == ('camera', 'DSLR Camera, photography, dslr, camera, noobie, '
+                               'box-modeling, maya', 'from side view, from back view',
+                               'front left back right')
+  assert shipped['motorcycle'][2:] == ('from back view', 'left back right')

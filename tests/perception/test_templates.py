@@ -107,7 +107,7 @@ def test_prompts_choose_the_shipped_pictures(tmp_path):
 def rendered_folder(tmp_path_factory):
   """The folder of pictures that the command writes, compiled as for a user."""
   folder = tmp_path_factory.mktemp('drawn')
-  run = commands.run('pose_templates', '--workdir', folder)
+  run = commands.run('pose_templates', '--package', '--workdir', folder)
   assert run.returncode == 0, run.stderr
   return folder
 
@@ -125,15 +125,14 @@ def test_the_shipped_pictures_are_those_of_their_command(rendered_folder, kind):
 
 
 def test_poses_may_count_as_one_or_be_left_out(tmp_path):
-  images = {name: np.full((1, 2, 2, 3), i) for i, name in enumerate(templates.POSES)}
-  of = lambda poses: [x[:, 0, 0, 0].tolist()
-                      for x in templates.group_poses(images, poses, tmp_path)]
-  assert of('') == [[0], [1], [2], [3]]
-  assert of('front left+right back') == [[0], [1, 3], [2]] and of('back front') == [[2], [0]]
+  of = lambda poses: templates.groups(poses, templates.POSES, tmp_path)
+  assert of('') == [['front'], ['left'], ['back'], ['right']]
+  assert of('front left+right back') == [['front'], ['left', 'right'], ['back']]
+  assert of('back front') == [['back'], ['front']]
   for poses, words in (('front above', "no template of 'above'"), ('front', 'two or more'),
                        ('front front', 'two or more')):
     with pytest.raises(ConfigError, match=words):
-      templates.group_poses(images, poses, tmp_path)
+      of(poses)
 
 
 def test_control_needs_a_picture_of_each_pose(tmp_path):

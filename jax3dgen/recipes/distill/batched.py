@@ -21,6 +21,7 @@ from ml_collections import FrozenConfigDict
 import numpy as np
 
 from jax3dgen.core import parallel
+from jax3dgen.core.errors import ConfigError
 from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import run as distill
@@ -70,10 +71,13 @@ def build(configs):
   """
   with parallel.on_host():
     parts = distill_parts.build(configs[0])
+    if parts.provide is not None:
+      raise ConfigError("config.distill.templates='prior' is for single runs: for a comparison let "
+                        '`python -m experiments.pose_templates` sample them and name the folder.')
     loaded = {configs[0].prompt: (parts.params, parts.prompt)}
     for config in configs:
       if config.prompt not in loaded:
-        loaded[config.prompt] = distill_parts.load_prior(FrozenConfigDict(config))[1:]
+        loaded[config.prompt] = distill_parts.load_prior(FrozenConfigDict(config))[1:3]
     params, params_axes = stack([loaded[config.prompt][0] for config in configs])
     prompts, prompt_axes = stack([loaded[config.prompt][1] for config in configs])
     keys, field_keys = map(jnp.stack, zip(*map(distill_parts.keys, configs), strict=True))

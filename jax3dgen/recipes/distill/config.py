@@ -12,6 +12,7 @@ from ml_collections.config_dict import placeholder
 
 from jax3dgen.core import types
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import prompts
 from jax3dgen.distill import base, guidance
 from jax3dgen.scene import background as backgrounds
 from jax3dgen.scene import shading
@@ -218,6 +219,14 @@ def count_steps(config):
       if in_steps != value:
         config[section][field] = None  # else a ConfigDict makes a float of a number of steps
         config[section][field] = in_steps
+
+
+def recdreamer(config):
+  """RecDreamer's prompts as changes {dotted field: value} of a complete config: with an objective
+  with the rectifier their auxiliary phrases and poses, else the texts alone."""
+  return [{'prompt': listed.prompt} | ({} if 'poses' not in config.distill else {
+      'auxiliary': listed.auxiliary, 'distill.poses': listed.poses,
+      'distill.classes': len(listed.poses.split())}) for listed in prompts.recdreamer()]
 
 
 def check(config):

@@ -17,16 +17,22 @@ from jax3dgen.core.types import Prompt
 from jax3dgen.data import debias, prompts
 from jax3dgen.distill import base
 from jax3dgen.metrics import referee
+from jax3dgen.perception import templates
 from jax3dgen.prior import linear
 from jax3dgen.recipes.distill import config as distill_config
+from jax3dgen.recipes.distill import sampled_templates, train_state
 from jax3dgen.recipes.distill import step as scene_step
-from jax3dgen.recipes.distill import train_state
 from jax3dgen.scene import nerf
 from jax3dgen.train import optim
+from jax3dgen.train import workdir as workdirs
 
 
 class Parts(NamedTuple):
-  """The records, parameters and initial state of a run, and its frozen config."""
+  """The records, parameters and initial state of a run, and its frozen config.
+
+  `provide` is that of `sampled_templates.provider` where the run samples its pose templates, else
+  None: until `with_templates` has called it, the classifier in `params` has zeros for templates.
+  """
   cfg: FrozenConfigDict
   prior: Any
   params: Any
@@ -36,6 +42,7 @@ class Parts(NamedTuple):
   tx: optax.GradientTransformation
   fit_tx: optax.GradientTransformation
   state: train_state.TrainState
+  provide: Any = None
 
 
 def embed_prompt(prior, params, tokenize, text, view_prompts, score=None, negative=base.FLAWS):
@@ -70,7 +77,7 @@ def open_prior(section):
 
 
 def load_prior(cfg):
-  """(prior, params, Prompt) of a run.
+  """(prior, params, Prompt, provide) of a run; `provide` as in Parts.
 
   The parameters are those that its steps need: the prior's without text encoders, and, where the
   run uses them, params['classifier'] of the pose classifier and params['linear'] of `prior.linear`.
@@ -94,7 +101,12 @@ def load_prior(cfg):
                               'config.distill.classifier')
     extra['classifier'] = classifier.load(cfg.prompt, cfg.distill,
                                           prior.attention and attention)
-  return prior, extra | {name: part for name, part in params.items() if name != 'text'}, prompt
+  provide = None
+  if sampled_templates.wanted(cfg.distill):
+    provide = sampled_templates.provider(cfg, prior, params, tokenize, extra['classifier'],
+                                         prior.attention and attention)
+  of_steps = {name: part for name, part in params.items() if name != 'text'}
+  return prior, extra | of_steps, prompt, provide
 
 
 def build_field(cfg):
@@ -114,7 +126,7 @@ def build(config):
   distill_config.check(config)
   parallel.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
-  prior, params, prompt = load_prior(cfg)
+  prior, params, prompt, provide = load_prior(cfg)
   distill_config.check_levels(cfg, prior.schedule.safe_range)
   referee.labels(), referee.load()  # a damaged referee stops the run here, not at its end
   field = build_field(cfg)
@@ -123,7 +135,8 @@ def build(config):
   tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate, decay=cfg.optim.decay)
   fit_tx = optim.fit_adam(cfg.optim)
-  parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, None)
+  parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, None,
+                provide)
   return parts._replace(state=start(parts, key, field_key))
 
 
@@ -156,3 +169,31 @@ def place(parts):
   axes = parallel.split_axes(parts.params) if cfg.parallel.prior == 'fsdp' else None
   return axes, (parallel.scatter(parts.params, axes),
                 *parallel.broadcast((parts.prompt, jax.random.key(cfg.seed))))
+
+
+def write_templates(config, workdir):
+  """Writes the pose templates of a run of a complete config into `workdir`, sampled from its prior,
+  where that has none."""
+  cfg = config.copy_and_resolve_references()
+  if 'templates' not in cfg.distill:
+    raise ConfigError(f'The objective {cfg.distill.name!r} has no rectifier that classifies poses.')
+  cfg.distill.templates = templates.SAMPLED
+  distill_config.check(cfg)
+  provide = load_prior(FrozenConfigDict(cfg))[3]
+  if provide is None:
+    raise ConfigError(f'config.distill.classifier={cfg.distill.classifier!r} has no templates.')
+  with workdirs.lock(workdir):
+    provide(workdir)
+
+
+def with_templates(parts, axes, fixed, workdir, starts):
+  """(Parts, fixed arguments of `place`) with the pose templates of the workdir, sampled where it
+  has none, for a run that `starts` or is resumed; as they are where a run samples none."""
+  if parts.provide is None:
+    return parts, fixed
+  changed = {'classifier': parts.provide(workdir)}
+  size = changed['classifier'].extract.size
+  parallel.from_main(sampled_templates.note_change, workdir, size, starts)
+  placed = parallel.scatter(changed, axes and {'classifier': axes['classifier']})
+  return (parts._replace(params=parts.params | changed, provide=None),
+          (fixed[0] | placed, *fixed[1:]))

@@ -38,7 +38,7 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
   """Distils `config.prompt` into `workdir` and returns its Result.
 
   With a list of `prompts`, see `run_prompts`. `command` is the command in the report that repeats
-  the run; with several prompts, a function of a prompt and its folder that returns it.
+  the run; with several prompts, a function of the folder of a run and its changes of the config.
   """
   if prompts is not None:
     return run_prompts(config, workdir, prompts, allow_change, command)
@@ -65,6 +65,7 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
         print(f'{workdir} is finished: {figures["steps"]} steps of {figures["prompt"]!r}.')
         return Result(workdir, figures, state.field)
       if start < config.train.steps:
+        parts, fixed = distill_parts.with_templates(parts, axes, fixed, workdir, start == 0)
         preview = outputs.previewer(parts, workdir)
         state = loop.optimise(
             parts.cfg, workdir, [programs[stage] for stage in stages[start:]], start, state,
@@ -80,14 +81,18 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
 def run_prompts(config, workdir, prompts, allow_change, command):
   """[Result] of `run` for each prompt, in a folder below `workdir` that is named after it.
 
-  None where a prompt could not be made; the reason is printed.
+  A prompt is a text, or changes {dotted field: value} of the config that include 'prompt' (see
+  `distill_config.recdreamer`). None where it could not be made; the reason is printed.
   """
   results = []
-  for prompt in prompts:
-    changed = config.copy_and_resolve_references()
-    changed.prompt, folder = prompt, pathlib.Path(workdir) / words.slug(prompt)
+  for entry in prompts:
+    changes = entry if isinstance(entry, dict) else {'prompt': entry}
+    prompt, changed = changes['prompt'], config.copy_and_resolve_references()
+    changed.update_from_flattened_dict(changes)
+    folder = pathlib.Path(workdir) / words.slug(prompt)
     try:
-      results.append(run(changed, folder, None, allow_change, command and command(prompt, folder)))
+      results.append(run(changed, folder, None, allow_change,
+                         command and command(folder, changes)))
     except Jax3dgenError as e:
       print(f'{prompt!r} is left out: {e}', file=sys.stderr)
       results.append(None)

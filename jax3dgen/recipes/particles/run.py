@@ -54,6 +54,7 @@ class Parts(NamedTuple):
   tx: optax.GradientTransformation
   fit_tx: optax.GradientTransformation
   state: train_state.TrainState
+  provide: Any
 
 
 def default_config():
@@ -95,7 +96,7 @@ def build(config):
   whole = config.copy_and_resolve_references().unlock()
   whole.train.batch = config.particles.count  # views per step, for `scene_step`
   cfg = FrozenConfigDict(whole)
-  prior, params, prompt = distill_parts.load_prior(cfg)
+  prior, params, prompt, provide = distill_parts.load_prior(cfg)
   distill_config.check_levels(cfg, prior.schedule.safe_range)
   c = cfg.particles
   picture = jax.ShapeDtypeStruct((c.count, c.size, c.size, 3), jnp.float32)
@@ -109,7 +110,8 @@ def build(config):
   fit_tx = optim.fit_adam(cfg.optim)
   images = Images(lambda key: {'x0': c.spread * jax.random.normal(key, shape)})
   start = train_state.init(key, images_key, images, params, distillation, tx, fit_tx, cfg.distill)
-  return Parts(cfg, prior, params, prompt, camera, distillation, tx, fit_tx, start)
+  return Parts(cfg, prior, params, prompt, camera, distillation, tx, fit_tx, start,
+               provide)
 
 
 def image_step(parts, axis_name, count=None):
@@ -148,6 +150,7 @@ def run(config, workdir, allow_change=False, command=''):
         print(f'{workdir} is finished: {start} steps of {config.prompt!r}.')
         return figures
       if start < config.train.steps:
+        parts, fixed = distill_parts.with_templates(parts, axes, fixed, workdir, start == 0)
         preview = previewer(parts, workdir)
         state = loop.optimise(
             config, workdir, [step] * (config.train.steps - start), start, state, checkpoints,

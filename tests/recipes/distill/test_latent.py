@@ -64,5 +64,5 @@ def test_the_classifier_may_use_the_prior_s_attention(weights):
   config.prior.weights, config.prompt, config.distill.name = str(weights), 'a bear', 'sds_rectified'
   config = distill.complete(config)
   config.distill.classifier = 'tests.fakes.attention_classifier'
-  _, params, _ = distill_parts.load_prior(config)
+  _, params, *_ = distill_parts.load_prior(config)
   assert params['classifier']['maps'].shape == (2, 8, 8) and 'text' not in params

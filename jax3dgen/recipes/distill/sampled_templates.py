@@ -134,6 +134,9 @@ def write(folder, poses, pictures, cfg, blank):
                       for name in phrases)
   print(f'Pose templates of {cfg.prompt!r} are in {folder}; of the other pictures their classifier '
         f'recognises the view phrase: {figures}.', flush=True)
+  if cfg.prior.name != 'embedded' and not cfg.distill.features:
+    print('Its features are those of the shipped network, which was trained on small pictures of '
+          'figurines; config.distill.features names the folder of a DINOv2.', flush=True)
   for name in phrases:
     if choice.agreement[name] < WEAK:
       print(f'Few pictures of the {name} view differ from those of other views: look at '

@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import pytest
@@ -10,6 +11,7 @@ from experiments import _command, pose_templates
 from experiments import distill as command
 from jax3dgen.core import launch
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.metrics import referee
 from jax3dgen.perception import templates
 from jax3dgen.recipes.distill import batched, sampled_templates
 from jax3dgen.recipes.distill import config as distill_config
@@ -173,3 +175,17 @@ def test_recdreamer_s_prompts_bring_phrases_and_poses_where_there_is_a_rectifier
       'A kingfisher bird', 'left right', 2)
   assert (bear.prompt, bear.distill.poses, bear.auxiliary) == ('a red bear', '', '')
   assert command.startswith('a-kingfisher-bird') and 'distill.poses' in command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('prompt', ['a red bear', 'a blue penguin', 'a purple robot'])
+def test_templates_of_the_embedded_prior_show_their_poses(prompt, tmp_path):
+  """By the referee, which the choice never sees; left may be called right."""
+  assert call(tmp_path, f'--config.prompt={prompt}', main=pose_templates,
+              config='usd.py:embedded') == 0
+  names, pictures = templates.read(tmp_path / 'templates')
+  sector = np.asarray(referee.classify(referee.load(), jnp.concatenate(pictures)).sector)
+  azimuth = dict(zip(names, 45 * ((sector.argmax(-1) + 4) % 8 - 4), strict=True))
+  assert abs(azimuth['front']) <= 45 and abs(azimuth['back']) >= 135
+  sides = azimuth['left'], azimuth['right']
+  assert all(45 <= abs(side) <= 135 for side in sides) and sides[0] * sides[1] < 0

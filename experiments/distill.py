@@ -10,7 +10,8 @@ events, previews and checkpoints. The same command again resumes.
 import shlex
 import sys
 
-from experiments import _command
+from experiments import _command, _config
+from jax3dgen.core.errors import ConfigError
 
 
 def flags(parser):
@@ -36,6 +37,9 @@ def run(config, workdir, args):
     return 0
   if args.prompts == 'recdreamer':
     prompts = distill_config.recdreamer(config)
+    for field, _ in _config.split(sys.argv[1:])[1]:
+      if field in prompts[0]:
+        raise ConfigError(f'--prompts=recdreamer sets config.{field} of each run itself.')
     if 'auxiliary' not in prompts[0]:
       print(f'The objective {config.distill.name!r} has no rectifier: it gets the texts of the '
             'prompts alone, without auxiliary phrases and poses.')

@@ -68,10 +68,14 @@ def grid_path(config, text, workdir):
 
 def sample_function(config, prior, params, tokenize):
   """The function text -> config.count samples [N, S, S, 3]; it compiles once."""
+  pixels = jnp.zeros((1, config.size, config.size, 3))
+  shape = (CHUNK, *jax.eval_shape(prior.encode, params, pixels).shape[1:])
+
   @jax.jit
   def draw(params, key, cond, null):
-    return sampler.pictures(sampler.ddim, key, prior, params, cond, null, config.steps,
-                            config.guidance, clip=config.clip or None)
+    x0 = sampler.ddim(key, prior, params, cond, null, shape, config.steps, config.guidance,
+                      clip=config.clip or None)
+    return jnp.clip(prior.decode(params, x0), 0.0, 1.0)
 
   def sample(text):
     forms = prompts.view_prompts(text)

@@ -67,7 +67,6 @@ def get_config(variant=''):
     config.regularizers.update({'opaque': 0.0, 'sparsity': 0.0, 'entropy': 100.0})
     config.optim.decay = 0.0
     config.train.steps = 15_000
-    config.distill.update({'templates': 'prior', 'poses': listed.poses})
   config.lock()
   config.distill.unlock()  # the objective adds its own fields
   return config

@@ -9,7 +9,8 @@ the plain prompt's condition; the paper's auxiliary prompts are words of the pro
 from jax3dgen.distill import rectifier, vsd
 
 DEFAULTS = vsd.DEFAULTS | rectifier.DEFAULTS
-RECTIFIER = {'rect_scale': 1.0, 'n_ema': 100, 'decode': 0.5}  # decode 0.5 is ours: for memory
+RECTIFIER = {'rect_scale': 1.0, 'n_ema': 100, 'decode': 0.5,  # decode 0.5 is ours: for memory
+             'templates': 'prior'}
 LATENT = vsd.LATENT | RECTIFIER
 
 DISTILLATION = rectifier.rectified(vsd.DISTILLATION)

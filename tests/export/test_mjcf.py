@@ -149,6 +149,10 @@ INVALID = {
     'sdf': world('<geom type="sdf" mesh="t"/>', f'<mesh name="t" {TETRAHEDRON}/>'),
     'size': world('<geom type="sphere" size="0"/>'), 'nan': world('<geom size="nan"/>'),
     'place': world('<geom size="1" pos="0 0 1e300"/>'),
+    'parameter': world('<geom type="mesh" mesh="a"/>',
+                       '<mesh name="a" builtin="sphere" params="x"/>'),
+    'points': world('<geom type="mesh" mesh="a"/>',
+                    '<mesh name="a" vertex="0 0 0 1 0 0 0 1 0 0 0 1 5"/>'),
     'index': world('<geom type="mesh" mesh="a"/>',
                    '<mesh name="a" vertex="0 0 0 1 0 0 0 1 0 0 0 1" face="0 1 99999999"/>'),
     'number': world('<geom type="mesh" mesh="a"/>', '<mesh name="a" vertex="0 0 x"/>'),
@@ -165,6 +169,12 @@ def test_invalid_files_raise_one_error(name, tmp_path, monkeypatch, capfd):
     read(tmp_path, INVALID[name])
   assert '\n' not in str(error.value) and len(str(error.value)) < 600
   assert os.listdir() == ['model.xml'] and capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('name, words', [('points', 'multiple of 3'), ('parameter', 'no number')])
+def test_invalid_numbers_are_named(name, words, tmp_path):
+  with pytest.raises(MeshError, match=words):
+    read(tmp_path, INVALID[name])
 
 
 def test_no_other_file_is_opened(tmp_path):
@@ -324,6 +334,11 @@ NOTES = {
     'friction': '<body><freejoint/><geom size="1" friction="0.1"/></body>',
     'gravity or contact': '</worldbody><option><flag gravity="disable"/></option><worldbody>'
                           '<body><freejoint/><geom size="1"/></body>',
+    'friction left': '<body><freejoint/><geom size="1" condim="1"/></body>',
+    'contact margins': '<body><freejoint/><geom size="1" margin=".1"/></body>',
+    'stiffness, damping': '<body><joint type="free" armature="1"/><geom size="1"/></body>',
+    'maxhullvert': f'<body><freejoint/><geom type="mesh" mesh="t"/></body></worldbody><asset>'
+                   f'<mesh name="t" maxhullvert="4" {TETRAHEDRON}/></asset><worldbody>',
     'gravity taken as': '</worldbody><option gravity="0 9.8 0"/><worldbody>'
                         '<body><freejoint/><geom size="1"/></body>',
 }
@@ -332,6 +347,18 @@ NOTES = {
 @pytest.mark.parametrize('note', NOTES)
 def test_what_is_ignored_leaves_a_note(note, tmp_path):
   assert any(note in text for text in read(tmp_path, world(NOTES[note])).notes)
+
+
+def test_a_mesh_file_far_from_its_origin_leaves_a_note(tmp_path):
+  shape = trimesh.creation.box(bounds=((1e5, 0, 0), (1e5 + 1, 1, 2)))
+  (tmp_path / 'far.obj').write_text(trimesh.exchange.obj.export_obj(shape, digits=9))
+  mesh = read(tmp_path, world('<geom type="mesh" mesh="far"/>', '<mesh file="far.obj"/>'))
+  assert any('32-bit' in note for note in mesh.notes)
+
+
+def test_geoms_of_the_world_are_a_body_beside_one_without_geoms(tmp_path):
+  result = read(tmp_path, world('<body><camera/></body><geom type="box" size="1 1 1"/>'))
+  np.testing.assert_allclose(figures(result)[0], 8.0)
 
 
 def test_contact_is_decided_by_bits_and_pairs(tmp_path):

@@ -137,6 +137,8 @@ def _notes(model, state):
   plane = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
   level = state.geom_xmat[plane, 8] > 1 - LEVEL
   gravity = model.opt.gravity
+  free = model.jnt_type == mujoco.mjtJoint.mjJNT_FREE
+  dofs = free[model.dof_jntid]
   facts = {
       'planes that are not level left out': not level.all(),
       'contact excludes left out': model.nexclude > 0,
@@ -144,7 +146,12 @@ def _notes(model, state):
       'flags without gravity or contact left out': model.opt.disableflags & DISABLED,
       'gravity taken as along -z': not -gravity[2] >= (1 - LEVEL) * np.linalg.norm(gravity) > 0,
       'wind and fluid left out': model.opt.density > 0 or model.opt.viscosity > 0,
-      'friction left out': not np.allclose(model.geom_friction[~plane, 0], 1.0)}
+      'friction left out': not np.allclose(model.geom_friction[~plane, 0], 1.0) or (
+          model.geom_condim[~plane] == 1).any(),
+      'contact margins left out': model.geom_margin.any(),
+      'stiffness, damping and armature of free joints left out': (
+          model.jnt_stiffness[free].any() or (
+              model.dof_damping + model.dof_armature + model.dof_frictionloss)[dofs].any())}
   return [note for note, holds in facts.items() if holds]
 
 
@@ -161,9 +168,8 @@ def _compile(source):
         if mesh.name in source.meshes:
           vertices, faces = source.meshes[mesh.name]
           mesh.uservert, mesh.userface = vertices.ravel(), faces.ravel()
-        elif len(mesh.uservert) and not len(mesh.userface):  # MuJoCo's own Qhull prints messages
-          hull = trimesh.convex.convex_hull(np.array(mesh.uservert).reshape(-1, 3))
-          mesh.uservert, mesh.userface = hull.vertices.ravel(), hull.faces.ravel()
+        elif not len(mesh.userface):
+          _close(mesh)
       spec.compiler.fusestatic = spec.compiler.discardvisual = False  # bodies and geoms keep apart
       contacts = [(geom.contype, geom.conaffinity) for geom in spec.geoms]
       for geom in spec.geoms:
@@ -172,6 +178,15 @@ def _compile(source):
     except ValueError as error:
       raise MeshError(f'MuJoCo does not read this: {" ".join(str(error).split())}.') from error
   return model, np.array(contacts, np.int64)[np.argsort([geom.id for geom in spec.geoms])]
+
+
+def _close(mesh):
+  """Makes the points of an MjsMesh without faces their hull: MuJoCo's own Qhull prints messages.
+  What are no points is left for MuJoCo to name."""
+  numbers = np.array(mesh.uservert)
+  if len(numbers) >= 12 and len(numbers) % 3 == 0 and np.isfinite(numbers).all():
+    hull = trimesh.convex.convex_hull(numbers.reshape(-1, 3))
+    mesh.uservert, mesh.userface = hull.vertices.ravel(), hull.faces.ravel()
 
 
 def _shape(model, state, k):

@@ -15,8 +15,10 @@ import numpy as np
 
 from jax3dgen.core import paths
 from jax3dgen.core.errors import MeshError
+from jax3dgen.core.types import Mesh
 from jax3dgen.export.polygons import obj, stl
 from jax3dgen.physics import surface
+from jax3dgen.scene import mesh as scene_mesh
 
 MAX_BYTES = 2**27  # of all files together
 MAX_TAGS = 2**18
@@ -65,6 +67,9 @@ def whole(data, folder, most):
     for name in REFERENCES.get(element.tag, ()):
       element.attrib.pop(name, None)
   notes += _hfields(root)
+  if any(scene_mesh.near_origin(Mesh(*mesh))[1].any() for mesh in meshes.values()):
+    notes.append('a mesh far from its origin has the 32-bit numbers of MuJoCo')
+  notes += ['maxhullvert left out'] * any('maxhullvert' in e.attrib for e in root.iter('mesh'))
   _wrap(root)
   return Whole(ElementTree.tostring(root, encoding='unicode'), meshes, list(dict.fromkeys(notes)),
                tuple(files))
@@ -132,8 +137,11 @@ def _meshes(root, folder, files, most):
     strip = compiler.get('strippath', 'true' if strip else 'false') == 'true'
   for element in root.iter('mesh'):
     numbers = element.get('params', '').split()
-    if any(not abs(float(number)) <= MAX_BUILTIN for number in numbers):
-      raise MeshError(f'a built-in mesh has a parameter beyond {MAX_BUILTIN:g}.')
+    try:
+      if any(not abs(float(number)) <= MAX_BUILTIN for number in numbers):
+        raise MeshError(f'a built-in mesh has a parameter beyond {MAX_BUILTIN:g}.')
+    except ValueError:
+      raise MeshError('a built-in mesh has a parameter that is no number.') from None
     name = element.attrib.pop('file', None)
     if name is None:
       continue
@@ -184,7 +192,7 @@ def _hfields(root):
 def _wrap(root):
   """Makes one body of a file whose geoms all belong to the world."""
   worlds = list(root.iter('worldbody'))
-  if not worlds or next(root.iter('body'), None) is not None:
+  if not worlds or any(next(body.iter('geom'), None) is not None for body in root.iter('body')):
     return
   body = ElementTree.Element('body')
   for world in worlds:

@@ -49,7 +49,8 @@ def _header(data):
   if data[:3] != b'ply' or not end:
     raise MeshError('this is no PLY file.')
   form, elements = None, []
-  for line in data[:end.start()].decode('latin-1').splitlines()[1:]:
+  for row in re.split(line_end, data[:end.start()])[1:]:
+    line = row.decode('latin-1')
     try:
       match line.split():
         case ['format', name, _]:
@@ -139,6 +140,8 @@ def _text_rows(lines, count, properties):
   for _ in range(count if properties else 0):
     words, start = next(lines, ()), 0
     try:
+      if b'_' in b''.join(words):  # which Python allows between digits
+        raise ValueError
       for column, size, number in plan:
         if size:
           length = int(words[start])

@@ -40,8 +40,10 @@ def lines(text, comment=None):
 
 
 def numbers(words, kind=float):
-  """The numbers [N] that words are."""
+  """The numbers [N] that words are; Python's underscores between digits are no part of any."""
   try:
+    if b'_' in b''.join(words):
+      raise ValueError
     return list(map(kind, words))
   except ValueError:
     raise invalid(words) from None

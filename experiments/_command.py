@@ -20,6 +20,7 @@ from jax3dgen.core import launch
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+REPEAT = 0.5  # seconds until a SIGTERM without effect counts again
 # Errors of the machine, not of the program.
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
            errno.EISDIR, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
@@ -113,12 +114,28 @@ def main(run, doc, **kwargs):
   flags; `complete(config)` adds the fields that depend on values of others. Mains import heavy
   modules inside `run`, so that help and errors appear at once.
   """
-  # The training loop saves first; other commands have nothing to save.
-  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+  for number in (signal.SIGTERM, signal.SIGALRM):
+    signal.signal(number, _terminate)
   for stream in (sys.stdout, sys.stderr):  # of characters that the locale cannot print
     stream.reconfigure(errors='backslashreplace')
-  status = call(run, doc, **kwargs)
+  try:
+    status = call(run, doc, **kwargs)
+  except Exception:
+    if not signal.getitimer(signal.ITIMER_REAL)[0]:
+      raise
+    status = 128 + signal.SIGTERM  # some libraries raise another error after that of `_terminate`
+  finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
   if 'jax' in sys.modules:
     from jax3dgen.core import parallel
     parallel.leave(status)
   sys.exit(status)
+
+
+def _terminate(number, frame):
+  """Ends a command at SIGTERM; the training loop saves first, other commands have nothing to save.
+
+  Finalizers, and libraries that guard their imports, can drop the exception: a timer repeats it.
+  """
+  signal.setitimer(signal.ITIMER_REAL, REPEAT)
+  sys.exit(128 + signal.SIGTERM)

@@ -413,6 +413,29 @@ def test_a_command_starts_itself_again_once(tmp_path, options):
                         optimize=int('-O' in options), starts='xx')
 
 
+@pytest.mark.parametrize('then', ['time.sleep(60)', "raise ImportError('a')"])
+def test_a_termination_that_is_dropped_counts(tmp_path, then):
+  """As by the imports of libraries, which may drop or replace all exceptions."""
+  (tmp_path / 'probe.py').write_text(f'''
+import os, signal, sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from experiments import _command
+
+def run(config, workdir, args):
+  try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)
+  except BaseException:
+    print('dropped')
+  {then}
+
+_command.main(run, 'A command for tests.', workdir=False)
+''')
+  process = subprocess.run([sys.executable, 'probe.py'], cwd=tmp_path, env=clean(), text=True,
+                           capture_output=True, timeout=60)
+  assert (process.returncode, process.stdout) == (143, 'dropped\n'), process.stderr
+
+
 def test_a_command_with_all_settings_does_not_start_itself_again(monkeypatch):
   monkeypatch.setattr(os, 'execve', lambda *a: pytest.fail('started again'))
   for name, value in launch.environment().items():

@@ -6,6 +6,7 @@ against the bytes, and a buffer outside the file is opened only below the file's
 
 import base64
 import binascii
+import contextlib
 import json
 import pathlib
 import re
@@ -66,10 +67,14 @@ def document(data, folder):
 
 
 def files(data, folder):
-  """Paths of the files that a file (bytes) that was read refers to."""
-  uris = [entry.get('uri') for entry in document(data, folder).header.get('buffers', [])]
-  return tuple(paths.beside(folder, urllib.parse.unquote(uri)) for uri in uris
-               if uri and uri[:5].lower() != 'data:')
+  """Paths of the files that a file (bytes) refers to, without those that must not be opened."""
+  result = []
+  for entry in many(document(data, folder).header, 'buffers', dict):
+    uri = get(entry, 'uri', str, '')
+    if uri[:5].lower() != 'data:':
+      with contextlib.suppress(MeshError):  # no triangle needs it, or reading has told the fault
+        result.append(paths.beside(folder, urllib.parse.unquote(uri)))
+  return tuple(result)
 
 
 def unknown(header, key):

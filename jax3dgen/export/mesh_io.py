@@ -75,8 +75,8 @@ def read_solids(path, up='auto'):
     data = _bytes(path)
     if kind != 'xml':
       notes, parts = _parts(data, kind, path.parent)
-      others = gltf_data.files(data, path.parent) if kind in Y_UP else ()
-      return [Solid('', _turned(_merge(parts), kind, up, notes), files=others)]
+      mesh = _turned(_merge(parts), kind, up, notes)
+      return [Solid('', mesh, files=gltf_data.files(data, path.parent) if kind in Y_UP else ())]
     bodies, others = mjcf.solids(data, path.parent, MAX_ELEMENTS)
     turn = np.array([(1, 0, 0), (0, 0, -1), (0, 1, 0)]) if up == 'y' else np.eye(3)
     return [Solid(solid.name, _turned(_merge(solid.parts), kind, up, solid.notes),

@@ -1,5 +1,6 @@
 """What is read of glTF 2: against trimesh where it reads the feature, else against the formulas."""
 
+import json
 import os
 
 import numpy as np
@@ -163,6 +164,21 @@ def test_buffers_that_cannot_be_read(tmp_path):
     assert refusal(beside(link), tmp_path, 'x.gltf') == words
   for link in ('loop', 'x' * 300):
     assert refusal(beside(link), tmp_path, 'x.gltf').endswith(('be read.', 'not there.'))
+
+
+@pytest.mark.parametrize('link', ['none.bin', '../a.bin', 'http://127.0.0.1:9/a.bin', ''])
+def test_a_buffer_that_nothing_uses_may_be_missing(link, tmp_path):
+  header, blob = solid()
+  document = json.loads(gltf(header, blob, 'a.bin'))
+  document['buffers'].append({'byteLength': 1, 'uri': link})
+  (tmp_path / 'a.bin').write_bytes(blob)
+  (tmp_path / 'x.gltf').write_text(json.dumps(document))
+  [item] = mesh_io.read_solids(tmp_path / 'x.gltf')
+  assert item.files == (tmp_path / 'a.bin',)
+  document['buffers'][1] = 5
+  (tmp_path / 'x.gltf').write_text(json.dumps(document))
+  with pytest.raises(MeshError, match='"buffers" is not an object'):
+    mesh_io.read_solids(tmp_path / 'x.gltf')
 
 
 def accessors(index, **changes):

@@ -171,6 +171,12 @@ def test_invalid_files_raise_one_error(name, tmp_path, monkeypatch, capfd):
   assert os.listdir() == ['model.xml'] and capfd.readouterr() == ('', '')
 
 
+def test_a_mesh_file_without_points_is_named(tmp_path):
+  (tmp_path / 'a.obj').write_text('# nothing')
+  with pytest.raises(MeshError, match='MuJoCo does not read this.*vert'):
+    read(tmp_path, world('<geom type="mesh" mesh="a"/>', '<mesh file="a.obj"/>'))
+
+
 @pytest.mark.parametrize('name, words', [('points', 'multiple of 3'), ('parameter', 'no number')])
 def test_invalid_numbers_are_named(name, words, tmp_path):
   with pytest.raises(MeshError, match=words):

@@ -67,7 +67,7 @@ def whole(data, folder, most):
     for name in REFERENCES.get(element.tag, ()):
       element.attrib.pop(name, None)
   notes += _hfields(root)
-  if any(scene_mesh.near_origin(Mesh(*mesh))[1].any() for mesh in meshes.values()):
+  if any(scene_mesh.near_origin(Mesh(*mesh))[1].any() for mesh in meshes.values() if len(mesh[0])):
     notes.append('a mesh far from its origin has the 32-bit numbers of MuJoCo')
   notes += ['maxhullvert left out'] * any('maxhullvert' in e.attrib for e in root.iter('mesh'))
   _wrap(root)

@@ -90,6 +90,9 @@ DIALECTS = {
     'off': ('off', off()),
     'off over lines': ('off', off(between='\n')),
     'off in one line for each count': ('off', off(head='OFF\n8\n12\n0\n')),
+    'off in one line': ('off', off(head='off 8 12 0 ', after=' ').replace('\n', ' ')),
+    'off faces in one line': ('off', 'OFF\n8 12 0\n' + rows(TOWER.tolist()) + ' '.join(
+        f'3 {a} {b} {c}' for a, b, c in FACES)),
     'off counts behind the word': ('off', off(head='OFF 8 12 0\n')),
     'off counts without edges': ('off', off(head='OFF\n8 12\n')),
     'off comments': ('off', off(between=' # 9 9\n', after=' # 9\n')),

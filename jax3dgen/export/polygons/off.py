@@ -15,17 +15,21 @@ def read(data, limit):
 
   A vertex or a face has a line of its own, and what follows it there is ignored; or the words of
   vertices and faces follow one another over any lines, and only what follows a face on its last
-  line is ignored.
+  line is ignored; or, where that does not fit the counts, all words belong to vertices and faces.
   """
-  if re.match(rb'\w*OFF\s+BINARY', data):
+  if re.match(rb'(?i)\w*OFF\s+BINARY', data):
     raise MeshError('binary OFF is not read; OFF as text is.')
   content = text.normal(data)
   _, vertex_count, face_count, _, _ = _header(content)
   text.within(limit, vertex_count, face_count)
-  try:
-    points, sizes, corners = _lines(content)
-  except MeshError:
-    points, sizes, corners = _words(content)
+  for parse in (_lines, _words, _stream):
+    try:
+      points, sizes, corners = parse(content)
+      break
+    except MeshError as error:
+      fault = error
+  else:
+    raise fault
   text.within(3 * limit, len(corners))
   return np.array(points).reshape(-1, 3), fans.triangles(sizes, corners), None
 
@@ -34,7 +38,7 @@ def _header(content):
   """(numbers of a vertex, vertices, faces, the words behind on their line, the lines after it)."""
   lines = text.lines(content, b'#')
   words = next(lines, [b''])
-  head = re.fullmatch(rb'(ST)?(C)?(N)?OFF(\d*)', words[0])
+  head = re.fullmatch(rb'(?i)(ST)?(C)?(N)?OFF(\d*)', words[0])
   if not head:
     raise MeshError('this is no OFF file of three dimensions.')
   counts = [word for word in (head[4], *words[1:]) if word] or next(lines, [])
@@ -66,7 +70,12 @@ def _lines(content):
   return points, sizes, corners
 
 
-def _words(content):
+def _stream(content):
+  """As `_words`, of a file whose faces may share a line, and have nothing behind them."""
+  return _words(content, shared=True)
+
+
+def _words(content, shared=False):
   """As `_lines`, of an OFF file whose words may be in any lines."""
   width, vertices, faces, words, lines = _header(content)
   points, sizes, corners = array('d'), array('q'), array('q')
@@ -89,7 +98,8 @@ def _words(content):
       raise MeshError(text.COUNTS)
     sizes.append(size)
     corners.extend(text.numbers(take(size), int))
-    words.clear()
-  if next(lines, None):
+    if not shared:
+      words.clear()
+  if words or next(lines, None):
     raise MeshError(text.COUNTS)
   return points, sizes, corners

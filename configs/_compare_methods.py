@@ -71,9 +71,4 @@ PARTICLES = {f'{base}_four': {**OBJECTIVES[base], **FOUR} for base in ('vsd', 'u
 # RecDreamer's rectifier as its paper writes it; scale and clamp are those of all methods here.
 PAPER_FORM = {'usd_paper': {**USD, **PAPER},
               'sds_rectified_paper': {'distill.name': 'sds_rectified', **PAPER}}
-# What validation chooses from, between these two.
-CANDIDATES = {
-    'usd_paper_25': {**USD, **PAPER, 'distill.n_ema': 25},
-    'usd_guided_estimate': {**USD, **FIRST, 'distill.feed': 'estimate'},
-    'usd_conditional': {**USD, **FIRST, 'distill.tweedie': 'conditional'}}
-ALL = OBJECTIVES | SWEEP | ABLATIONS | PARTICLES | PAPER_FORM | CANDIDATES
+ALL = OBJECTIVES | SWEEP | ABLATIONS | PARTICLES | PAPER_FORM

@@ -255,6 +255,29 @@ def test_averages_follow_the_last_views():
                                 [0, 0, 1, 9, 9])
 
 
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_averages_do_not_depend_on_the_number_of_devices(count):
+  # Seven steps of four equal views, in turn on 1, 2 and 4 devices; other views in other orders.
+  objective, cfg = rectifier.rectified(sds.DISTILLATION, noisy_posterior), config(n_ema=25)
+  gather = lambda x: jax.lax.all_gather(x, 'v', tiled=True)
+
+  def fold(shares):  # [28, 3], four of them a step
+    def run(mine):  # [7, 4 / count, 3]
+      state = base.DistillState({'inner': {}, 'poses': jnp.full((10, 3), 1 / 3)}, {})
+      for part in mine:
+        observed = {'inner': (), 'poses': (jnp.full(len(part), 3), part)}
+        state = base.folded(objective, state.replace(observed=observed), cfg, gather)
+      return state.buffers['poses'][3]
+    return np.array(jax.jit(jax.vmap(run, 1, axis_name='v'))(shares.reshape(7, count, -1, 3)))
+  equal = jnp.tile(jnp.array([1.0, 0.0, 0.0]), (28, 1))
+  expected = equal[0] + 0.1**(28 / 25) * (1 / 3 - equal[0])
+  np.testing.assert_allclose(fold(equal), np.tile(expected, (count, 1)), rtol=1e-5)
+  other = jax.nn.softmax(jax.random.normal(KEY, (28, 3)))
+  table = rectifier.update_averages(jnp.full((10, 3), 1 / 3), jnp.full(28, 3), other,
+                                    rectifier.decay(25))
+  np.testing.assert_allclose(fold(other), np.tile(table[3], (count, 1)), rtol=1e-5)
+
+
 def test_clamp_is_per_view_and_keeps_directions():
   # The norm is the smaller of the two, the direction stays; no objective, no rectifier.
   g = jnp.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])[:, None, :, None]

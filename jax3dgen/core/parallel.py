@@ -75,7 +75,8 @@ def share_batch(batch):
   count = device_count()
   if batch < 1 or batch % count:
     raise errors.ConfigError(f'config.train.batch={batch} cannot be shared evenly by {count} '
-                             'devices.')
+                             'devices: set a multiple of that, or hide devices '
+                             '(CUDA_VISIBLE_DEVICES=0).')
   return count
 
 

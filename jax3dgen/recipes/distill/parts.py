@@ -124,9 +124,9 @@ def build(config):
   if not config.prompt.strip():
     raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
   distill_config.check(config)
-  parallel.share_batch(config.train.batch)
   cfg = FrozenConfigDict(config)
   prior, params, prompt, provide = load_prior(cfg)
+  parallel.share_batch(cfg.train.batch)
   distill_config.check_levels(cfg, prior.schedule.safe_range)
   referee.labels(), referee.load()  # a damaged referee stops the run here, not at its end
   field = build_field(cfg)

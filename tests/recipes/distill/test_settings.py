@@ -47,8 +47,7 @@ def call(capsys, *args):
 def test_base_configs_suit_every_objective(model, capsys, tmp_path):
   for name in base.objectives():
     status, said = call(capsys, f'--config={ROOT}/configs/{model}.py', f'--workdir={tmp_path}/run',
-                        f'--config.prior.weights={tmp_path}/none', '--config.train.batch=4',
-                        f'--config.distill.name={name}')
+                        f'--config.prior.weights={tmp_path}/none', f'--config.distill.name={name}')
     assert status == 2 and f'There is no folder {tmp_path}/none' in said, (name, said)
 
 

@@ -12,7 +12,7 @@ FIRST = _embedded.RECTIFIER  # of the first runs
 PAPER = {'distill.tweedie': 'conditional', 'distill.feed': 'estimate', 'distill.n_ema': 100}
 RECTIFIED = {'distill.name': 'sds_rectified', **FIRST}
 USD = {'distill.name': 'usd', **CRITIC}
-JSD = {'distill.name': 'jsd', 'distill.clip': False}  # the paper's form, as in the first runs
+JSD = {'distill.name': 'jsd', 'distill.clip': False}  # Eq. 12 without clipping, in the first runs
 # The decreasing noise level of SDI and JSD, one per step, within the embedded prior's range.
 FALLING = {'timestep.min': (0, 0.96, 0.25, 1.0), 'timestep.max': (0, 0.96, 0.25, 1.0)}
 OBJECTIVES = {

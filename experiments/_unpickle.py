@@ -65,11 +65,11 @@ def average(tensors, wanted):
              f'it holds one state, which has no name, and no {wanted!r}; omit --state.')
   of = lambda part: {name.partition('.')[2].replace('.', ''): name for name in map(str, tensors)
                      if name.startswith(f'{part}.')}
-  kept = {name: x for name, x in tensors.items() if str(name).partition('.')[0] not in pairs}
+  weights = {name: x for name, x in tensors.items() if str(name).partition('.')[0] not in pairs}
   if wanted in pairs:
     plain, averages = of(pairs[wanted]), of(wanted)
-    kept |= {name: tensors[averages[key]] for key, name in plain.items() if key in averages}
-  return kept
+    weights |= {name: tensors[averages[key]] for key, name in plain.items() if key in averages}
+  return weights
 
 
 def contiguous(name, tensor):

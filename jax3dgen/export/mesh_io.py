@@ -32,6 +32,7 @@ from jax3dgen.physics import surface as surfaces
 from jax3dgen.scene import mesh as meshes
 
 Y_UP = ('glb', 'gltf')
+Y_TO_Z = np.array([(1, 0, 0), (0, 0, -1), (0, 1, 0)], np.float32)  # the turn of a file with y up
 POLYGONS = {'obj': obj.read, 'off': off.read, 'ply': ply.read, 'stl': stl.read}
 READABLE = (*Y_UP, *POLYGONS, 'xml')
 MAX_BYTES = 2**29  # of a file
@@ -78,7 +79,7 @@ def read_solids(path, up='auto'):
       mesh = _turned(_merge(parts), kind, up, notes)
       return [Solid('', mesh, files=gltf_data.files(data, path.parent) if kind in Y_UP else ())]
     bodies, others = mjcf.solids(data, path.parent, MAX_ELEMENTS)
-    turn = np.array([(1, 0, 0), (0, 0, -1), (0, 1, 0)]) if up == 'y' else np.eye(3)
+    turn = Y_TO_Z if up == 'y' else np.eye(3)
     return [Solid(solid.name, _turned(_merge(solid.parts), kind, up, solid.notes),
                   (solid.contact @ turn.T, solid.mass, turn @ solid.center,
                    turn @ solid.inertia @ turn.T), others) for solid in bodies]

@@ -81,6 +81,14 @@ def probabilities(templates, token, patches, temperature=0.05, parts='both', for
   orientation hardly depends on the orientation; 'hybrid', ours, the orientation of Eq. 16 with the
   code's texture, scaling and normalisation.
   """
+  joint = similarity(templates, token, patches, parts, form)
+  if form != 'printed':
+    joint = joint / joint.sum(-1, keepdims=True)
+  return jax.nn.softmax(joint / temperature, -1)
+
+
+def similarity(templates, token, patches, parts='both', form='matched'):
+  """The product of both similarities [B, K] in `probabilities`, with its arguments."""
   chex.assert_rank([token, patches], [2, 4])
   for name, value, choices in (('parts', parts, PARTS), ('form', form, FORMS)):
     if value not in choices:
@@ -91,9 +99,7 @@ def probabilities(templates, token, patches, temperature=0.05, parts='both', for
     joint = joint * (cosine if form == 'printed' else 0.5 * (1.0 + cosine))
   if parts != 'texture':
     joint = joint * orientation(templates, patches, form)
-  if form != 'printed':
-    joint = joint / joint.sum(-1, keepdims=True)
-  return jax.nn.softmax(joint / temperature, -1)
+  return joint
 
 
 def texture(templates, token):

@@ -45,22 +45,22 @@ def choose(tokens, patches, poses, temperature):
   """
   phrases, count = phrases_of(poses), tokens.shape[2]
   columns = [(phrases.index(PHRASES[name]), int(name == 'right')) for name in poses]
-  mine = [[k for k, (j, _) in enumerate(columns) if j == i] for i in range(len(phrases))]
+  indices = [[k for k, (j, _) in enumerate(columns) if j == i] for i in range(len(phrases))]
   joint = similarities(tokens, patches)
   best, highest = None, -np.inf
   for first in itertools.product(range(count), repeat=len(phrases) - 1):
     p = _probabilities(joint, columns, first, temperature)
-    scores = np.mean([_mean_of_others(p[j][..., mine[j]].max(-1), pick) for j, pick in
+    scores = np.mean([_mean_of_others(p[j][..., indices[j]].max(-1), pick) for j, pick in
                       enumerate((*first, np.arange(count)))], 0)
     if scores.max() > highest:
       best, highest = (*first, int(scores.argmax())), scores.max()
   p = _probabilities(joint, columns, best[:-1], temperature)[:, 0, :, best[-1]]
   agreement, margin = {}, {}
-  for name, own, rows, pick in zip(phrases, mine, p, best, strict=True):
+  for name, index, rows, pick in zip(phrases, indices, p, best, strict=True):
     rows = np.delete(rows, pick, 0)
-    winner = np.array(own)[rows[:, own].argmax(-1)]
+    winner = np.array(index)[rows[:, index].argmax(-1)]
     others = np.where(np.arange(len(poses)) == winner[:, None], -np.inf, rows)
-    agreement[name] = float(np.isin(rows.argmax(-1), own).mean())
+    agreement[name] = float(np.isin(rows.argmax(-1), index).mean())
     margin[name] = float((rows.max(-1, where=others == -np.inf, initial=0) - others.max(-1)).mean())
   chosen = dict(zip(phrases, best, strict=True))
   itself = 'left'  # the pose of the side picture; the other side is its mirror image
@@ -85,8 +85,7 @@ def similarities(tokens, patches):
 def _compare(templates, tokens, patches):
   def row(picture):  # one by one: the distances of all patches of all pictures are large
     token, patch = picture[0][None], picture[1][None]
-    texture = 0.5 * (1.0 + pose.texture(templates, token))
-    return (texture * pose.orientation(templates, patch))[0]
+    return pose.similarity(templates, token, patch)[0]
   return jax.lax.map(row, (tokens, patches))
 
 

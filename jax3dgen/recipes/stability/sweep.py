@@ -19,7 +19,7 @@ import numpy as np
 
 from jax3dgen.core import machine
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.export import rollouts, sweep_page, sweep_tables
+from jax3dgen.export import mesh_io, rollouts, sweep_page, sweep_tables
 from jax3dgen.metrics import stability as metrics
 from jax3dgen.physics import body, normalize, rest, sweep
 from jax3dgen.recipes.stability import blocks
@@ -34,13 +34,13 @@ FILES = {'native': 16}  # of a block, which takes seconds
 BATCHED = 64  # files of a block for the other engines, which judge many bodies at once
 LEAST = 16  # bodies of a batch, so that few sizes are compiled
 AXIS_FREE = ('.obj', '.off', '.ply', '.stl')  # formats that do not say which axis is up
-Y_TO_Z = np.array([(1, 0, 0), (0, 0, -1), (0, 1, 0)], np.float32)  # the turn of a file with y up
 
 
 @jax.jit
 def _margins(packed):
   """Settled margins [B, 2] in radians of bodies released with z up and with y up."""
-  turned = packed.replace(hull=packed.hull @ Y_TO_Z.T, inertia=Y_TO_Z @ packed.inertia @ Y_TO_Z.T)
+  turn = mesh_io.Y_TO_Z
+  turned = packed.replace(hull=packed.hull @ turn.T, inertia=turn @ packed.inertia @ turn.T)
   both = jax.tree.map(lambda *x: jnp.concatenate(x), packed, turned)
   return rest.margin(both, jnp.zeros((1, 3), jnp.float32))[:, 0].reshape(2, -1).T
 

@@ -1,0 +1,1 @@
+"""Preference losses and the pairs they are computed on."""

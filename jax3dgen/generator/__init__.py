@@ -1,0 +1,1 @@
+"""3D generators as pure functions: rectified flows over voxel latents."""

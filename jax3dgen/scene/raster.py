@@ -18,27 +18,39 @@ def render(mesh, camera, size, background=(0.0, 0.0, 0.0), samples=1):
   Each pixel is the mean of samples x samples rays. Triangles are seen from both sides; those that
   reach behind a camera are left out.
   """
-  vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
-  colors = np.ones_like(vertices) * INK if mesh.colors is None else np.asarray(mesh.colors)
-  poses, fovy = np.asarray(camera.c2w, np.float64), np.asarray(camera.fovy, np.float64)
-  distance = np.asarray(camera.distance, np.float64)
-  out = np.empty((len(poses), size, size, 3), np.float32)
-  for i, pose in enumerate(poses):
-    local = (vertices - pose[None, :3, 3]) @ pose[:3, :3]
-    depth = -local[:, 2]
-    flat = np.full_like(depth, distance[i]) if camera.orthographic else np.maximum(depth, NEAR)
-    scale = 0.5 * size * samples / np.tan(0.5 * fovy[i]) / flat
-    x = 0.5 * size * samples + scale * local[:, 0]
-    y = 0.5 * size * samples - scale * local[:, 1]
-    visible = faces[(depth[faces] > NEAR).all(1)]
-    fine = _draw(np.stack([x, y], -1), depth, not camera.orthographic, visible, colors,
-                 size * samples, background)
+  colors = np.ones(np.shape(mesh.vertices)) * INK if mesh.colors is None else (
+      np.asarray(mesh.colors))
+  out = np.empty((len(camera.fovy), size, size, 3), np.float32)
+  for i in range(len(out)):
+    fine, _ = _draw(mesh, camera, i, colors, size * samples, background)
     out[i] = fine.reshape(size, samples, size, samples, 3).mean((1, 3))
   return out
 
 
-def _draw(places, depth, perspective, faces, colors, size, background):
-  """One picture [size, size, 3]: vertices at `places` [V, 2] in pixels, `depth` [V] away."""
+def depths(mesh, camera, size):
+  """Depths [B, size, size] of what B cameras see of a Mesh, along their axes; inf where nothing."""
+  blank = np.zeros(np.shape(mesh.vertices))
+  return np.stack([_draw(mesh, camera, i, blank, size, (0.0, 0.0, 0.0))[1]
+                   for i in range(len(camera.fovy))])
+
+
+def project(vertices, camera, i, size):
+  """(pixels [V, 2], depth [V]) of vertices [V, 3] in the picture of camera `i`; pixel (0, 0) spans
+  from 0 to 1, x to the right and y down. Depths below NEAR count as NEAR."""
+  pose, fovy = np.asarray(camera.c2w[i], np.float64), float(camera.fovy[i])
+  local = (np.asarray(vertices, np.float64) - pose[None, :3, 3]) @ pose[:3, :3]
+  depth = -local[:, 2]
+  flat = (np.full_like(depth, float(camera.distance[i])) if camera.orthographic
+          else np.maximum(depth, NEAR))
+  scale = 0.5 * size / np.tan(0.5 * fovy) / flat
+  return 0.5 * size + np.stack([scale * local[:, 0], -scale * local[:, 1]], -1), depth
+
+
+def _draw(mesh, camera, i, colors, size, background):
+  """(picture [size, size, 3], depth [size, size]) of camera `i`."""
+  places, depth = project(mesh.vertices, camera, i, size)
+  faces = np.asarray(mesh.faces)
+  faces = faces[(depth[faces] > NEAR).all(1)]
   picture = np.empty((size * size, 3), np.float32)
   picture[:] = background
   nearest = np.full(size * size, np.inf)
@@ -53,8 +65,8 @@ def _draw(places, depth, perspective, faces, colors, size, background):
     for start in range(0, len(group), max(SPAN // width**2, 1)):
       rows = group[start:start + max(SPAN // width**2, 1)]
       _group(picture, nearest, faces[rows], corners[rows], low[rows].astype(int), int(width), depth,
-             perspective, colors, size)
-  return picture.reshape(size, size, 3)
+             not camera.orthographic, colors, size)
+  return picture.reshape(size, size, 3), nearest.reshape(size, size)
 
 
 def _group(picture, nearest, faces, corners, low, width, depth, perspective, colors, size):

@@ -64,12 +64,13 @@ def guided(generator, params, x_t, t, cond, null, guidance):
 
 
 def integrate(noise, generator, params, cond, null, steps=12, rescale_t=3.0, guidance=7.5,
-              interval=(0.5, 1.0)):
+              interval=(0.5, 1.0), adjust=None):
   """x_0 [B, ...] from noise [B, ...] by Euler steps along the velocity under `cond`.
 
   `null` is the condition of guidance (TRELLIS: zeros); it is evaluated only where the noise level
-  lies in `interval`, both ends included: with 12 steps and rescale_t = 3 in 10 of them. The loop is
-  Python's: compile `generator.velocity` (jit, or `core.parallel.split`) rather than the whole.
+  lies in `interval`, both ends included: with 12 steps and rescale_t = 3 in 10 of them. `adjust`
+  (x_t, t [B], v) -> v may change the velocity (`feedback/reward`). The loop is Python's: compile
+  `generator.velocity` (jit, or `core.parallel.split`) rather than the whole.
   """
   grid, x = time_grid(steps, rescale_t), noise
   low, high = interval
@@ -79,6 +80,7 @@ def integrate(noise, generator, params, cond, null, steps=12, rescale_t=3.0, gui
       v = guided(generator, params, x, level, cond, null, guidance)
     else:
       v = generator.velocity(params, x, level, cond)
+    v = adjust(x, level, v) if adjust else v
     x = x - jnp.float32(t - after) * v
   return x
 

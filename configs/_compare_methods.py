@@ -7,9 +7,10 @@ objective with its default settings needs no entry: its name is a method.
 from configs import _embedded
 
 CRITIC = _embedded.CRITIC
-FIRST = _embedded.RECTIFIER  # of the first runs
-# RecDreamer's own: estimates from eps(x_t, y), averages of its answers on them, its n_ema.
-PAPER = {'distill.tweedie': 'conditional', 'distill.feed': 'estimate', 'distill.n_ema': 100}
+# Of the first runs: the clean estimate of RecDreamer's code, and averages of renders, which are a
+# variant of this project.
+FIRST = {'distill.tweedie': 'guided', 'distill.feed': 'render', 'distill.n_ema': 25}
+PAPER = _embedded.RECTIFIER
 RECTIFIED = {'distill.name': 'sds_rectified', **FIRST}
 USD = {'distill.name': 'usd', **CRITIC}
 JSD = {'distill.name': 'jsd', 'distill.clip': False}  # Eq. 12 without clipping, in the first runs

@@ -7,8 +7,9 @@ STEPS = 800  # on a small field, so that many runs are feasible on few cores
 # In some hundred steps adapters of rank 4 do not fit the renders, so all kernels are trained.
 CRITIC = {'distill.critic_rank': 0, 'distill.critic_layers': '', 'optim.fit_rate': 5e-4,
           'distill.camera_layer': 'pooled/kernel$'}
-# The clean estimate of RecDreamer's code, and averages of renders, a variant of this project.
-RECTIFIER = {'distill.tweedie': 'guided', 'distill.feed': 'render', 'distill.n_ema': 25}
+# RecDreamer's own: estimates from eps(x_t, y), averages of the classifier's answers on them, its
+# n_ema. On validation 12 of 12 runs are Janus-free with it, 11 with averages of renders.
+RECTIFIER = {'distill.tweedie': 'conditional', 'distill.feed': 'estimate', 'distill.n_ema': 100}
 CHANGES = {'vsd': CRITIC, 'esd': CRITIC, 'usd': CRITIC | RECTIFIER}  # of single objectives
 
 

@@ -173,7 +173,8 @@ def test_tables_of_the_results_have_the_settings_of_their_configs(module, varian
     comparing.read(config, tmp_path)
 
 
-ALIASES = {'jsd': 'jsd_annealed', 'sdi': 'sdi_annealed'}  # those names have the first runs
+# Those names have the first runs.
+ALIASES = {'jsd': 'jsd_annealed', 'sdi': 'sdi_annealed', 'usd': 'usd_paper'}
 
 
 @pytest.mark.parametrize('name', [

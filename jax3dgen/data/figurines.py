@@ -102,7 +102,7 @@ def _cone(origin, direction, center, size):
   return t, jnp.where(on_cap, top, -k * jax.lax.rsqrt(1 + k * k)), on_cap | on_side
 
 
-_HIT = {'ball': _ball, 'box': _box, 'cone': _cone}
+HIT = {'ball': _ball, 'box': _box, 'cone': _cone}
 
 
 def _cast(figurine, origin, direction):
@@ -120,7 +120,7 @@ def _cast(figurine, origin, direction):
     rgb = table.paint[..., :3] + table.paint[..., 3:] * body[None]
     visible = (table.region > 0) & ((table.region != parts.HAT) | (figurine.hat[None] > 0))
 
-    def nearer(carry, part, hit=_HIT[shape]):
+    def nearer(carry, part, hit=HIT[shape]):
       center, size, rgb, region, visible = part
       column = lambda x: [x[:, i:i + 1] for i in range(3)]
       t, up, on = hit(origin, direction, column(center), column(size))

@@ -37,23 +37,24 @@ COPY = '''document.querySelector('.copy').addEventListener('click', async ({ tar
 
 
 def write_report(path, title, result, config, command, *, mesh=None, rest=None, fps=30.0, film=None,
-                 glb=None, previews=(), curves=None, notes=()):
+                 glb=None, pictures=(), previews=(), curves=None, notes=()):
   """Writes the page of a run to `path`.
 
   title: the prompt. result: the figures of result.json. config: a nested dict. command: the
   command line of the run. mesh: the Mesh of the viewer, +z up; rest: its resting pose on the floor
   z = 0 as a transform [4, 4] from mesh to world, or the motion to it [T, 4, 4] at `fps` frames a
   second.
-  film and glb: paths of the turntable (.mp4) and of the mesh file. previews: (step, picture
-  [H, W, 3]) of strips of views that begin at the front and go counter-clockwise. curves: path of
-  metrics.csv or {name: (steps, values)}. notes: sentences at the top. Parts that are None or
-  empty are left out.
+  film and glb: paths of the turntable (.mp4) and of the mesh file. pictures: (caption, picture
+  [H, W, 3]) of what the run began from. previews: (step, picture [H, W, 3]) of strips of views that
+  begin at the front and go counter-clockwise. curves: path of metrics.csv or {name: (steps,
+  values)}. notes: sentences at the top. Parts that are None or empty are left out.
   """
   if curves is not None and not isinstance(curves, dict):
     curves = curve_lib.read(curves)
   body = ''.join([
       _header(title, result, config, notes),
       _stage(title, mesh, rest, fps, film, glb, result),
+      _pictures(pictures),
       _previews(list(previews), title),
       _curves(curves or {}),
       _figures(result),
@@ -152,6 +153,19 @@ def _links(glb, result):
                  f'{html.escape(name)} <span>{size}</span></a></li>' for name, link, size in items)
 
 
+def _strip(caption, text, picture):
+  """A picture [H, W, 3] with its caption; `text` describes it."""
+  return (f'<figure class="strip"><figcaption>{html.escape(caption)}</figcaption>'
+          f'<img alt="{html.escape(text)}" '
+          f'src="{data("image/png", turntable.png(turntable.readable(picture)))}"></figure>')
+
+
+def _pictures(pictures):
+  rows = ''.join(_strip(caption, caption, picture) for caption, picture in pictures)
+  return f'''<section aria-labelledby="pictures"><h2 id="pictures">Pictures</h2>
+<div class="strips">{rows}</div></section>''' if rows else ''
+
+
 def _previews(previews, title):
   if not previews:
     return ''
@@ -159,9 +173,7 @@ def _previews(previews, title):
   rows = ''
   for step, picture in (previews[i] for i in indices):
     text = f'{title} after {step} steps, seen from all sides'
-    rows += (f'<figure class="strip"><figcaption>step {figures.number(step)}</figcaption>'
-             f'<img alt="{html.escape(text)}" '
-             f'src="{data("image/png", turntable.png(turntable.readable(picture)))}"></figure>')
+    rows += _strip(f'step {figures.number(step)}', text, picture)
   height, width = np.shape(previews[0][1])[:2]
   views = width // height if width % height == 0 else 0
   sides = ''

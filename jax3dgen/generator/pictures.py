@@ -31,9 +31,9 @@ def read(path):
     raise ConfigError(f'{path} cannot be read as a picture.') from error
 
 
-def crop(image, size=SIZE):
-  """The object of a picture [H, W, 3 or 4] uint8, or of a PIL image: [size, size, 3] float32 in
-  [0, 1], on black, centred in a square of 1.2 times its larger side.
+def square(image, size=SIZE):
+  """The object of a picture [H, W, 3 or 4] uint8, or of a PIL image: [size, size, 4] float32 in
+  [0, 1] with its alpha, centred in a square of 1.2 times its larger side.
 
   The object is where alpha is above 0.8; without transparency, all that is not an even background
   which reaches the border. ConfigError where there is no object, or the background is not even.
@@ -44,10 +44,14 @@ def crop(image, size=SIZE):
   left, upper, right, lower = bounds(np.asarray(image)[..., 3])
   half = int(MARGIN * max(right - left, lower - upper)) // 2
   x, y = (left + right) / 2, (upper + lower) / 2
-  square = image.crop((x - half, y - half, x + half, y + half))
-  square = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS), np.float32) / 255
-  # TRELLIS rounds down to 8 bits here.
-  return np.floor(square[..., :3] * square[..., 3:] * 255).astype(np.float32) / np.float32(255)
+  cut = image.crop((x - half, y - half, x + half, y + half))
+  return np.asarray(cut.resize((size, size), Image.Resampling.LANCZOS), np.float32) / 255
+
+
+def crop(image, size=SIZE):
+  """`square` on black, [size, size, 3], rounded down to 8 bits as in TRELLIS."""
+  image = square(image, size)
+  return np.floor(image[..., :3] * image[..., 3:] * 255).astype(np.float32) / np.float32(255)
 
 
 def rgba(image):

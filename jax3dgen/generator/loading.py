@@ -1,0 +1,24 @@
+"""The generator that a config names."""
+
+from ml_collections import ConfigDict
+
+from jax3dgen.core import modules
+
+
+def default_config():
+  """The section `generator` of a config, not locked."""
+  c = ConfigDict()
+  c.name = ''  # embedded, trellis or a module on the path; '': trellis where there are weights
+  c.weights = ''  # a folder, for trellis in TRELLIS's published layout; '': the shipped weights
+  c.dtype = 'float32'  # of the products in TRELLIS's blocks: float32 or bfloat16
+  c.image = ''  # DINOv2's weights for TRELLIS; '': those in its folder
+  return c
+
+
+def load(c):
+  """(generator, params) of the section `c`. WeightError or ConfigError where it cannot be loaded.
+  """
+  name = c.name or ('trellis' if c.weights else 'embedded')
+  module = modules.find('jax3dgen.generator', name, 'config.generator.name', 'load')
+  options = {'dtype': c.dtype, 'image': c.image or None} if name == 'trellis' else {}
+  return module.load(c.weights or None, **options)

@@ -9,7 +9,7 @@ import pytest
 
 from jax3dgen.core import tree
 from jax3dgen.formats import convert, rules_trellis
-from jax3dgen.nn import dit, layers, lora, unet_blocks
+from jax3dgen.nn import dit, lora, unet_blocks
 from tests import trellis_reference as reference
 
 apply = jax.jit(lambda net, *args: net.apply(*args), static_argnums=0)
@@ -121,8 +121,14 @@ def test_positions():
   np.testing.assert_allclose(table[16 * 5, 340:342], np.sin([5, 5 * 10_000**(-1 / 170)]), rtol=1e-5)
 
 
-def test_time_embedding_of_zero():
-  np.testing.assert_array_equal(layers.sinusoids(jnp.zeros(1), dit.WAVES)[0], [1] * 128 + [0] * 128)
+def test_time_embedding():
+  np.testing.assert_array_equal(dit.level_waves(jnp.zeros(1))[0], [1] * 128 + [0] * 128)
+  t = np.append(1000 * np.random.default_rng(0).random(200), [32, 999.99, 1000]).astype(np.float32)
+  angle = np.float64(t)[:, None] * 10_000 ** (-np.arange(128) / 128)
+  waves = jax.jit(dit.level_waves)(t)
+  np.testing.assert_allclose(waves, np.concatenate([np.cos(angle), np.sin(angle)], -1), atol=1e-6)
+  slope = jax.grad(lambda t: dit.level_waves(t[None])[0, 128])(jnp.float32(730.5))  # sin t
+  np.testing.assert_allclose(slope, np.cos(730.5), atol=1e-6)
 
 
 def test_head_norm_has_length_eight():

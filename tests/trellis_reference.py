@@ -1,4 +1,4 @@
-"""TRELLIS's first stage in PyTorch, named as in its files, from its description: an oracle."""
+"""TRELLIS's first stage in PyTorch, by its description, with the names of its files: an oracle."""
 
 import json
 
@@ -216,6 +216,51 @@ class Encoder(nn.Module):
     for block in self.blocks:
       x = block(x)
     return self.out_layer(self.middle_block(x)).chunk(2, 1)[0]
+
+
+class ImageBlock(nn.Module):
+
+  def __init__(self, width, heads):
+    super().__init__()
+    self.heads = heads
+    self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+    self.attn = nn.ModuleDict({'qkv': nn.Linear(width, 3 * width), 'proj': nn.Linear(width, width)})
+    self.mlp = nn.ModuleDict({'fc1': nn.Linear(width, 4 * width),
+                              'fc2': nn.Linear(4 * width, width)})
+    self.ls1, self.ls2 = (nn.ParameterDict({'gamma': nn.Parameter(torch.ones(width))})
+                          for _ in range(2))
+
+  def forward(self, x):
+    qkv = self.attn['qkv'](self.norm1(x)).reshape(*x.shape[:2], 3, self.heads, -1)
+    h = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4)).transpose(1, 2).flatten(2)
+    x = x + self.ls1['gamma'] * self.attn['proj'](h)
+    h = self.mlp['fc2'](F.gelu(self.mlp['fc1'](self.norm2(x))))
+    return x + self.ls2['gamma'] * h
+
+
+class ImageNet(nn.Module):
+  """DINOv2 with registers: images [B, 3, S, S] in [0, 1] -> tokens of TRELLIS [B, L, D]."""
+
+  def __init__(self, width=1024, depth=24, heads=16, grid=37):
+    super().__init__()
+    self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+    self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid**2, width))
+    self.register_tokens = nn.Parameter(torch.zeros(1, 4, width))
+    self.mask_token = nn.Parameter(torch.zeros(1, width))
+    self.patch_embed = nn.ModuleDict({'proj': nn.Conv2d(3, width, 14, 14)})
+    self.blocks = nn.ModuleList(ImageBlock(width, heads) for _ in range(depth))
+    self.norm = nn.LayerNorm(width, eps=1e-6)
+
+  def forward(self, images):
+    mean, spread = (torch.tensor(x, dtype=images.dtype)[None, :, None, None]
+                    for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    x = self.patch_embed['proj']((images - mean) / spread).flatten(2).transpose(1, 2)
+    spread = lambda token: token.expand(len(x), -1, -1)
+    x = torch.cat([spread(self.cls_token), x], 1) + self.pos_embed
+    x = torch.cat([x[:, :1], spread(self.register_tokens), x[:, 1:]], 1)
+    for block in self.blocks:
+      x = block(x)
+    return F.layer_norm(x, x.shape[-1:])
 
 
 NETS = {'flow': Flow, 'decoder': Decoder, 'encoder': Encoder}

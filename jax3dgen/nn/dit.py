@@ -159,12 +159,14 @@ class Level(nn.Module):
 class FlowTransformer(Types):
   """x_t [B, r, r, r, c], t [B] in [0, 1000], tokens [B, L, D] -> v [B, r, r, r, outputs].
 
-  The fields are those of TRELLIS-image-large. `qk_norm` and `qk_norm_cross` normalise queries and
-  keys of the self- and the cross-attention. `remat` recomputes blocks in the backward pass. Norms,
-  softmax, the sums of the branches and the first and last layer are float32 whatever `dtype` is.
-  Sequences of more than LOGITS pairs are attended to in chunks. At first the output is 0.
+  The fields are those of TRELLIS-image-large; `context` is D. `qk_norm` and `qk_norm_cross`
+  normalise queries and keys of the self- and the cross-attention. `remat` recomputes blocks in the
+  backward pass. Norms, softmax, the sums of the branches and the first and last layer are float32
+  whatever `dtype` is. Sequences of more than LOGITS pairs are attended to in chunks. At first the
+  output is 0.
   """
   outputs: int = 8
+  context: int = 1024
   width: int = 1024
   depth: int = 24
   heads: int = 16

@@ -67,11 +67,11 @@ def double(x, kernel):
   return jnp.stack(rows, 2).reshape(batch, 2 * height, 2 * width, -1)
 
 
-def attend(q, k, v):
+def attend(q, k, v, limit=None):
   """Softmax attention of q [B, N, h, d] to k and v [B, M, h, d]: [B, N, h, d].
 
-  Logits and softmax are float32. Where there are more than LOGITS of them, queries are processed in
-  chunks, whose logits the backward pass recomputes.
+  Logits and softmax are float32. Where there are more than `limit` of them (None: LOGITS), queries
+  are processed in chunks, whose logits the backward pass recomputes.
   """
   q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * q.shape[-1]**-0.5, k, v))
 
@@ -83,7 +83,7 @@ def attend(q, k, v):
     return (output / power.sum(-1, keepdims=True)).astype(v.dtype)
 
   batch, heads, count, width = q.shape
-  least = -(-batch * heads * count * k.shape[2] // LOGITS)
+  least = -(-batch * heads * count * k.shape[2] // (limit or LOGITS))
   chunks = next(n for n in range(least, count + 1) if count % n == 0) if least < count else count
   if chunks == 1:
     output = rows(q)

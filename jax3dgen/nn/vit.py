@@ -60,7 +60,8 @@ class ViT(nn.Module):
   ViT(384, 12, 6), with grid 37. `branch` is the first scale of each block's branches: DINOv2's own
   is meant for many wide blocks and many steps; a few small blocks would hardly learn from it in a
   short training. `offset`: see `positions`. `dtype` is that of the products; norms, softmax and the
-  output are float32. `remat` recomputes blocks in the backward pass.
+  output are float32. `remat` recomputes blocks in the backward pass. With `tokens` the result is
+  instead the input of the final norm, [B, 1 + registers + N, C]: class token, registers, patches.
   """
   width: int
   depth: int
@@ -74,6 +75,7 @@ class ViT(nn.Module):
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
   remat: bool = False
+  tokens: bool = False
 
   @nn.compact
   def __call__(self, image):
@@ -98,7 +100,10 @@ class ViT(nn.Module):
     for i in range(self.depth):
       x = block(self.heads, self.branch, self.gated, self.dtype, self.param_dtype,
                 name=f'block_{i}')(x)
+    before = x.astype(jnp.float32)
     x = nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32, param_dtype=self.param_dtype, name='norm')(x)
+    if self.tokens:
+      return before
     patches = x[:, 1 + self.registers:].reshape(batch, rows, columns, self.width)
     return x[:, 0], patches
 

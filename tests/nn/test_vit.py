@@ -60,6 +60,18 @@ def test_equals_pytorch(registers, size):
   assert patches.shape == (2, size[0] // PATCH, size[1] // PATCH, WIDTH)
 
 
+def test_tokens_before_the_norm():
+  net = vit.ViT(WIDTH, DEPTH, HEADS, patch=PATCH, grid=GRID, registers=4)
+  image = np.random.default_rng(1).normal(size=(1, 16, 16, 3)).astype(np.float32)
+  params = random_params(net, image)
+  tokens = jax.jit(net.clone(tokens=True).apply)({'params': params}, image)
+  params['norm'] = {'scale': np.ones(WIDTH, np.float32), 'bias': np.zeros(WIDTH, np.float32)}
+  normed = (tokens - tokens.mean(-1, keepdims=True)) / (tokens.std(-1, keepdims=True))
+  assert tokens.shape == (1, 1 + 4 + 16, WIDTH)
+  np.testing.assert_allclose(normed, reference(params, image, 4), atol=2e-4)
+  assert not np.allclose(tokens, normed, atol=0.1)
+
+
 @pytest.mark.parametrize('size', [(9, 9), (3, 5), (6, 11)])
 def test_positions_are_interpolated_as_by_pytorch(size):
   learned = np.random.default_rng(1).normal(size=(6, 6, 5)).astype(np.float32)

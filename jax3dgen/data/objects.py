@@ -51,8 +51,8 @@ class Objects:
   """B objects. A point p of the solids' frame lies at scale (p + (lean, 0) p_z) + shift.
 
   kind [B] int32 into KINDS, solids {shape: Solids}, lean [B, 2], scale [B], shift [B, 3], height
-  [B], azimuth and elevation [B] of the picture's camera (radians), window [B, 3]: middle and half size of the
-  picture in units of the distance along the line of sight.
+  [B], azimuth and elevation [B] of the picture's camera (radians), window [B, 3]: middle and half
+  size of the picture in units of the distance along the line of sight.
   """
   kind: Array
   solids: dict

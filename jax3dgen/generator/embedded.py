@@ -23,6 +23,8 @@ RESOLUTION = 32  # voxels per side of the occupancy
 WHITE = 1.0  # background of the pictures
 PIXEL_MIDDLE, PIXEL_SPREAD = 0.8, 0.35  # of the training pictures
 EPSILON = 1e-5  # of the layer norm of the features
+# Of `flow.sample`, with zeros for the null condition.
+SAMPLER = {'steps': 12, 'rescale_t': 3.0, 'guidance': 1.0, 'interval': (0.5, 1.0)}
 
 
 def shipped(name):

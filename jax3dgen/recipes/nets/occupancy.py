@@ -18,7 +18,6 @@ from jax3dgen.data import object_splits, objects
 from jax3dgen.generator import embedded
 from jax3dgen.recipes.nets import ship
 
-CHUNK = 25  # objects per compiled call of `measure`
 LOG_VARIANCE = (-12.0, 4.0)  # range of the posterior's
 
 CARD = """# The autoencoder of the embedded image-to-3D generator
@@ -78,7 +77,7 @@ def default_config():
   c.optim.decay = 1e-3  # AdamW's weight decay, on matrices only
   c.optim.ema = 0.99
 
-  c.train.steps = 1200
+  c.train.steps = 900
   c.train.batch = 8  # objects per step, over all devices together
 
   c.checkpoint.every = 100
@@ -111,13 +110,13 @@ def objective(nets, params, key, occupancy, cfg):
   overlap = 2 * jnp.sum(guess * occupancy, voxels) / jnp.sum(guess**2 + occupancy**2, voxels)
   dice = 1 - overlap.mean()
   kl = 0.5 * jnp.mean(mean**2 + jnp.exp(log_variance) - 1 - log_variance)
-  terms = {'bce': bce, 'dice': dice, 'kl': kl, 'iou': jnp.mean(_iou(logits, occupancy))}
+  terms = {'bce': bce, 'dice': dice, 'kl': kl, 'iou': iou(logits, occupancy - 0.5).mean()}
   return cfg.bce * bce + dice + cfg.kl * kl, terms
 
 
-def _iou(logits, occupancy):
-  """Intersection over union [B] of the voxels that are occupied."""
-  a, b = logits > 0, occupancy > 0.5
+def iou(logits, true):
+  """Intersection over union [B] of the voxels that are occupied by logits and true logits."""
+  a, b = logits > 0, true > 0
   return jnp.sum(a & b, (1, 2, 3)) / jnp.maximum(jnp.sum(a | b, (1, 2, 3)), 1)
 
 
@@ -133,34 +132,25 @@ def loss(cfg, count, axis_name=None):
   return of_objects
 
 
-def reconstruct(nets, params):
-  """A compiled function: logits [B, R, R, R] of the posterior's mean for occupancy."""
-  encoder, decoder = nets
-
-  def call(params, occupancy):
-    mean, _ = jnp.split(encoder.apply({'params': params['encoder']}, occupancy), 2, -1)
-    return decoder.apply({'params': params['decoder']}, mean)
-  call = jax.jit(call)
-  return lambda occupancy: call(params, occupancy)
-
-
 def measure(params, cfg):
   """The figures of the card on held-out objects.
 
   error: mean distance of the decoded logits, as signed distances in voxels, from the true ones,
   over voxels within one voxel of the surface.
   """
-  call, seeds = reconstruct(embedded.autoencoder(cfg.net), params), object_splits.seeds(
-      'validation', -(-cfg.test.count // CHUNK) * CHUNK)
-  parts = []
-  for start in range(0, len(seeds), CHUNK):
-    true = objects.logits(objects.draw(seeds[start:start + CHUNK]))
-    parts.append((true, call(jax.nn.sigmoid(true))))
-  true, decoded = (np.concatenate(x)[:cfg.test.count] for x in zip(*parts))
+  encoder, decoder = embedded.autoencoder(cfg.net)
+
+  @jax.jit
+  def reconstruct(occupancy):
+    mean, _ = jnp.split(encoder.apply({'params': params['encoder']}, occupancy), 2, -1)
+    return decoder.apply({'params': params['decoder']}, mean)
+  true = ship.in_chunks(lambda seeds: objects.logits(objects.draw(seeds)),
+                        np.array(object_splits.seeds('validation', cfg.test.count)))
+  decoded = ship.in_chunks(lambda logits: reconstruct(jax.nn.sigmoid(logits)), true)
   near = np.abs(true) < 1 / objects.SOFTNESS
   stand_true, stand = object_splits.stands(true), object_splits.stands(decoded)
-  iou = np.asarray(_iou(decoded, jax.nn.sigmoid(true)))
-  return {'iou': float(iou.mean()), 'iou_least': float(iou.min()),
+  shares = iou(decoded, true)
+  return {'iou': float(shares.mean()), 'iou_least': float(shares.min()),
           'error': float(objects.SOFTNESS * np.abs(decoded - true)[near].mean()),
           'stand_true': int(stand_true.sum()), 'stand': int(stand.sum()),
           'agree': int((stand == stand_true).sum()), 'falsely': int((stand & ~stand_true).sum())}

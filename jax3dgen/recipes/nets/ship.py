@@ -184,6 +184,19 @@ def even_share(cfg, count):
   return cfg.train.batch // count
 
 
+def in_chunks(function, rows, size=50):
+  """`function` of rows (leaves [N, ...]), `size` of them at a time: numpy leaves [N, ...].
+
+  The last call repeats the last row, so that a jitted function compiles once.
+  """
+  count = len(jax.tree.leaves(rows)[0])
+  size, parts = min(size, count), []
+  for start in range(0, count, size):
+    index = np.arange(start, start + size).clip(max=count - 1)
+    parts.append(jax.device_get(function(jax.tree.map(lambda x, index=index: x[index], rows))))
+  return jax.tree.map(lambda *x: np.concatenate(x)[:count], *parts)
+
+
 def as_shipped(params):
   """Parameters as a reader of the float16 file will have them."""
   return jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float16), jnp.float32), params)

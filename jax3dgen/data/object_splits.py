@@ -16,7 +16,6 @@ SPAN = 10_000_000  # seeds of each split
 SPLITS = ('train', 'pool', 'validation', 'test')
 CUT = 0.5  # voxels
 SECONDS, TIMESTEP = 10.0, 4e-3
-CHUNK = 64
 
 
 def seeds(split, count, first=0):
@@ -51,9 +50,9 @@ def stands(logits):
 
 def standing(split, count):
   """The first `count` seeds of a split whose true objects stand (`stands` of their true logits)."""
-  kept, first = [], 0
+  kept, first, size = [], 0, max(10, 2 * count)
   while len(kept) < count:
-    chunk = seeds(split, CHUNK, first)
+    chunk = seeds(split, size, first)
     kept += [seed for seed, ok in zip(chunk, stands(objects.logits(objects.draw(chunk)))) if ok]
-    first += CHUNK
+    first += size
   return kept[:count]

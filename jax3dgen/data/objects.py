@@ -51,8 +51,8 @@ class Objects:
   """B objects. A point p of the solids' frame lies at scale (p + (lean, 0) p_z) + shift.
 
   kind [B] int32 into KINDS, solids {shape: Solids}, lean [B, 2], scale [B], shift [B, 3], height
-  [B], azimuth and elevation [B] of the picture's camera (radians), window [B, 3]: middle and half size of the
-  picture in units of the distance along the line of sight.
+  [B], azimuth and elevation [B] of the picture's camera (radians), window [B, 3]: middle and half
+  size of the picture in units of the distance along the line of sight.
   """
   kind: Array
   solids: dict
@@ -136,11 +136,16 @@ def _place(kind, solids, pose):
   objects = Objects(kind, solids, lean, scale, shift, height, azimuth, elevation,
                     jnp.zeros((len(kind), 3)))
   c2w = camera(objects).c2w
-  right, up = c2w[:, :3, 0], c2w[:, :3, 1]
-  outline = scale[:, None, None] * furthest([right, -right, up, -up]) + shift[:, None]
-  local = jnp.einsum('bni,bij->bnj', outline - c2w[:, None, :3, 3], c2w[:, :3, :3],
-                     precision='highest')
-  low, high = bounds(-local[..., :2] / local[..., 2:])
+  right, up, back = (c2w[:, :3, i] for i in range(3))
+  low = high = jnp.zeros((len(kind), 2))
+  for _ in range(2):  # of the points with the largest x / depth = k, x - k depth is the largest
+    pull = lambda axis, k: axis + k[:, None] * back
+    outline = furthest([pull(right, high[:, 0]), -pull(right, low[:, 0]), pull(up, high[:, 1]),
+                        -pull(up, low[:, 1])])
+    outline = scale[:, None, None] * outline + shift[:, None]
+    local = jnp.einsum('bni,bij->bnj', outline - c2w[:, None, :3, 3], c2w[:, :3, :3],
+                       precision='highest')
+    low, high = bounds(-local[..., :2] / local[..., 2:])
   half = 0.5 * MARGIN * (high - low).max(-1, keepdims=True)
   return objects.replace(window=jnp.concatenate([0.5 * (low + high), half], -1))
 

@@ -13,10 +13,12 @@ from jax3dgen.generator import base
 
 
 class ImageNetwork(NamedTuple):
-  """init (key) -> params; tokens (params, images [B, size, size, 3] in [0, 1]) -> [B, L, D]."""
+  """init (key) -> params; tokens (params, images [B, size, size, 3] in [0, 1]) -> [B, L, D];
+  `background` is the grey level behind images with an alpha channel."""
   init: Callable
   tokens: Callable
   size: int
+  background: float = 0.0
 
 
 def assemble(flow, decoder, encoder, image, shape, normalization=None):
@@ -52,7 +54,8 @@ def assemble(flow, decoder, encoder, image, shape, normalization=None):
     if images.ndim != 4 or images.shape[-1] not in (3, 4):
       raise ConfigError(f'Images have the shape [B, H, W, 3 or 4], not {images.shape}.')
     if images.shape[-1] == 4:
-      images = images[..., :3] * images[..., 3:]
+      alpha = images[..., 3:]
+      images = images[..., :3] * alpha + image.background * (1 - alpha)
     images = pictures.resize(images, (image.size, image.size))
     return Cond(image.tokens(params['image'], images))
 

@@ -35,19 +35,20 @@ def start(params, tx):
 
 
 def build_step(loss, tx, seed, decay, axis_name=None, grad_norm=False):
-  """step(state) -> (state, metrics {name: []}) that lowers `loss` by the optimiser `tx`.
+  """step(state, *fixed) -> (state, metrics {name: []}) that lowers `loss` by the optimiser `tx`.
 
-  loss: (params, key) -> (value [], metrics {name: []}); it draws by `key`, which differs from step
-  to step and from device to device of `axis_name`, over which gradients and metrics are averaged.
+  loss: (params, key, *fixed) -> (value [], metrics {name: []}); it draws by `key`, which differs
+  from step to step and from device to device of `axis_name`, over which gradients and metrics are
+  averaged. `fixed` are arrays that it reads, such as a data set.
   decay: of the moving average, min(decay, (1 + step) / (10 + step)).
   grad_norm: whether the metrics hold the global norm of the averaged gradient.
   An update whose gradient is not finite is skipped, and the metrics say so.
   """
   mean = (lambda x: jax.lax.pmean(x, axis_name)) if axis_name else (lambda x: x)
 
-  def step(state):
+  def step(state, *fixed):
     key = rng.on_device(rng.at_step(seed, state.step), axis_name)
-    (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key)
+    (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, *fixed)
     grads = mean(grads)
     params, opt, finite = optim.update(tx, grads, state.opt, state.params)
     rate = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))

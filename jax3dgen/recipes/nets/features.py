@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
-import optax
 
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import parallel, rng, tree
@@ -124,13 +123,6 @@ def init(cfg):
   """New parameters."""
   images = jnp.zeros((2, SIZE, SIZE, 3))
   return jax.jit(network(cfg).init)(jax.random.key(cfg.seed), images)['params']
-
-
-def adamw(cfg):
-  """AdamW with a linear warm-up and a cosine decay to 0 over all steps, the gradient clipped."""
-  matrices = lambda params: tree.mask(params, 'kernel$')
-  return optax.chain(optax.clip_by_global_norm(cfg.optim.clip), optax.adamw(
-      ship.learning_rate(cfg), b2=cfg.optim.b2, weight_decay=cfg.optim.decay, mask=matrices))
 
 
 def crops(key, images, cfg):
@@ -256,4 +248,4 @@ def card(result):
       pictures=config.test.count, rows=rows)
 
 
-NET = ship.Net('features', default_config, init, loss, measure, card, adamw, files)
+NET = ship.Net('features', default_config, init, loss, measure, card, ship.adamw, files)

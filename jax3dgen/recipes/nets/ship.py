@@ -78,6 +78,13 @@ def adam(cfg):
                      optax.adam(learning_rate(cfg), b2=cfg.optim.b2))
 
 
+def adamw(cfg):
+  """AdamW with `learning_rate`, the gradient clipped; config.optim.decay applies to matrices."""
+  matrices = lambda params: tree.mask(params, 'kernel$')
+  return optax.chain(optax.clip_by_global_norm(cfg.optim.clip), optax.adamw(
+      learning_rate(cfg), b2=cfg.optim.b2, weight_decay=cfg.optim.decay, mask=matrices))
+
+
 class Net(NamedTuple):
   """What `run` has to know of a net; `cfg` is its config, frozen.
 
@@ -85,8 +92,8 @@ class Net(NamedTuple):
   default_config: () -> a locked ConfigDict; the comment behind a field is its help text.
   init: (cfg) -> initial parameters: new ones, or those of another run.
   loss: (cfg, count, axis_name) -> loss(params, key) -> (value [], metrics {name: []}) on one of
-    `count` devices; each draws config.train.batch / count examples by `key`. ConfigError where the
-    config does not fit.
+    `count` devices; each draws config.train.batch / count examples by `key`. Where the net has
+    `data`, loss(params, key, data). ConfigError where the config does not fit.
   measure: (params, cfg) -> figures for config.json and the card, of parameters as they are shipped.
   card: (Result) -> the text of card.md.
   optimiser: (cfg) -> optax.GradientTransformation.
@@ -95,6 +102,8 @@ class Net(NamedTuple):
   sealed: the names of the files without which the weights cannot be used; sha256 covers them.
   hooks: (cfg, workdir, log.Writer) -> the hooks of `loop.run`, such as pictures of samples.
   grad_norm: whether metrics.csv has the norm of the gradient.
+  data: (cfg, workdir) -> arrays (a pytree) from which the loss draws examples, an argument of the
+    step; None for a net that draws everything by its keys. Called in every process, also on resume.
   """
   title: str
   default_config: Callable
@@ -107,6 +116,7 @@ class Net(NamedTuple):
   sealed: tuple = ('config.json',)
   hooks: Callable = lambda cfg, workdir, writer: ()
   grad_norm: bool = False
+  data: Callable | None = None
 
 
 def find(name):
@@ -155,8 +165,9 @@ def run(net, config, workdir, allow_change=False):
         workdir / 'checkpoints', cfg.checkpoint.keep, json.dumps(config.to_dict()))) as checkpoints:
       start, state = checkpoints.restore(state) or (0, state)
       if start < cfg.train.steps:
-        programs = [parallel.map(step, 0)] * (cfg.train.steps - start)
-        state = loop.optimise(cfg, workdir, programs, start, state, checkpoints, net.title,
+        fixed = (parallel.broadcast(net.data(cfg, workdir)),) if net.data else ()
+        programs = [parallel.map(step, len(fixed))] * (cfg.train.steps - start)
+        state = loop.optimise(cfg, workdir, programs, start, state, checkpoints, net.title, fixed,
                               hooks=lambda writer: net.hooks(cfg, workdir, writer))
     if parallel.is_main():
       params, metrics = as_shipped(state.ema), workdir / 'metrics.csv'
@@ -171,6 +182,19 @@ def even_share(cfg, count):
     raise ConfigError(f'config.train.batch={cfg.train.batch} must be a multiple of {2 * count}: an '
                       f'even number of examples for each of {count} devices.')
   return cfg.train.batch // count
+
+
+def in_chunks(function, rows, size=50):
+  """`function` of rows (leaves [N, ...]), `size` of them at a time: numpy leaves [N, ...].
+
+  The last call repeats the last row, so that a jitted function compiles once.
+  """
+  count = len(jax.tree.leaves(rows)[0])
+  size, parts = min(size, count), []
+  for start in range(0, count, size):
+    index = np.arange(start, start + size).clip(max=count - 1)
+    parts.append(jax.device_get(function(jax.tree.map(lambda x, index=index: x[index], rows))))
+  return jax.tree.map(lambda *x: np.concatenate(x)[:count], *parts)
 
 
 def as_shipped(params):

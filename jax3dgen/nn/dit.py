@@ -6,6 +6,7 @@ voxels per side and c channels of the latent, N = (r / patch)^3 patches, L token
 channels, C channels, h heads of d channels.
 """
 
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -19,6 +20,13 @@ LOGITS = 2**26  # attention logits in memory at a time: 256 MiB
 WAVES = 256  # numbers of the sinusoidal embedding of the noise level
 XAVIER = nn.initializers.xavier_uniform()
 ZERO = nn.initializers.zeros
+
+
+def by_rows(layer, x):
+  """`layer` of x [..., C] as rows [N, C]: on a CPU a kernel's gradient, a product over one axis of
+  rows, is three times as fast as one over several axes."""
+  rows = layer(x.reshape(-1, x.shape[-1]))
+  return rows.reshape(*x.shape[:-1], rows.shape[-1])
 
 
 def patchify(x, size):
@@ -74,8 +82,9 @@ class Types(nn.Module):
   param_dtype: Any = jnp.float32
 
   def dense(self, width, name, init=XAVIER):
-    return nn.Dense(width, kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype,
-                    name=name)
+    layer = nn.Dense(width, kernel_init=init, dtype=self.dtype, param_dtype=self.param_dtype,
+                     name=name)
+    return functools.partial(by_rows, layer)
 
 
 class HeadNorm(nn.Module):
@@ -179,7 +188,8 @@ class FlowTransformer(Types):
   @nn.compact
   def __call__(self, x, t, tokens):
     level = Level(self.width, name='t_embedder')(t)
-    h = nn.Dense(self.width, kernel_init=XAVIER, name='input_layer')(patchify(x, self.patch))
+    h = by_rows(nn.Dense(self.width, kernel_init=XAVIER, name='input_layer'),
+                patchify(x, self.patch))
     h = h + positions(x.shape[1] // self.patch, self.width)[None]
     block = nn.remat(Block) if self.remat else Block
     for i in range(self.depth):
@@ -187,5 +197,5 @@ class FlowTransformer(Types):
                 qk_norm_cross=self.qk_norm_cross, dtype=self.dtype, param_dtype=self.param_dtype,
                 name=f'blocks_{i}')(h, tokens, level)
     h = nn.LayerNorm(1e-5, use_bias=False, use_scale=False, use_fast_variance=False)(h)
-    v = nn.Dense(self.outputs * self.patch**3, kernel_init=ZERO, name='out_layer')(h)
+    v = by_rows(nn.Dense(self.outputs * self.patch**3, kernel_init=ZERO, name='out_layer'), h)
     return unpatchify(v, self.patch).astype(x.dtype)

@@ -55,3 +55,17 @@ def test_merged_equals_a_path_beside_the_layer():
       convolve(PARAMS['conv']['kernel']) + 0.5 * jnp.einsum('bhwr,or->bhwo', low, beside['b']),
       rtol=1e-3, atol=1e-3)
   np.testing.assert_array_equal(merged['norm']['scale'], PARAMS['norm']['scale'])
+
+
+def test_modules_of_trellis_are_selected_by_name():
+  """DSO's setting: rank 64 on the attention of TRELLIS-image-large, by shapes alone."""
+  width, kernel = 1024, lambda i, o: {'kernel': jax.ShapeDtypeStruct((i, o), jnp.float32)}
+  block = {'self_attn': {'to_qkv': kernel(width, 3 * width), 'to_out': kernel(width, width)},
+           'cross_attn': {'to_q': kernel(width, width), 'to_kv': kernel(width, 2 * width),
+                          'to_out': kernel(width, width)},
+           'mlp': {'0': kernel(width, 4 * width)}, 'adaLN': kernel(width, 6 * width)}
+  params = {'blocks': {str(i): block for i in range(24)}, 'out_layer': kernel(width, 8)}
+  pattern = '(self_attn|cross_attn)/(to_q|to_kv|to_out|to_qkv)/kernel$'
+  adapters = jax.eval_shape(lambda: lora.init(KEY, params, 64, pattern))
+  assert len(adapters) == 120
+  assert sum(x.size for x in jax.tree.leaves(adapters)) == 20_447_232

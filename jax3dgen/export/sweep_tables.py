@@ -80,8 +80,7 @@ def _figures(solid, mode, inertia, density):
   if solid.body is None:
     body = bodies.from_mesh(normalized, density)
     if inertia == 'mujoco_legacy':
-      mass, center, tensor = native.legacy_figures(normalized, density, body.scale)
-      body = body.replace(mass=mass, center=center, inertia=tensor)
+      body = native.with_legacy_inertia(body, normalized, density)
     volume = body.mass / density / (scale * body.scale)**3
   else:
     contact, mass, center, tensor = solid.body

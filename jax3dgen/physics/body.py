@@ -17,18 +17,16 @@ import chex
 from flax import struct
 import numpy as np
 from scipy import spatial
-import trimesh
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Array
+from jax3dgen.physics import hull as hulls
 from jax3dgen.physics import surface
 from jax3dgen.physics.surface import TOLERANCE
 from jax3dgen.scene import mesh as meshes
 
 SIZES = (0.1, 10.0)  # range of the largest extent for which contact parameters (lengths) are valid
 SLIVER = 1e-9  # area of a hull's triangle, twice, below which it has no direction
-DIRECTIONS = 4096  # whose extreme vertices are the candidates of a reduced hull
-CHUNK, PART = 2**11, 2**9  # hull vertices compared at a time with all planes, and all triangles
 BUCKETS = (16, 32)  # padded numbers of hull vertices below the largest one
 
 
@@ -102,6 +100,37 @@ def from_mesh(mesh, density=1000.0):
       note='; '.join(filter(None, [*notes, *more, scaling])))
 
 
+def of_surface(mesh, height=0.0, density=1000.0):
+  """The Body of a Mesh without its lowest `height`, closed there by a horizontal plane.
+
+  As `from_mesh` of the mesh after `scene.voxels.cut`, but nothing is repaired: the Mesh must be
+  closed, with faces outwards, and free of intersections, as a surface of marching cubes is. Several
+  times as fast: the cap is not built, because about an origin in its plane it adds nothing to the
+  integrals. MeshError where nothing is left, or it is flat.
+  """
+  vertices, faces = meshes.checked(mesh)
+  low, high = vertices.min(0), vertices.max(0)
+  origin = np.array([*0.5 * (low + high)[:2], low[2] + height])
+  vertices = vertices - origin
+  whole, parts = surface.above(vertices[faces])
+  triangles = np.concatenate([whole, parts])
+  if not len(triangles):
+    raise MeshError('The mesh is empty above the cut.')
+  used = np.bincount(faces.ravel(), minlength=len(vertices)) > 0
+  points = np.concatenate([vertices[used & (vertices[:, 2] > 0)], parts.reshape(-1, 3)])
+  extent = (points.max(0) - points.min(0)).max()
+  scale, note = _scale(extent)
+  length, status = extent * scale, 'exact'
+  hull = _hull(points / extent)
+  volume, center, inertia = _mass_properties(triangles / extent)
+  if not (volume > TOLERANCE * hull.volume and _possible(volume, center, inertia, hull)):
+    volume, center, inertia, status, _ = _of_hull(hull, '')
+  return Body(
+      hull=hull.vertices * length + origin * scale, mass=density * volume * length**3,
+      center=center * length + origin * scale, inertia=density * inertia * length**5,
+      scale=scale, status=status, note=note)
+
+
 def of_points(points, mass, center, inertia):
   """The Body that touches the ground with the convex hull of points [K, 3], of the given mass [],
   center [3] of mass and inertia [3, 3] about it, all in the units of the points.
@@ -127,7 +156,7 @@ def pack(meshes, hull_vertices=64, density=1000.0):
   for item in items:
     chex.assert_shape([item.hull, item.inertia], [(None, 3), (3, 3)])
   sizes = tuple(b for b in BUCKETS if b < hull_vertices) + (hull_vertices,)
-  reduced = [_reduce(item.hull, hull_vertices) for item in items]
+  reduced = [hulls.reduce(item.hull, hull_vertices) for item in items]
   bucket = np.searchsorted(sizes, [len(hull) for hull, _ in reduced])
   groups = []
   for k in np.unique(bucket):
@@ -176,7 +205,7 @@ def _solid(vertices, faces, hull):
   notes += more
   if not surface.signed_volume(vertices, faces) > TOLERANCE * hull.volume:
     return _of_hull(hull, 'the surface cannot be closed around a volume')
-  volume, center, inertia = _mass_properties(vertices, faces)
+  volume, center, inertia = _mass_properties(vertices[faces])
   if volume > (1 + TOLERANCE) * hull.volume:
     return _of_hull(hull, 'the surface overlaps itself')
   if not _possible(volume, center, inertia, hull):
@@ -186,7 +215,7 @@ def _solid(vertices, faces, hull):
 
 def _of_hull(hull, note):
   """As `_solid`, of the hull; MeshError where rounding leaves no possible body of it."""
-  properties = _mass_properties(hull.vertices, hull.faces)
+  properties = _mass_properties(hull.vertices[hull.faces])
   if not _possible(*properties, hull):
     raise MeshError('The mesh is flat: its convex hull has almost no volume.')
   return *properties, 'hull', [note]
@@ -208,84 +237,15 @@ def _possible(volume, center, inertia, hull):
               and (variance <= -volume * reach.min(0) * reach.max(0)).all())
 
 
-def _mass_properties(vertices, faces):
-  properties = trimesh.triangles.mass_properties(vertices[faces])
-  return float(properties.volume), properties.center_mass, properties.inertia
+def _mass_properties(triangles):
+  """(volume, centre of mass, inertia about it at unit density) of a closed surface [F, 3, 3].
 
-
-def _reduce(vertices, count):
-  """(at most `count` of the hull's vertices, largest distance of the others from their hull).
-
-  Greedy: starting from a large tetrahedron, the vertex furthest outside the hull so far is added.
-  Of a large hull only the extreme vertices in many directions are candidates.
+  Sums over the tetrahedra between the origin and each triangle.
   """
-  if len(vertices) <= count:
-    return vertices, 0.0
-  directions = max(DIRECTIONS, 4 * count)
-  candidates = vertices if len(vertices) <= directions else vertices[_extreme(vertices, directions)]
-  selection = _tetrahedron(candidates)
-  while len(selection) < min(count, len(candidates)):
-    planes = spatial.ConvexHull(candidates[selection]).equations
-    selection.append(int(np.argmax((candidates @ planes[:, :3].T + planes[:, 3]).max(1))))
-  return candidates[selection], _beyond(vertices, candidates[selection])
-
-
-def _extreme(vertices, count):
-  """Indices of the extreme vertices in `count` directions, uniform after whitening the vertices, so
-  that long thin bodies are sampled along their length."""
-  k = np.arange(count) + 0.5
-  height, angle = 1 - 2 * k / count, np.pi * (1 + 5**0.5) * k
-  across = np.sqrt(1 - height**2)
-  even = np.stack([across * np.cos(angle), across * np.sin(angle), height])
-  directions = np.linalg.solve(np.linalg.cholesky(np.cov(vertices.T)).T, even)  # [3, count]
-  best, index = np.full(count, -np.inf), np.zeros(count, int)
-  for start in range(0, len(vertices), CHUNK):
-    value = directions.T @ vertices[start:start + CHUNK].T
-    here = value.argmax(1)
-    value = value[np.arange(count), here]
-    index = np.where(value > best, start + here, index)
-    best = np.maximum(value, best)
-  return np.unique(index)
-
-
-def _beyond(vertices, subset):
-  """The largest distance of vertices [K, 3] from the hull of subset [k, 3].
-
-  The triangle of the plane that a vertex exceeds most bounds its distance; distances to all
-  triangles are computed in the order of the bounds, until no bound exceeds the largest distance.
-  """
-  hull = spatial.ConvexHull(subset)
-  triangles = subset[hull.simplices]
-  bound = np.zeros(len(vertices))
-  for start in range(0, len(vertices), CHUNK):
-    part = vertices[start:start + CHUNK]
-    above = part @ hull.equations[:, :3].T + hull.equations[:, 3]
-    nearest = above.argmax(1)
-    outside = np.flatnonzero(above[np.arange(len(part)), nearest] > 0)
-    bound[start + outside] = _distances(part[outside], triangles[nearest[outside]])
-  order, largest = np.argsort(-bound), 0.0
-  for start in range(0, len(order), PART):
-    part = order[start:start + PART]
-    if bound[part[0]] <= largest:
-      break
-    part = part[bound[part] > 0]
-    pairs = _distances(np.repeat(vertices[part], len(triangles), 0),
-                       np.tile(triangles, (len(part), 1, 1)))
-    largest = max(largest, pairs.reshape(len(part), -1).min(1).max())
-  return float(largest)
-
-
-def _tetrahedron(vertices):
-  """Indices of four vertices that span a volume: each the furthest from those before."""
-  first = int(np.argmin(vertices[:, 2]))
-  offset = vertices - vertices[first]
-  second = int(np.argmax(np.linalg.norm(offset, axis=1)))
-  normal = np.cross(offset, offset[second])
-  third = int(np.argmax(np.linalg.norm(normal, axis=1)))
-  fourth = int(np.argmax(np.abs(offset @ normal[third])))
-  return [first, second, third, fourth]
-
-
-def _distances(points, triangles):
-  """The distance [N] of each point [N, 3] from its triangle [N, 3, 3]."""
-  return np.linalg.norm(trimesh.triangles.closest_point(triangles, points) - points, axis=1)
+  a, b, c = np.moveaxis(triangles, 1, 0)
+  weight, total = np.einsum('fi,fi->f', a, np.cross(b, c)), a + b + c
+  volume = weight.sum() / 6
+  center = weight @ total / (24 * volume)
+  moments = sum((weight[:, None] * x).T @ x for x in (a, b, c, total)) / 120
+  moments -= volume * np.outer(center, center)
+  return float(volume), center, np.trace(moments) * np.eye(3) - moments

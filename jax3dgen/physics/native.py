@@ -87,7 +87,7 @@ def legacy_figures(mesh, density=1000.0, scale=1.0):
   """(mass [], center [3], inertia [3, 3]) of a Mesh times `scale` by MuJoCo's 'legacy' inertia.
 
   DSO's labels use these values. They do not depend on the winding and overestimate the volume of a
-  concave mesh. For labels as DSO's, set them in the mesh's Body, with the `scale` of the Body.
+  concave mesh.
   """
   vertices, faces = meshes.checked(mesh)
   used, faces = np.unique(faces, return_inverse=True)
@@ -102,6 +102,12 @@ def legacy_figures(mesh, density=1000.0, scale=1.0):
   axes = _matrix(model.body_iquat[1])
   return (model.body_mass[1], model.body_ipos[1] + middle,
           axes * model.body_inertia[1] @ axes.T)
+
+
+def with_legacy_inertia(body, mesh, density=1000.0):
+  """The Body of a Mesh with `legacy_figures`, for labels as DSO's."""
+  mass, center, inertia = legacy_figures(mesh, density, body.scale)
+  return body.replace(mass=mass, center=center, inertia=inertia)
 
 
 def _compiled(spec):

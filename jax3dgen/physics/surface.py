@@ -122,6 +122,21 @@ def orient(vertices, faces):
           [*notes, f'{len(united)} shells united'])
 
 
+def above(triangles):
+  """(the triangles of [F, 3, 3] with all corners at z > 0, the parts at z >= 0 of those that cross
+  z = 0), all of the same orientation."""
+  over = triangles[..., 2] > 0
+  count, pieces = over.sum(1), []
+  for k in (1, 2):  # of k vertices above; the one that differs from the two others becomes a
+    rows = np.flatnonzero(count == k)
+    first = np.argmax(over[rows] == (k == 1), 1)
+    a, b, c = (triangles[rows, (first + i) % 3] for i in range(3))
+    ab, ac = (a + (p - a) * (a[:, 2:] / (a[:, 2:] - p[:, 2:])) for p in (b, c))
+    pieces += ([np.stack([a, ab, ac], 1)] if k == 1 else
+               [np.stack([ab, b, c], 1), np.stack([ab, c, ac], 1)])
+  return triangles[count == 3], np.concatenate(pieces)
+
+
 def signed_volume(vertices, faces):
   """The volume of a closed surface, negative where its faces point inwards."""
   return _cones(vertices, faces).sum()

@@ -73,16 +73,20 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
   if engine == 'native':
     outcomes = native_batch.simulate(bodies, tilts, seconds, timestep, friction)
   else:
-    outcomes = _batched(bodies, tilts, engine, seconds, timestep, friction, least)
+    outcomes = _batched(bodies, tilts, _compiled(engine, seconds, timestep, friction), least)
   fields = {name: np.asarray(getattr(outcomes, name))
             for name in ('quaternion', 'position', 'rotation_deg', 'diverged', 'settled')}
   return Result(**fields, stable=np.asarray(outcome.stable(outcomes, threshold_deg)),
                 errors=np.array(outcomes.errors or [''] * len(bodies.items), str))
 
 
-def _batched(bodies, tilts, engine, seconds, timestep, friction, least):
-  """The Outcome [M, P] of a JAX engine: bucket by bucket, a fixed number of bodies at a time."""
-  call = _compiled(engine, seconds, timestep, friction)
+def margins(bodies, tilts, least=1):
+  """Stability margins [M, P] in radians of settled bodies (`rest.margin`), batched as in `run`."""
+  return _batched(bodies, np.asarray(tilts, np.float32), _split(rest.margin, 1), least)
+
+
+def _batched(bodies, tilts, call, least):
+  """`call(packed, tilts)` of all bodies, bucket by bucket, a fixed number of them at a time."""
   most = max(WORLDS // len(tilts), 1)
   parts, places = [], []
   for index, packed in bodies.buckets:

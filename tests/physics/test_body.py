@@ -7,7 +7,8 @@ import trimesh
 
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.physics import body
+from jax3dgen.physics import body, hull
+from jax3dgen.scene import voxels
 
 
 def mesh_of(*surfaces):
@@ -184,7 +185,7 @@ def test_error_of_a_reduced_hull_is_the_largest_distance(count, stretch):
   points /= np.linalg.norm(points, axis=1, keepdims=True)
   turn = trimesh.transformations.random_rotation_matrix(random.random(3))[:3, :3]
   vertices = points * stretch @ turn.T
-  subset, error = body._reduce(vertices, 48)
+  subset, error = hull.reduce(vertices, 48)
   assert len(np.unique(subset, axis=0)) == 48 and {*map(tuple, subset)} <= {*map(tuple, vertices)}
   weight = 1e4 * max(stretch)  # of the sum of the coefficients, which is one
   table = np.concatenate([subset.T, np.full((1, 48), weight)])
@@ -204,3 +205,29 @@ def test_reduced_hull_errs_by_its_reported_error():
   assert error.min() > -1e-12
   assert 0.9 * packed.error[0] < error.max() <= packed.error[0] + 1e-12
   assert packed.error[0] < 0.06  # 64 evenly spread points leave about 0.05
+
+
+@pytest.mark.parametrize('height', [0.0, 0.07, 0.3])
+@pytest.mark.parametrize('solid', ['prism', 'cavity', 'two', 'torus'])
+def test_a_surface_is_cut_without_its_cap(solid, height):
+  """Equal to the body of the mesh that manifold3d cuts; a vertex of no face is ignored."""
+  torus = trimesh.creation.torus(0.6, 0.2, major_sections=24, minor_sections=12)
+  torus.apply_transform(trimesh.transformations.rotation_matrix(1.2, (1, 2, 3)))
+  mesh = {'prism': l_prism(), 'cavity': mesh_of(box(), ball(0.2, (0, 0, 0.1), True)),
+          'two': mesh_of(ball(0.3), ball(0.2, (0.6, 0.0, -0.2))), 'torus': mesh_of(torus)}[solid]
+  mesh = mesh.replace(vertices=mesh.vertices + np.array([2.0, -1.0, 0.5]))
+  expected = body.from_mesh(voxels.cut(mesh, height), 500.0)
+  spare = mesh.replace(vertices=np.append(mesh.vertices, [[9.0, 9.0, 9.0]], 0))
+  result = body.of_surface(spare, height, 500.0)
+  assert_same(result, expected, 1e-5 if height else 1e-9)  # manifold3d has float32 vertices
+  support = lambda points: (points @ trimesh.creation.icosphere(2).vertices.T).max(0)
+  np.testing.assert_allclose(support(result.hull), support(expected.hull), atol=1e-5)
+  assert result.status == 'exact'
+
+
+def test_a_surface_without_a_rest_is_refused():
+  with pytest.raises(MeshError, match='empty above'):
+    body.of_surface(l_prism(), 0.5)
+  flat = l_prism()
+  with pytest.raises(MeshError, match='flat'):
+    body.of_surface(flat.replace(vertices=flat.vertices * np.array([1.0, 0.0, 1.0])))

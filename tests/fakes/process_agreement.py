@@ -32,6 +32,11 @@ def main():
     assert got[name].dtype == leaf.dtype and got[name].shape == leaf.shape
     assert got[name].tobytes() == leaf.tobytes(), name
 
+  rows = {'word': np.array([f'process {rank}', 'x'], 'U12'), 'number': np.full((2, 3), rank + 0.1)}
+  joined = parallel.gather(rows)
+  assert joined['word'].tolist() == ['process 0', 'x', 'process 1', 'x']
+  assert joined['number'].tolist() == 2 * [[0.1] * 3] + 2 * [[1.1] * 3]
+
   place = parallel.map(lambda s: (s, jax.lax.axis_index(parallel.AXIS)), 0)
   _, index = place(parallel.replicate({'x': np.zeros(2, np.float32)}))
   local = [int(shard.data[0]) for shard in index.addressable_shards]

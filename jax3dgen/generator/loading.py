@@ -8,11 +8,12 @@ from jax3dgen.core import modules
 def default_config():
   """The section `generator` of a config, not locked."""
   c = ConfigDict()
-  c.name = ''  # embedded, trellis or a module on the path; '': trellis where there are weights
-  c.weights = ''  # a folder, for trellis in TRELLIS's published layout; '': the shipped weights
-  c.dtype = 'float32'  # of the products in TRELLIS's blocks: float32 or bfloat16
-  c.image = ''  # DINOv2's weights for TRELLIS; '': those in its folder
-  return c
+  c.generator = ConfigDict()
+  c.generator.name = ''  # embedded, trellis, or a module on the path; '': by the weights
+  c.generator.weights = ''  # a folder, for trellis in its published layout; '': shipped
+  c.generator.dtype = 'float32'  # of the products in TRELLIS's blocks: float32 or bfloat16
+  c.generator.image = ''  # DINOv2's weights for TRELLIS; '': those in its folder
+  return c.generator
 
 
 def load(c):

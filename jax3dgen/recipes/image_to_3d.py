@@ -50,13 +50,13 @@ def default_config():
 
   c.camera = ConfigDict()  # candidates for the camera of the picture, for the colours
   c.camera.azimuth_deg = (-35.0, 35.0)  # range around the object's front
-  c.camera.elevation_deg = (0.0, 25.0)
+  c.camera.elevation_deg = (0.0, 25.0)  # range, positive from above
   c.camera.step_deg = 5.0  # between candidates
   c.camera.fovy_deg = 40.0  # field of view
   c.camera.distance = 1.475  # from the centre of the object, in units of the generator's cube
 
   c.result = ConfigDict()
-  c.result.turntable_frames = 48
+  c.result.turntable_frames = 48  # of one turn
   c.result.turntable_size = 256  # pixels per side of a frame
   c.result.flat_cut = 0.1  # largest share of the height that may be cut off below to make it stand
   c.result.drop_seconds = 10.0  # simulated seconds of the drop

@@ -1,0 +1,101 @@
+"""What the loop runs on: a generator, its parameters, and three sets of images.
+
+`build` makes it from a config; a caller may make one of its own, so that several runs share a base.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax3dgen.core import parallel, tree
+from jax3dgen.core.errors import WeightError
+from jax3dgen.data import object_splits, objects
+from jax3dgen.generator import loading
+from jax3dgen.recipes.preference import sample
+
+SPLITS = ('pool', 'validation', 'test')
+SPACING = 10_000  # seeds of objects between values of config.images.seed
+
+
+class Images(NamedTuple):
+  """I images of objects.
+
+  cond: the generator's condition of each image, a tree of host arrays [I, ...]; object [I] int, the
+  object that each shows; occupancy [I, R, R, R] bool, the true one; mesh (i) -> the true Mesh of
+  image i. The last two are None where the truth is unknown: figures of the shape are then NaN.
+  """
+  cond: Any
+  object: np.ndarray
+  occupancy: np.ndarray | None = None
+  mesh: Callable | None = None
+
+
+class Problem(NamedTuple):
+  """generator: a `generator.base.Generator`; params: its 'flow' and 'decoder'; images that are
+  tuned on (pool), that select a step (validation) and that evaluate (test)."""
+  generator: Any
+  params: Any
+  pool: Images
+  validation: Images
+  test: Images
+
+
+class Model(NamedTuple):
+  """Parameters of the generator, and the digest of them that keys what is computed with them."""
+  params: Any
+  key: str
+
+
+def base(problem):
+  """The Model before any tuning."""
+  return Model(problem.params, tree.digest(problem.params))
+
+
+def tuned(model, adapters, scale):
+  """The Model with adapters of its flow merged."""
+  return Model(sample.merged(model.params, adapters, scale),
+               f'{model.key} {scale} {tree.digest(adapters)}')
+
+
+def images_digest(images):
+  """sha256 of the conditions and the true occupancy of Images."""
+  return tree.digest({'cond': images.cond, 'occupancy': images.occupancy})
+
+
+def build(cfg):
+  """The Problem of a config: pictures of embedded objects that stand, for its generator."""
+  generator, params = loading.load(cfg.generator)
+  if not {'flow', 'decoder'} <= params.keys():
+    raise WeightError(f'{cfg.generator.weights} lacks the flow transformer or the decoder, which '
+                      'preference tuning needs.')
+  embed = parallel.split(lambda images, params: generator.embed(params, images), 1)
+  placed = parallel.broadcast(params)
+  logits = jax.eval_shape(generator.decode, params, jax.ShapeDtypeStruct(
+      (1, *generator.shape), np.float32))
+
+  def images(split):
+    """Images of a split, in batches of cfg.batch, which share one compilation."""
+    seeds = object_splits.standing(split, cfg.images[split], SPACING * cfg.images.seed)
+    items, conds = objects.draw(seeds), []
+    for start in range(0, len(seeds), cfg.batch):
+      rows = np.arange(start, start + cfg.batch).clip(max=len(seeds) - 1)
+      picture = objects.picture(jax.tree.map(lambda x, rows=rows: x[rows], items), cfg.images.size)
+      conds.append(embed(_with_alpha(*picture), placed))
+    cond = jax.tree.map(lambda *x: np.concatenate(x)[:len(seeds)], *conds)
+    true = np.asarray(objects.logits(items, logits.shape[1]) > 0)
+    mesh = functools.cache(functools.partial(objects.mesh, items))
+    return Images(cond, np.asarray(seeds), true, mesh)
+  sets = [images(split) for split in SPLITS]
+  return Problem(generator, {name: params[name] for name in ('flow', 'decoder')}, *sets)
+
+
+def _with_alpha(rgb, opacity):
+  """[B, H, W, 4] of rgb on white [B, H, W, 3] and opacity [B, H, W]: a generator has a background
+  of its own."""
+  alpha = opacity[..., None]
+  color = jnp.clip((rgb - (1 - alpha)) / jnp.maximum(alpha, 1e-6), 0, 1)
+  return jnp.concatenate([color, alpha], -1)

@@ -96,7 +96,10 @@ def default_config():
   c.train.batch = 32  # objects per step, over all devices together
 
   c.sample = ConfigDict()
-  c.sample.update(embedded.SAMPLER)
+  c.sample.steps = embedded.SAMPLER['steps']  # Euler steps of a sample
+  c.sample.rescale_t = embedded.SAMPLER['rescale_t']  # r of the noise levels r u / (1 + (r - 1) u)
+  c.sample.guidance = embedded.SAMPLER['guidance']  # w of (1 + w) v(cond) - w v(null)
+  c.sample.interval = embedded.SAMPLER['interval']  # noise levels with guidance
 
   c.test = ConfigDict()
   c.test.validation = 400  # held-out objects for the loss

@@ -48,9 +48,10 @@ def stands(logits):
   return out
 
 
-def standing(split, count):
-  """The first `count` seeds of a split whose true objects stand (`stands` of their true logits)."""
-  kept, first, size = [], 0, max(10, 2 * count)
+def standing(split, count, first=0):
+  """The first `count` seeds of a split, from number `first` on, whose true objects stand (`stands`
+  of their true logits)."""
+  kept, size = [], max(10, 2 * count)
   while len(kept) < count:
     chunk = seeds(split, size, first)
     kept += [seed for seed, ok in zip(chunk, stands(objects.logits(objects.draw(chunk)))) if ok]

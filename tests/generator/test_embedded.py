@@ -85,7 +85,7 @@ def test_samples_follow_their_pictures(shipped, drawn):
     (lambda folder: (folder / 'config.json').write_text('{"net": {"width": 8}}'), 'sha256'),
     (lambda folder: reseal(folder, {'net': {'width': 8}}), 'no sizes'),
     (lambda folder: reseal(folder, {'net': {'width': 64, 'depth': 5, 'heads': 4, 'patch': 2}}),
-     'shape')])
+     'misshaped')])
 def test_other_folders_are_refused(tmp_path, change, sentence):
   folder = tmp_path / 'generator'
   shutil.copytree(embedded.shipped('generator'), folder)

@@ -37,7 +37,7 @@ too. `jax3dgen.generator.embedded.load` reads both folders of weights.
   split 'train'
 - condition: class token and patches of the shipped features (`assets/features`), layer-normed,
   beside the pixels of each patch; left out in {dropout:.0%} of the examples
-- command: `python -m experiments.train_net --config configs/nets/generator.py \\
+- command: `python -m experiments.train_net --config configs/nets/generator.py \
 --workdir runs/generator`
 - {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config
   is in config.json

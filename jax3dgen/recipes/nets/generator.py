@@ -92,7 +92,7 @@ def default_config():
   c.optim.decay = 0.01  # AdamW's weight decay, on matrices only
   c.optim.ema = 0.995
 
-  c.train.steps = 4500
+  c.train.steps = 3200
   c.train.batch = 32  # objects per step, over all devices together
 
   c.sample = ConfigDict()
@@ -157,6 +157,7 @@ def data(cfg, workdir):
 
   def generate():
     if not path.is_file():
+      print(f'Computing the latents and tokens of {cfg.data.count:,} objects.', flush=True)
       seeds = object_splits.seeds('train', cfg.data.count)
       weight_files.save(path, examples(seeds, encoder, image, fixed))
   parallel.from_main(generate)

@@ -92,7 +92,7 @@ def default_config():
   c.optim.decay = 0.01  # AdamW's weight decay, on matrices only
   c.optim.ema = 0.995
 
-  c.train.steps = 3200
+  c.train.steps = 4600
   c.train.batch = 32  # objects per step, over all devices together
 
   c.sample = ConfigDict()

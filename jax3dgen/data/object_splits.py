@@ -48,12 +48,13 @@ def stands(logits):
   return out
 
 
-def standing(split, count, first=0):
-  """The first `count` seeds of a split, from number `first` on, whose true objects stand (`stands`
-  of their true logits)."""
+def standing(split, count, first=0, kinds=()):
+  """The first `count` seeds of a split, from number `first` on, of objects of the `kinds` (all
+  without names) that stand (`stands` of their true logits)."""
   kept, size = [], max(10, 2 * count)
   while len(kept) < count:
-    chunk = seeds(split, size, first)
+    chunk = [seed for seed in seeds(split, size, first)
+             if not kinds or objects.KINDS[seed % len(objects.KINDS)] in kinds]
     kept += [seed for seed, ok in zip(chunk, stands(objects.logits(objects.draw(chunk)))) if ok]
     first += size
   return kept[:count]

@@ -42,3 +42,4 @@ def test_standing_takes_the_first_that_stand():
   expected = [seed for seed, ok in zip(first, object_splits.stands(
       objects.logits(objects.draw(first))), strict=True) if ok]
   assert seeds == expected[:4]
+  assert object_splits.standing('validation', 2, expected[1] - first[0]) == expected[1:3]

@@ -59,6 +59,13 @@ def test_steps_by_hand():
   assert metrics.keys() == {'loss', 'largest', 'nonfinite', 'skipped'}
 
 
+def test_fixed_arrays_reach_the_loss():
+  step, state = build(lambda params, key, shift: (jnp.sum((params['b'] - shift) ** 2), {}))
+  state, metrics = jax.jit(step)(state, jnp.array([1.0, -2.0]))
+  assert float(metrics['loss']) == pytest.approx(5.0)
+  np.testing.assert_allclose(state.params['b'], RATE * np.array([2.0, -4.0]), rtol=1e-6)
+
+
 def test_devices_average_gradients_and_metrics():
   """Each device draws by a key of its own; the norm is that of the mean gradient."""
   count = parallel.device_count()

@@ -37,7 +37,7 @@ too. `jax3dgen.generator.embedded.load` reads both folders of weights.
   split 'train'
 - condition: class token and patches of the shipped features (`assets/features`), layer-normed,
   beside the pixels of each patch; left out in {dropout:.0%} of the examples
-- command: `python -m experiments.train_net --config configs/nets/generator.py \\
+- command: `python -m experiments.train_net --config configs/nets/generator.py \
 --workdir runs/generator`
 - {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config
   is in config.json
@@ -92,11 +92,14 @@ def default_config():
   c.optim.decay = 0.01  # AdamW's weight decay, on matrices only
   c.optim.ema = 0.995
 
-  c.train.steps = 5000
+  c.train.steps = 4600
   c.train.batch = 32  # objects per step, over all devices together
 
   c.sample = ConfigDict()
-  c.sample.update(embedded.SAMPLER)
+  c.sample.steps = embedded.SAMPLER['steps']  # Euler steps of a sample
+  c.sample.rescale_t = embedded.SAMPLER['rescale_t']  # r of the noise levels r u / (1 + (r - 1) u)
+  c.sample.guidance = embedded.SAMPLER['guidance']  # w of (1 + w) v(cond) - w v(null)
+  c.sample.interval = embedded.SAMPLER['interval']  # noise levels with guidance
 
   c.test = ConfigDict()
   c.test.validation = 400  # held-out objects for the loss
@@ -154,6 +157,7 @@ def data(cfg, workdir):
 
   def generate():
     if not path.is_file():
+      print(f'Computing the latents and tokens of {cfg.data.count:,} objects.', flush=True)
       seeds = object_splits.seeds('train', cfg.data.count)
       weight_files.save(path, examples(seeds, encoder, image, fixed))
   parallel.from_main(generate)

@@ -29,7 +29,7 @@ channels {channels}, {depth} residual blocks at each size and {middle} at the la
 - licence: Apache-2.0, as the project
 - data: none fetched; {objects:,} random objects of `jax3dgen.data.objects`, split 'train'
 - loss: {bce:g} x cross entropy of soft occupancy + dice + {kl:g} x KL divergence
-- command: `python -m experiments.train_net --config configs/nets/occupancy.py \\
+- command: `python -m experiments.train_net --config configs/nets/occupancy.py \
 --workdir runs/occupancy`
 - {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config
   is in config.json

@@ -5,6 +5,7 @@ import math
 from ml_collections import ConfigDict
 
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import objects
 from jax3dgen.generator import loading
 from jax3dgen.physics import normalize, sweep
 
@@ -16,9 +17,9 @@ CHOICES = {
     'label.inertia': ('exact', 'mujoco_legacy'), 'label.normalize': normalize.MODES}
 AT_LEAST = {
     'rounds': 1, 'images.pool': 1, 'images.validation': 1, 'images.test': 1, 'images.seed': 0,
-    'images.size': 8, 'sampler.steps': 1,
-    'sampler.guidance': 0, 'pool.samples': 1, 'evaluation.samples': 1, 'evaluation.points': 10,
-    'select.points': 10, 'batch': 1, 'label.cut': 0, 'label.smallest': 0, 'label.timestep': 0,
+    'images.size': 8, 'sampler.steps': 1, 'sampler.guidance': 0, 'sampler.margin': 0,
+    'pool.samples': 1, 'evaluation.samples': 1, 'evaluation.points': 10, 'select.points': 10,
+    'batch': 1, 'label.cut': 0, 'label.smallest': 0, 'label.timestep': 0,
     'loss.beta': 0, 'loss.anchor': 0, 'loss.growth': 0, 'lora.rank': 1,
     'lora.scale': 0, 'optim.rate': 0, 'optim.decay': 0, 'optim.warmup': 0, 'train.steps': 1,
     'train.batch': 1, 'train.max_skipped': 1, 'checkpoint.every': 1, 'checkpoint.keep': 1,
@@ -40,6 +41,7 @@ def default_config():
   c.images.validation = 60  # that select the step, with one sample each
   c.images.test = 108  # that evaluate
   c.images.seed = 0  # of the objects
+  c.images.pool_kinds = ()  # kinds of the pool's objects (data/object_kinds); (): all
   c.images.size = 32  # pixels per side
 
   c.sampler = ConfigDict()
@@ -47,6 +49,7 @@ def default_config():
   c.sampler.rescale_t = 3.0  # of the time grid
   c.sampler.guidance = 1.0  # w of (1 + w) v(image) - w v(no image)
   c.sampler.interval = (0.5, 1.0)  # noise levels at which it applies
+  c.sampler.margin = 0.0  # step of guidance by the margin of the decoded estimate; 0: none
 
   c.pool = ConfigDict()
   c.pool.samples = 4  # per image
@@ -127,6 +130,10 @@ def check(config):
   for field in POSITIVE:
     if not 0 < _value(config, field) < math.inf:
       raise ConfigError(f'config.{field}={_value(config, field)!r} must be positive.')
+  for kind in config.images.pool_kinds:
+    if kind not in objects.KINDS:
+      raise ConfigError(f'config.images.pool_kinds has {kind!r}: the kinds are '
+                        f'{", ".join(objects.KINDS)}.')
   if not 0 <= config.loss.negative <= 1:
     raise ConfigError(f'config.loss.negative={config.loss.negative} is not between 0 and 1.')
 

@@ -13,12 +13,12 @@ from jax3dgen.recipes.preference import label as labels
 from jax3dgen.recipes.preference import problem as problems
 
 
-def run(problem, model, images, count, points, cfg, folder, title):
+def run(problem, model, images, count, points, cfg, folder, title, margins=False):
   """{name: host array [I count]} of `count` samples of each of I images, image by image.
 
   The columns of `label.label` and `shape_figures`, and image and sample, the numbers of each row.
   The noise follows from config.evaluation.seed, the image and the sample alone, so that models are
-  compared on equal noise; `points` is the number on each surface.
+  compared on equal noise; `points` is the number on each surface; `margins` as in `label.label`.
   """
   size = cfg.batch
   draw, decode = sample.programs(problem.generator, model.params, cfg.sampler, size)
@@ -27,10 +27,11 @@ def run(problem, model, images, count, points, cfg, folder, title):
     image, number = np.divmod(rows, count)
     noise = sample.noises(problem.generator.shape, (cfg.evaluation.seed,), image, number)
     logits = decode(draw(noise, jax.tree.map(lambda x: x[image], images.cond)))
-    return labels.label(logits, cfg.label) | shape_figures(logits, images, image, points, cfg) | {
-        'image': image, 'sample': number}
+    return (labels.label(logits, cfg.label, margins)
+            | shape_figures(logits, images, image, points, cfg)
+            | {'image': image, 'sample': number})
   key = blocks.digest(model.key, problems.images_digest(images), count, cfg.evaluation.seed, points,
-                      cfg.sampler.to_dict(), cfg.label.to_dict(), size)
+                      cfg.sampler.to_dict(), cfg.label.to_dict(), size, margins)
   return blocks.run(folder, len(images.object) * count, size, key, compute, title)
 
 

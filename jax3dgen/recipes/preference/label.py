@@ -31,7 +31,7 @@ def label(logits, cfg, margins=False):
   """
   count = len(logits)
   with futures.ThreadPoolExecutor(machine.cores()) as pool:
-    solids = list(pool.map(lambda grid: _solids(grid, cfg), logits))
+    solids = list(pool.map(lambda grid: bodies_of(grid, cfg), logits))
   table = {
       **{f'stable_{judge}': np.zeros(count, bool) for judge in JUDGES},
       'rotation_deg': np.full(count, np.nan, np.float32), 'settled': np.zeros(count, bool),
@@ -79,7 +79,7 @@ def mesh(logits, cfg):
   return voxels.cut(voxels.mesh(logits, cfg.smallest), cfg.cut / len(logits))
 
 
-def _solids(logits, cfg):
+def bodies_of(logits, cfg):
   """({judge: Body}, number of parts, reason) of one sample; a judge without a body is left out, and
   so is `largest` where there is one part."""
   parts, items, reasons = voxels.parts(logits, cfg.smallest), {}, []

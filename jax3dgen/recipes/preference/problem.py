@@ -79,7 +79,8 @@ def build(cfg):
 
   def images(split):
     """Images of a split, in batches of cfg.batch, which share one compilation."""
-    seeds = object_splits.standing(split, cfg.images[split], SPACING * cfg.images.seed)
+    seeds = object_splits.standing(split, cfg.images[split], SPACING * cfg.images.seed,
+                                   cfg.images.pool_kinds if split == 'pool' else ())
     items, conds = objects.draw(seeds), []
     for start in range(0, len(seeds), cfg.batch):
       rows = np.arange(start, start + cfg.batch).clip(max=len(seeds) - 1)

@@ -25,9 +25,11 @@ default_config = settings.default_config
 
 
 class Round(NamedTuple):
-  """The outcome of a round: the Model after it, and the record of it for result.json."""
+  """The outcome of a round: the Model after it, the record of it for result.json, and {step:
+  adapters} of the steps that are kept."""
   model: problems.Model
   record: dict
+  adapters: dict
 
 
 def run(config, workdir, problem=None, allow_change=False, command=''):
@@ -62,11 +64,13 @@ def run(config, workdir, problem=None, allow_change=False, command=''):
     return parallel.from_main(write, workdir, figures, cfg, command)
 
 
-def tune_round(problem, base, model, cfg, number, folder):
+def tune_round(problem, base, model, cfg, number, folder, pool_folder=None):
   """The Round that tunes `model` on a pool of its own samples; `base` is the model of round 1,
-  which the selection compares with."""
-  latent = pools.generate(problem, model, cfg, number, folder / 'generate')
-  labels = pools.label(problem, latent, cfg, folder / 'label')
+  which the selection compares with. Several rounds may share the `pool_folder` of equal pools;
+  None: `folder`."""
+  pool_folder = pool_folder or folder
+  latent = pools.generate(problem, model, cfg, number, pool_folder / 'generate')
+  labels = pools.label(problem, latent, cfg, pool_folder / 'label')
   image = np.arange(len(latent)) // cfg.pool.samples
   table, left_out = tune.table_of(labels, image, problem.pool, cfg.pairs)
   report(labels, left_out, len(table.win.count), number)
@@ -85,7 +89,7 @@ def tune_round(problem, base, model, cfg, number, folder):
       'digests': {'pool': blocks.digest({'latent': latent}), 'labels': blocks.digest(labels),
                   'adapters': tree.digest(adapters[step]) if step else ''}}
   after = problems.tuned(model, adapters[step], cfg.lora.scale) if step else model
-  return Round(after, record)
+  return Round(after, record, adapters)
 
 
 def report(labels, left_out, count, number):

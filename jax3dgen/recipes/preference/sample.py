@@ -6,8 +6,10 @@ import jax
 import numpy as np
 
 from jax3dgen.core import parallel
+from jax3dgen.feedback import reward
 from jax3dgen.generator import flow
 from jax3dgen.nn import lora
+from jax3dgen.physics import occupancy
 
 
 def noises(shape, seed, image, number):
@@ -36,6 +38,9 @@ def programs(generator, params, cfg, size):
   placed = parallel.broadcast(params)
   split = generator._replace(velocity=lambda _, *batch: velocity(batch, placed))
   options = {name: cfg[name] for name in ('steps', 'rescale_t', 'guidance', 'interval')}
+  if cfg.margin:
+    options['adjust'] = reward.toward(lambda latent: generator.decode(params, latent),
+                                      occupancy.margin, cfg.margin)
   rows = -(-size // jax.process_count())
   pad = lambda x: np.concatenate([x, np.repeat(x[-1:], rows - len(x), 0)])
 

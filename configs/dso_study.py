@@ -1,0 +1,79 @@
+"""The study of docs/results/dso.md: DSO and its rivals on the embedded image-to-3D generator.
+
+All parts share the base, the test images and, per seed, the noise. `:main` are the tuning runs,
+three seeds each, and what needs no tuning: the best of several samples, flat cuts (DSO D.2),
+guidance by the margin. `:steps` follows DRO and DPO beyond the step that is chosen (DSO Table 8,
+Figure 6b), `:pool` varies the number of images (Figure 6b), `:variants` has terms and noises that
+DSO has not, `:transfer` tunes without some kinds of object, `:tilts` puts base, DPO and DRO to
+tilts in three engines (Table 6). `:tiny` is for tests.
+"""
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.recipes.preference import study
+
+SFT = {'loss.name': 'sft'}
+DRO = {'loss.name': 'dro', 'optim.rate': 1e-4, 'train.steps': 240, 'select.by': 'validation'}
+ALL_STEPS = {'train.steps': 480, 'select.by': 'last', 'optim.warmup': 24.0}
+VARIANTS = {'tracked': {'loss.noise': 'tracked'}, 'growth': {'loss.growth': 1.0},
+            'anchor': {'loss.anchor': 0.5}, 'damped': {'loss.negative': 0.5}}
+LARGEST = 0.92 * 32  # voxels of the largest extent of an object
+CUTS = {f'flat cut {share:g}': {'label.cut': share * LARGEST} for share in (.05, .1, .15, .2)}
+GUIDED = {f'guidance {scale:g}': {'sampler.margin': scale} for scale in (0.02, 0.05, 0.1)}
+KEPT = ('figurine', 'stack', 'animal', 'goblet')  # kinds of the pool of `:transfer`
+
+
+def named(runs):
+  """{name: changes} as the field of a config."""
+  return tuple((name, tuple(changes.items())) for name, changes in runs.items())
+
+
+def get_config(variant=''):
+  config = study.default_config()
+  config.table = 'docs/results/dso.jsonl'
+  config.dso.evaluation.samples = 2
+  if variant == 'main':
+    config.runs = named({'sft': SFT, 'dpo': {}, 'dro': DRO, 'dpo twice': {'rounds': 2}})
+    config.evaluations = named(CUTS | GUIDED)
+    config.best_of = (2, 4)
+    config.stabilize = True
+  elif variant == 'steps':
+    config.runs = named({'dro to 480': DRO | ALL_STEPS,
+                         'dpo to 1200': {'train.steps': 1200, 'optim.warmup': 30.0}})
+    config.steps = (20, 40, 80, 120, 160, 200, 240, 300, 360, 480, 600, 900)
+    config.seeds = 1
+  elif variant == 'pool':
+    config.runs = named({f'dpo, {count} images': {'images.pool': count} for count in (32, 65, 130)})
+  elif variant == 'variants':
+    config.runs = named({f'dro {name}': DRO | ALL_STEPS | change
+                         for name, change in VARIANTS.items()} | {
+        'dpo tracked': {'loss.noise': 'tracked'}})
+    config.steps = (80, 120, 160, 240, 360, 480)
+    config.seeds = 2
+  elif variant == 'transfer':
+    config.runs = named({f'{name}, four kinds': change | {'images.pool_kinds': KEPT}
+                         for name, change in {'dpo': {}, 'dro': DRO}.items()})
+    config.seeds = 1
+  elif variant == 'tilts':
+    config.runs = named({'dpo': {}, 'dro': DRO})
+    config.engines = ('native', 'mjx', 'brax_positional')
+    config.seeds = 1
+  elif variant == 'tiny':
+    config.table = ''
+    config.runs = named({'dro': {'loss.name': 'dro'}})
+    config.evaluations = named({'flat cut': {'label.cut': 4.0}, 'guidance': {'sampler.margin': .1}})
+    config.best_of, config.steps, config.engines = (2,), (3,), ('native',)
+    config.stabilize = True
+    config.tilts, config.max_tilts, config.seeds = 2, (0.02,), 1
+    c = config.dso
+    c.batch = 16
+    c.images.update({'pool': 6, 'validation': 2, 'test': 3})
+    c.sampler.steps = 4
+    c.label.seconds = 2.0
+    c.evaluation.update({'samples': 1, 'points': 300})
+    c.select.points = 300
+    c.train.update({'batch': 8, 'steps': 6})
+    c.checkpoint.every = 3
+  else:
+    raise ConfigError(f'configs/dso_study.py has no variant {variant!r}; it has main, steps, pool, '
+                      'variants, transfer, tilts and tiny.')
+  return config

@@ -14,7 +14,7 @@ DARK = 0.1
 
 
 def load(weights):
-  return base.Generator(None, embed, velocity, None, decode, SHAPE), {'flow': jnp.zeros(1)}
+  return base.Generator(None, embed, velocity, None, decode, SHAPE), {'flow': jnp.zeros(1), 'decoder': jnp.zeros(1)}
 
 
 def embed(params, images):

@@ -37,12 +37,13 @@ def default_config():
   c.generator = loading.default_config()
 
   c.images = ConfigDict()  # of objects that stand; the three sets share none
+  c.images.folder = ''  # of pictures, in pool, validation and test; '': embedded objects
   c.images.pool = 260  # whose samples are tuned on
   c.images.validation = 60  # that select the step, with one sample each
   c.images.test = 108  # that evaluate
   c.images.seed = 0  # of the objects
   c.images.pool_kinds = ()  # kinds of the pool's objects (data/object_kinds); (): all
-  c.images.size = 32  # pixels per side
+  c.images.size = 32  # pixels per side of a picture, cropped to its object
 
   c.sampler = ConfigDict()
   c.sampler.steps = 12  # Euler steps

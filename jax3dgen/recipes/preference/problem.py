@@ -14,8 +14,8 @@ import numpy as np
 from jax3dgen.core import parallel, tree
 from jax3dgen.core.errors import WeightError
 from jax3dgen.data import object_splits, objects
-from jax3dgen.generator import loading
-from jax3dgen.recipes.preference import sample
+from jax3dgen.generator import loading, pictures
+from jax3dgen.recipes.preference import picture_folder, sample
 
 SPLITS = ('pool', 'validation', 'test')
 SPACING = 10_000  # seeds of objects between values of config.images.seed
@@ -67,7 +67,8 @@ def images_digest(images):
 
 
 def build(cfg):
-  """The Problem of a config: pictures of embedded objects that stand, for its generator."""
+  """The Problem of a config: pictures for its generator, those of config.images.folder (see
+  `picture_folder`) or else of embedded objects that stand."""
   generator, params = loading.load(cfg.generator)
   if not {'flow', 'decoder'} <= params.keys():
     raise WeightError(f'{cfg.generator.weights} lacks the flow transformer or the decoder, which '
@@ -77,19 +78,27 @@ def build(cfg):
   logits = jax.eval_shape(generator.decode, params, jax.ShapeDtypeStruct(
       (1, *generator.shape), np.float32))
 
+  def conditions(count, picture):
+    """The conditions of `count` pictures; `picture` (rows [n]) -> [n, H, W, 4]. In batches of
+    cfg.batch, which share one compilation."""
+    conds = [embed(picture(np.arange(start, start + cfg.batch).clip(max=count - 1)), placed)
+             for start in range(0, count, cfg.batch)]
+    return jax.tree.map(lambda *x: np.concatenate(x)[:count], *conds)
+
   def images(split):
-    """Images of a split, in batches of cfg.batch, which share one compilation."""
+    if cfg.images.folder:
+      paths, object_, mesh = picture_folder.read(cfg.images.folder, split, cfg.images[split])
+      picture = lambda rows: np.stack([pictures.square(pictures.read(paths[i]), cfg.images.size)
+                                       for i in rows])
+      return Images(conditions(len(paths), picture), object_, None, mesh)
     seeds = object_splits.standing(split, cfg.images[split], SPACING * cfg.images.seed,
                                    cfg.images.pool_kinds if split == 'pool' else ())
-    items, conds = objects.draw(seeds), []
-    for start in range(0, len(seeds), cfg.batch):
-      rows = np.arange(start, start + cfg.batch).clip(max=len(seeds) - 1)
-      picture = objects.picture(jax.tree.map(lambda x, rows=rows: x[rows], items), cfg.images.size)
-      conds.append(embed(_with_alpha(*picture), placed))
-    cond = jax.tree.map(lambda *x: np.concatenate(x)[:len(seeds)], *conds)
+    items = objects.draw(seeds)
+    picture = lambda rows: _with_alpha(*objects.picture(
+        jax.tree.map(lambda x: x[rows], items), cfg.images.size))
     true = np.asarray(objects.logits(items, logits.shape[1]) > 0)
     mesh = functools.cache(functools.partial(objects.mesh, items))
-    return Images(cond, np.asarray(seeds), true, mesh)
+    return Images(conditions(len(seeds), picture), np.asarray(seeds), true, mesh)
   sets = [images(split) for split in SPLITS]
   return Problem(generator, {name: params[name] for name in ('flow', 'decoder')}, *sets)
 

@@ -1,8 +1,41 @@
 """DSO on the embedded image-to-3D generator: DPO, or `:dro` and `:sft`.
 
-`:trellis` has the settings of DSO's code for TRELLIS-image-large (set generator.weights; on one
-accelerator its batch of 48 pairs is the whole of DSO's four). `:tiny` runs every phase in seconds,
-for tests. docs/results/dso.md has the expected results.
+`:trellis` has the settings of DSO's code for TRELLIS-image-large (set generator.weights and
+images.folder; on one accelerator its batch of 48 pairs is the whole of DSO's four). `:tiny` runs
+every phase in seconds, for tests. docs/results/dso.md has the results of the embedded generator,
+whose settings are this project's own.
+
+field | source (DSO's code; its paper) | here | why not
+loss.name | DPO or DRO | 'dpo' | `--config.loss.name=dro`
+loss.beta | 500.0 | = |
+loss.reduction | a mean over entries; Diffusion-DPO has a sum | 'mean' |
+loss.negative | 1.0 | = |
+loss.noise | 'fresh' | = |
+pairs.of | winner, loser and condition of one object | 'object' | the paper has one image
+pairs.by | 'label' | = |
+lora.rank | 64 | = |
+lora.scale | alpha / r = 2.0 | 2.0 |
+optim.rate | 5e-06 | = |
+optim.warmup | 2000.0 | = |
+optim.decay | 0.01 | = |
+optim.clip | 1.0 | = |
+train.batch | 48 pairs: 6, twice, on 4 devices | 48 | in one step
+train.steps | 8000 for DPO, 4000 for DRO | 8000 |
+pool.samples | 4 | = |
+sampler.steps | 12 | = |
+sampler.guidance | 7.5 | = |
+sampler.rescale_t | 3.0 in the published pipeline.json, unverified | 3.0 |
+sampler.interval | (0.5, 1.0) in the published pipeline.json, unverified | (0.5, 1.0) |
+label.seconds | 10.0 | = |
+label.timestep | 0.001 | = |
+label.threshold_deg | 20.0 | = |
+label.inertia | MuJoCo's legacy inertia of the mesh | 'mujoco_legacy' | `exact` is the true solid's
+label.normalize | none in training, by the vertex mean in evaluation | 'none' | `dso` is the latter
+label.cut | 0.0 | = |
+label.smallest | 0.0 | = |
+mesh | stage 2's decoder, 95 % of the faces removed | of the 64^3 occupancy | stage 1 alone
+levels | t ~ LogitNormal(1, 1), cast to bfloat16 | in float32 | the cast moves t by up to .002
+images | six renders of Objaverse objects each | `config.images.folder` | no data set is fetched
 """
 
 from jax3dgen.recipes.preference import config as preference

@@ -14,7 +14,8 @@ DARK = 0.1
 
 
 def load(weights):
-  return base.Generator(None, embed, velocity, None, decode, SHAPE), {'flow': jnp.zeros(1), 'decoder': jnp.zeros(1)}
+  params = {'flow': jnp.zeros(1), 'decoder': jnp.zeros(1)}
+  return base.Generator(None, embed, velocity, None, decode, SHAPE), params
 
 
 def embed(params, images):

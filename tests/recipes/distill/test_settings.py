@@ -89,12 +89,23 @@ def test_tables_of_the_configs_say_what_the_configs_have(name):
   tables = [rows(ROOT / 'configs' / f'{name}.py')]
   tables += [rows(ROOT / 'configs' / '_papers.py')] if name == 'sds' else []
   page = (ROOT / 'docs' / 'fidelity.md').read_text(encoding='utf-8')
-  for cells in sum(tables, []):
+  check_tables(sum(tables, []), config, page)
+
+
+def check_tables(rows, config, page):
+  """Rows of a config's docstring have the values of its fields, and stand on the page."""
+  for cells in rows:
     assert len(cells) == 4, cells
     field, source, here, _ = cells
     if field in config:
       assert ast.literal_eval(source if here == '=' else here) == config[field], cells
     assert f'| {" | ".join(cells).strip()} |'.replace(' |  |', ' | |') in page, cells
+
+
+def test_the_table_of_dso_says_what_its_config_has():
+  config = dict(_config.leaves(_config.load(f'{ROOT}/configs/dso.py:trellis')[1]))
+  check_tables(rows(ROOT / 'configs' / 'dso.py'), config,
+               (ROOT / 'docs' / 'fidelity.md').read_text(encoding='utf-8'))
 
 
 def test_shares_of_the_run_become_steps():

@@ -31,6 +31,7 @@ def get_config(variant=''):
   config = study.default_config()
   config.table = 'docs/results/dso.jsonl'
   config.dso.evaluation.samples = 2
+  config.pictures = tuple(range(0, 216, 27))
   if variant == 'main':
     config.runs = named({'sft': SFT, 'dpo': {}, 'dro': DRO, 'dpo twice': {'rounds': 2}})
     config.evaluations = named(CUTS | GUIDED)
@@ -64,6 +65,7 @@ def get_config(variant=''):
     config.best_of, config.steps, config.engines = (2,), (3,), ('native',)
     config.stabilize = True
     config.tilts, config.max_tilts, config.seeds = 2, (0.02,), 1
+    config.pictures = (0, 1)
     c = config.dso
     c.batch = 16
     c.images.update({'pool': 6, 'validation': 2, 'test': 3})

@@ -2,9 +2,10 @@
 
   python -m experiments.dso_study --config configs/dso_study.py:main --workdir runs/dso/main
 
-Rows that config.table holds are not computed again. The workdir receives rows.jsonl, dso_study.md
-and the folders of the runs, from which the same command resumes; with --merge the new rows are
-added to the table.
+Rows that config.table holds are not computed again. The workdir receives rows.jsonl, dso_study.md,
+pictures of samples (pictures/RUN-SEED.png) and of the losses (losses.png, DSO Figure 8), and the
+folders of the runs, from which the same command resumes; with --merge the new rows are added to the
+table.
 """
 
 import shlex
@@ -21,7 +22,7 @@ def flags(parser):
 def run(config, workdir, args):
   from jax3dgen.core import files
   from jax3dgen.core.errors import ConfigError
-  from jax3dgen.recipes.preference import study, study_page
+  from jax3dgen.recipes.preference import study, study_page, study_pictures
   if args.merge and not config.table:
     raise ConfigError('--merge needs config.table, the file that it adds to.')
   rows = study.run(config, workdir)
@@ -31,6 +32,8 @@ def run(config, workdir, args):
   text = study_page.text(rows, command)
   with files.replacing(workdir / 'dso_study.md') as beside:
     beside.write_text(text, encoding='utf-8')
+  with files.replacing(workdir / 'losses.png') as beside:
+    beside.write_bytes(study_pictures.losses())
   print(text)
 
 

@@ -35,6 +35,18 @@ def run(problem, model, images, count, points, cfg, folder, title, margins=False
   return blocks.run(folder, len(images.object) * count, size, key, compute, title)
 
 
+def logits_of(cfg, problem, model, rows):
+  """Logits [n, R, R, R] of rows [n] of a model's test samples, those of `evaluate.run`."""
+  draw, decode = sample.programs(problem.generator, model.params, cfg.sampler, cfg.batch)
+  parts, size = [], -(-cfg.batch // jax.process_count())
+  for start in range(0, len(rows), size):
+    image, number = np.divmod(rows[start:start + size], cfg.evaluation.samples)
+    noise = sample.noises(problem.generator.shape, (cfg.evaluation.seed,), image, number)
+    cond = jax.tree.map(lambda x, image=image: x[image], problem.test.cond)
+    parts.append(decode(draw(noise, cond)))
+  return np.concatenate(parts)
+
+
 def shape_figures(logits, images, image, points, cfg):
   """iou, chamfer and f_score [n] float32 of logits [n, R, R, R] of the images [n].
 

@@ -26,12 +26,14 @@ class Images(NamedTuple):
 
   cond: the generator's condition of each image, a tree of host arrays [I, ...]; object [I] int, the
   object that each shows; occupancy [I, R, R, R] bool, the true one; mesh (i) -> the true Mesh of
-  image i. The last two are None where the truth is unknown: figures of the shape are then NaN.
+  image i. These two are None where the truth is unknown: figures of the shape are then NaN. picture
+  (rows [n]) -> [n, H, W, 4], the images themselves, or None.
   """
   cond: Any
   object: np.ndarray
   occupancy: np.ndarray | None = None
   mesh: Callable | None = None
+  picture: Callable | None = None
 
 
 class Problem(NamedTuple):
@@ -90,7 +92,7 @@ def build(cfg):
       paths, object_, mesh = picture_folder.read(cfg.images.folder, split, cfg.images[split])
       picture = lambda rows: np.stack([pictures.square(pictures.read(paths[i]), cfg.images.size)
                                        for i in rows])
-      return Images(conditions(len(paths), picture), object_, None, mesh)
+      return Images(conditions(len(paths), picture), object_, None, mesh, picture)
     seeds = object_splits.standing(split, cfg.images[split], SPACING * cfg.images.seed,
                                    cfg.images.pool_kinds if split == 'pool' else ())
     items = objects.draw(seeds)
@@ -98,7 +100,7 @@ def build(cfg):
         jax.tree.map(lambda x: x[rows], items), cfg.images.size))
     true = np.asarray(objects.logits(items, logits.shape[1]) > 0)
     mesh = functools.cache(functools.partial(objects.mesh, items))
-    return Images(conditions(len(seeds), picture), np.asarray(seeds), true, mesh)
+    return Images(conditions(len(seeds), picture), np.asarray(seeds), true, mesh, picture)
   sets = [images(split) for split in SPLITS]
   return Problem(generator, {name: params[name] for name in ('flow', 'decoder')}, *sets)
 

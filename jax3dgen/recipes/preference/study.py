@@ -22,7 +22,7 @@ from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.metrics import geometry
 from jax3dgen.physics import body as bodies
 from jax3dgen.physics import stabilize, sweep
-from jax3dgen.recipes.preference import blocks, evaluate, sample
+from jax3dgen.recipes.preference import blocks, evaluate, study_pictures
 from jax3dgen.recipes.preference import label as labels
 from jax3dgen.recipes.preference import problem as problems
 from jax3dgen.recipes.preference import run as preference
@@ -39,6 +39,7 @@ def default_config():
   c.evaluations = ()  # the same of evaluations of the base without tuning
   c.stabilize = False  # the base's samples that fall, deformed by physics/stabilize
   c.best_of = ()  # numbers of samples of which the one with the largest margin is taken
+  c.pictures = ()  # test samples that a picture of each run's models shows
   c.steps = ()  # steps of the runs that are evaluated on the test images too
   c.engines = ()  # engines whose tilts the results of the runs, and the base, are put to
   c.tilts = 8  # tilts of each sample and size
@@ -166,11 +167,16 @@ def compute(config, settings, problem, workdir, name, seed, tuned):
       rows = evaluate_test(problem, final, settings, folder / 'test' / label.replace(' ', '_'))
       yield head | {'model': label} | row_of(rows, reference, cfg) | {
           'step': rounds[-1].record['step'], 'pairs': rounds[-1].record['pairs']}
+    models = [base, *(r.model for r in rounds)]
     for step in config.steps:
       if step <= cfg.train.steps:
         model = problems.tuned(base, rounds[0].adapters[step], cfg.lora.scale)
+        models.append(model)
         rows = evaluate_test(problem, model, settings, folder / 'test' / f'step_{step:06d}')
         yield head | {'model': f'step {step}'} | row_of(rows, reference, cfg)
+    if config.pictures and parallel.is_main():
+      study_pictures.write(workdir / 'pictures' / f'{name}-{seed}.png', problem, models,
+                           config.pictures, cfg)
   if tuned or name == BASE:
     for engine in config.engines:
       yield head | {'model': f'{label} tilts {engine}'} | tilted(
@@ -214,18 +220,6 @@ def best_of(config, cfg, problem, base, reference, head, folder):
     yield head | {'model': f'best of {n}'} | row_of(chosen, first, cfg)
 
 
-def logits_of(cfg, problem, model, rows):
-  """Logits [n, R, R, R] of rows [n] of a model's test samples, those of `evaluate.run`."""
-  draw, decode = sample.programs(problem.generator, model.params, cfg.sampler, cfg.batch)
-  parts, size = [], -(-cfg.batch // jax.process_count())
-  for start in range(0, len(rows), size):
-    image, number = np.divmod(rows[start:start + size], cfg.evaluation.samples)
-    noise = sample.noises(problem.generator.shape, (cfg.evaluation.seed,), image, number)
-    cond = jax.tree.map(lambda x, image=image: x[image], problem.test.cond)
-    parts.append(decode(draw(noise, cond)))
-  return np.concatenate(parts)
-
-
 def deformed(cfg, problem, base, reference, folder):
   """`reference` with the samples that fall deformed until they stand (`physics/stabilize`).
 
@@ -237,7 +231,7 @@ def deformed(cfg, problem, base, reference, folder):
     index = falls[rows]
     figures = {name: reference[name][index].copy() for name in (
         'stable_cut', 'rotation_deg', 'chamfer', 'f_score')}
-    for k, grid in enumerate(logits_of(cfg, problem, base, index)):
+    for k, grid in enumerate(evaluate.logits_of(cfg, problem, base, index)):
       image = int(reference['image'][index[k]])
       try:
         mesh = stabilize.stabilize(labels.mesh(grid, cfg.label), cfg.label.seconds).mesh
@@ -264,7 +258,7 @@ def tilted(config, cfg, problem, model, engine, seed):
   """{'samples', 'tilts', 'stable': {max tilt: share}} of a model's test samples under tilts."""
   rows = np.arange(len(problem.test.object) * cfg.evaluation.samples)
   items = [labels.bodies_of(grid, cfg.label)[0].get('cut')
-           for grid in logits_of(cfg, problem, model, rows)]
+           for grid in evaluate.logits_of(cfg, problem, model, rows)]
   usable = [item for item in items if item is not None]
   packed = bodies.pack(usable) if engine != 'native' else bodies.Bodies(tuple(usable), ())
   stable = {}

@@ -7,7 +7,8 @@ import pytest
 
 from experiments import _config
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.recipes.preference import problem, study, study_page
+from jax3dgen.recipes.preference import evaluate, problem, study, study_page, study_pictures
+from jax3dgen.recipes.preference import label as labels
 from tests.commands import ROOT
 from tests.fakes import tower_generator
 
@@ -101,3 +102,24 @@ def test_intervals_are_those_of_a_bootstrap_over_images():
     draws.append(ours[index].mean() / theirs[index].mean())
   np.testing.assert_allclose([value, low, high], [
       ours.mean() / theirs.mean(), *np.percentile(draws, [2.5, 97.5])], atol=0.02)
+
+
+def test_pictures_show_each_model_in_green_or_red():
+  problem_ = tower_generator.make()
+  c = config().dso
+  models = [problem.base(problem_)] * 2
+  test = problem_.test._replace(picture=lambda rows: np.full((len(rows), 8, 8, 4), (0, 0, 0, 1)))
+  problem_ = problem_._replace(test=test)
+  picture = study_pictures.samples(problem_, models, [0, 2], c, size=32)
+  assert picture.shape == (2 * 32, 4 * 32, 3)
+  assert (picture[:32, :32] == 0).all()  # the image, then the true shape and twice the sample
+  np.testing.assert_array_equal(picture[:, 64:96], picture[:, 96:])
+  logits = evaluate.logits_of(c, problem_, models[0], np.array([0, 2]))
+  for k, stable in enumerate(labels.label(logits, c.label)['stable_cut']):
+    cell = picture[32 * k:32 * (k + 1), 64:96].reshape(-1, 3)
+    color = cell[cell.min(-1) < 0.6].mean(0)
+    assert (color[1] > color[0]) == stable
+
+
+def test_the_picture_of_the_losses_is_a_png():
+  assert study_pictures.losses()[:4] == b'\x89PNG'

@@ -109,15 +109,16 @@ def of_surface(mesh, height=0.0, density=1000.0):
   integrals. MeshError where nothing is left, or it is flat.
   """
   vertices, faces = meshes.checked(mesh)
-  low, high = vertices.min(0), vertices.max(0)
+  used = np.bincount(faces.ravel(), minlength=len(vertices)) > 0
+  low, high = vertices[used].min(0), vertices[used].max(0)
   origin = np.array([*0.5 * (low + high)[:2], low[2] + height])
-  vertices = vertices - origin
-  whole, parts = surface.above(vertices[faces])
-  triangles = np.concatenate([whole, parts])
+  points, triangles = vertices[used] - origin, (vertices - origin)[faces]
+  if height:
+    whole, parts = surface.above(triangles)
+    points, triangles = (np.concatenate([points[points[:, 2] > 0], parts.reshape(-1, 3)]),
+                         np.concatenate([whole, parts]))
   if not len(triangles):
     raise MeshError('The mesh is empty above the cut.')
-  used = np.bincount(faces.ravel(), minlength=len(vertices)) > 0
-  points = np.concatenate([vertices[used & (vertices[:, 2] > 0)], parts.reshape(-1, 3)])
   extent = (points.max(0) - points.min(0)).max()
   scale, note = _scale(extent)
   length, status = extent * scale, 'exact'

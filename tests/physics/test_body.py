@@ -217,7 +217,7 @@ def test_a_surface_is_cut_without_its_cap(solid, height):
           'two': mesh_of(ball(0.3), ball(0.2, (0.6, 0.0, -0.2))), 'torus': mesh_of(torus)}[solid]
   mesh = mesh.replace(vertices=mesh.vertices + np.array([2.0, -1.0, 0.5]))
   expected = body.from_mesh(voxels.cut(mesh, height), 500.0)
-  spare = mesh.replace(vertices=np.append(mesh.vertices, [[9.0, 9.0, 9.0]], 0))
+  spare = mesh.replace(vertices=np.append(mesh.vertices, [[9.0, 9.0, -9.0]], 0))
   result = body.of_surface(spare, height, 500.0)
   assert_same(result, expected, 1e-5 if height else 1e-9)  # manifold3d has float32 vertices
   support = lambda points: (points @ trimesh.creation.icosphere(2).vertices.T).max(0)

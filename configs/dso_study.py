@@ -1,11 +1,11 @@
 """The study of docs/results/dso.md: DSO and its rivals on the embedded image-to-3D generator.
 
-All parts share the base, the test images and, per seed, the noise. `:main` are the tuning runs,
-three seeds each, and what needs no tuning: the best of several samples, flat cuts (DSO D.2),
-guidance by the margin. `:steps` follows DRO and DPO beyond the step that is chosen (DSO Table 8,
-Figure 6b), `:pool` varies the number of images (Figure 6b), `:variants` has terms and noises that
-DSO has not, `:transfer` tunes without some kinds of object, `:tilts` puts base, DPO and DRO to
-tilts in three engines (Table 6). `:tiny` is for tests.
+All parts share the base, the test images and, per seed, the noise. `:main`, the default, are the
+tuning runs, three seeds each, and what needs no tuning: the best of several samples, flat cuts (DSO
+D.2), deformation, guidance by the margin. `:steps` follows DRO and DPO beyond the step that is
+chosen (DSO Table 8, Figure 6b), `:pool` varies the number of images (Figure 6b), `:variants` has
+terms and noises that DSO has not, `:transfer` tunes without some kinds of object, `:tilts` puts
+base, DPO and DRO to tilts in three engines (Table 6). `:tiny` is for tests.
 """
 
 from jax3dgen.core.errors import ConfigError
@@ -32,7 +32,7 @@ def get_config(variant=''):
   config.table = 'docs/results/dso.jsonl'
   config.dso.evaluation.samples = 2
   config.pictures = tuple(range(0, 216, 27))
-  if variant == 'main':
+  if variant in ('', 'main'):
     config.runs = named({'sft': SFT, 'dpo': {}, 'dro': DRO, 'dpo twice': {'rounds': 2}})
     config.evaluations = named(CUTS | GUIDED)
     config.best_of = (2, 4)

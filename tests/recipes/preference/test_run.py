@@ -11,7 +11,7 @@ import pytest
 from experiments import _command, _config, dso
 from jax3dgen.core import launch
 from jax3dgen.core.errors import ConfigError, WeightError
-from jax3dgen.recipes.preference import adapters, blocks, run
+from jax3dgen.recipes.preference import adapters, blocks, run, tune
 from tests import processes
 from tests.commands import ROOT
 from tests.fakes import tower_generator
@@ -223,3 +223,18 @@ def test_two_processes_have_the_pool_and_the_labels_of_one(tmp_path):
   one, two = (results(tmp_path / name)['rounds'][0]['digests'] for name in ('one', 'two'))
   assert {name: one[name] for name in ('pool', 'labels')} == {
       name: two[name] for name in ('pool', 'labels')}
+
+
+def test_warm_up_of_dso_s_code():
+  """Adam's first updates of constant gradients are the rate: 5e-6 min(1, step / 2000)."""
+  c = _config.load(str(ROOT / 'configs' / 'dso.py:trellis'))[1]
+  c.optim.decay = 0.0
+  tx = tune.optimiser(c)
+  params = {'x': np.zeros(1, np.float32)}
+  state, rates = tx.init(params), {}
+  update = jax.jit(tx.update)
+  for step in range(2003):
+    change, state = update({'x': np.ones(1, np.float32)}, state, params)
+    rates[step] = -float(change['x'][0])
+  for step in (0, 1, 500, 1999, 2000, 2002):
+    np.testing.assert_allclose(rates[step], 5e-6 * min(1, step / 2000), rtol=1e-3, atol=1e-12)

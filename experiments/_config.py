@@ -226,6 +226,10 @@ def explanations(module, config):
   meanings = {}
   for file in [*objective_files(config), *sources(module)]:
     meanings = comments(pathlib.Path(file).read_text('utf-8')) | meanings
+  for name, _ in leaves(config):  # of a whole config that is a section of another one
+    within = name.partition('.')[2]
+    if name not in meanings and within in meanings:
+      meanings[name] = meanings[within]
   return meanings
 
 

@@ -44,7 +44,7 @@ def default_config():
   c.engines = ()  # engines whose tilts the results of the runs, and the base, are put to
   c.tilts = 8  # tilts of each sample and size
   c.max_tilts = (0.01, 0.02, 0.04, 0.08)  # radians, DSO's Table 6
-  c.first_seed = 0
+  c.first_seed = 0  # the seeds are this one and those that follow
   c.seeds = 3  # of tuning and sampling
   c.table = ''  # JSON lines of finished rows, which are not computed again; '': none
   c.dso = preference.default_config()  # what all runs share

@@ -46,9 +46,22 @@ def simulate(packed, tilts, seconds=10.0, timestep=4e-3, friction=1.0, iteration
       np.resize(x, (shape[0] * shape[1], *x.shape[1:])).reshape(*shape, *x.shape[1:]), float)
   run = _compiled(shape, packed.hull.shape[1], len(tilts), iterations, ls_iterations,
                   jax.config.jax_enable_x64)
-  _, outcome = run(jax.tree.map(split, packed), jnp.asarray(tilts, float),
-                   jnp.array([timestep, friction], float), worlds.steps(seconds, timestep))
+  with _gspmd():
+    _, outcome = run(jax.tree.map(split, packed), jnp.asarray(tilts, float),
+                     jnp.array([timestep, friction], float), worlds.steps(seconds, timestep))
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], jax.device_get(outcome))
+
+
+@contextlib.contextmanager
+def _gspmd():
+  """XLA's older partitioner: jaxlib 0.11's new one crashes on MJX's solver on several devices."""
+  name = 'jax_use_shardy_partitioner'
+  before = getattr(jax.config, name)
+  jax.config.update(name, False)
+  try:
+    yield
+  finally:
+    jax.config.update(name, before)
 
 
 def rollout(body, tilt=(0.0, 0.0, 0.0), seconds=0.3, timestep=4e-3, friction=1.0, solves=4,

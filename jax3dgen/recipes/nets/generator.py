@@ -21,6 +21,7 @@ from jax3dgen.core import parallel, rng, tree
 from jax3dgen.core import weights as weight_files
 from jax3dgen.core.types import Cond
 from jax3dgen.data import object_splits, objects
+from jax3dgen.feedback import flow_loss
 from jax3dgen.generator import embedded, flow, networks
 from jax3dgen.recipes.nets import occupancy, ship
 from jax3dgen.scene import voxels
@@ -169,13 +170,14 @@ def objective(net, params, key, latent, tokens, dropout):
   mean, spread = (jax.lax.stop_gradient(params[name]).reshape(1, 1, 1, 1, -1)
                   for name in ('mean', 'spread'))
   x0 = (latent.astype(jnp.float32) - mean) / spread
-  batch = (len(x0),)
-  t = jax.nn.sigmoid(1.0 + jax.random.normal(rng.stream(key, 'level'), batch))
+  t = flow_loss.levels(rng.stream(key, 'level'), len(x0))
   eps = jax.random.normal(rng.stream(key, 'noise'), x0.shape)
-  kept = jax.random.uniform(rng.stream(key, 'dropout'), batch) >= dropout
-  tokens = tokens.astype(jnp.float32) * kept[:, None, None]
-  v = net.apply({'params': params['flow']}, flow.add_noise(x0, t, eps), 1000.0 * t, tokens)
-  return jnp.mean((v - flow.velocity(x0, eps)) ** 2), {}
+  kept = jax.random.uniform(rng.stream(key, 'dropout'), t.shape) >= dropout
+  velocity = lambda params, x, t, tokens: net.apply({'params': params['flow']}, x, 1000.0 * t,
+                                                    tokens)
+  v, target = flow_loss.predict(velocity, params, x0,
+                                tokens.astype(jnp.float32) * kept[:, None, None], t, eps)
+  return flow_loss.mean_square(v - target).mean(), {}
 
 
 def loss(cfg, count, axis_name=None):

@@ -40,8 +40,9 @@ too. `jax3dgen.generator.embedded.load` reads both folders of weights.
   beside the pixels of each patch; left out in {dropout:.0%} of the examples
 - command: `python -m experiments.train_net --config configs/nets/generator.py \
 --workdir runs/generator`
-- {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config
-  is in config.json
+- {steps} steps of {batch} objects, number of devices: {devices}, seed {seed}, averaged weights; the
+  config is in config.json. curve.csv has all steps; where the run was resumed with more of them, the
+  earlier ones had the learning rates of the shorter run
 
 ## Held-out objects
 

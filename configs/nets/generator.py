@@ -1,9 +1,10 @@
 """The flow of the embedded image-to-3D generator, over the latents of `occupancy`.
 
-`generator.py` trains the shipped weights in about 35 CPU minutes; `:tiny` runs every part in seconds,
-for tests. The expected metrics are on the card beside the weights, in jax3dgen/assets/generator: 65
-to 85 % of the samples of standing objects stand. The shipped run was begun with train.steps=3200 and
-resumed with 4000 at step 1067 and with 4600 at step 1165; jax's option jax_num_cpu_devices was 1.
+`generator.py` trains the shipped weights in about 35 CPU minutes; `:tiny` runs every part in
+seconds, for tests. The expected metrics are on the card beside the weights, in
+jax3dgen/assets/generator: 65 to 85 % of the samples of standing objects stand. The shipped run was
+begun with train.steps=3200 and resumed with 4000 at step 1067 and with 4600 at step 1165; jax's
+option jax_num_cpu_devices was 1.
 """
 
 from jax3dgen.recipes.nets import generator

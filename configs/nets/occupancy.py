@@ -1,8 +1,9 @@
 """The autoencoder of the embedded image-to-3D generator: 32^3 occupancy <-> an 8^3 x 8 latent.
 
-`occupancy.py` trains the shipped weights in about 15 CPU minutes; `:tiny` runs every part in seconds,
-for tests. The expected metrics are on the card beside the weights, in jax3dgen/assets/occupancy: an
-intersection over union of 0.91, and the same label of stability for 92 % of the objects.
+`occupancy.py` trains the shipped weights in about 15 CPU minutes; `:tiny` runs every part in
+seconds, for tests. The expected metrics are on the card beside the weights, in
+jax3dgen/assets/occupancy: an intersection over union of 0.91, and the same label of stability for
+92 % of the objects.
 """
 
 from jax3dgen.recipes.nets import occupancy

@@ -68,7 +68,7 @@ def test_autoencoder_keeps_the_surface(shipped, drawn):
 
 
 def test_samples_follow_their_pictures(shipped, drawn):
-  """A sample overlaps the object in its picture more than any other object of the batch."""
+  """Samples overlap the object in their picture much more than the other objects of the batch."""
   generator, params = shipped
   fast = generator._replace(velocity=jax.jit(generator.velocity))
   cond = jax.jit(generator.embed)(params, objects.picture(drawn)[0])
@@ -77,7 +77,8 @@ def test_samples_follow_their_pictures(shipped, drawn):
   sampled = np.asarray(jax.jit(generator.decode)(params, x0)) > 0
   true = np.asarray(objects.logits(drawn)) > 0
   overlap = np.array([[(a & b).sum() / (a | b).sum() for b in true] for a in sampled])
-  assert (overlap.argmax(1) == np.arange(8)).mean() >= 0.75 and np.diag(overlap).mean() > 0.35
+  same, others = np.diag(overlap).mean(), overlap[~np.eye(8, dtype=bool)].mean()
+  assert same > 0.35 and same > 1.6 * others
 
 
 @pytest.mark.parametrize(('change', 'sentence'), [

@@ -41,8 +41,8 @@ too. `jax3dgen.generator.embedded.load` reads both folders of weights.
 - command: `python -m experiments.train_net --config configs/nets/generator.py \
 --workdir runs/generator`
 - {steps} steps of {batch} objects, number of devices: {devices}, seed {seed}, averaged weights; the
-  config is in config.json. curve.csv has all steps; where the run was resumed with more of them, the
-  earlier ones had the learning rates of the shorter run
+  config is in config.json. curve.csv has all steps; where the run was resumed with more of them,
+  the earlier ones had the learning rates of the shorter run
 
 ## Held-out objects
 

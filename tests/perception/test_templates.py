@@ -121,7 +121,7 @@ def test_the_shipped_pictures_are_those_of_their_command(rendered_folder, kind):
                            for root in (templates.folder(), rendered_folder))
       # Rays that graze an edge go either way with the rounding of the processor.
       difference = np.abs(shipped - rendered)
-      assert (difference > 1.01 / 255).mean() < 0.01 and difference.mean() < 1e-3, path
+      assert (difference > 1.01 / 255).mean() < 0.02 and difference.mean() < 2e-3, path
   for folder in (templates.folder(), *(templates.folder() / name for name in templates.OTHERS)):
     assert templates.read(folder / kind)[0] == templates.POSES
 

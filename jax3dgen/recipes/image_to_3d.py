@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jax3dgen.core import camera as cameras
-from jax3dgen.core import files, paths, rng
+from jax3dgen.core import files, image, paths, rng
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.export import mesh_io, report, turntable
 from jax3dgen.generator import flow, loading, pictures
@@ -181,11 +181,13 @@ def write(config, folder, path, picture, surface, before, figures, began, comman
       'watertight': meshes.is_watertight(surface.faces),
       'seconds': round(time.monotonic() - began, 1)}
   on_white = picture[..., :3] * picture[..., 3:] + 1 - picture[..., 3:]
+  side = config.result.turntable_size
   report.write_report(
       folder / 'report.html', path.name, figures, config.to_dict(), command, mesh=surface,
       rest=native.path(fall.motion) if fall and not fall.diverged else None,
       fps=outputs.MOTION_FPS, film=folder / 'turntable.mp4', glb=folder / 'mesh.glb',
-      pictures=[('input', on_white), ('mesh, from the same camera', draw(fitted.camera)[0])])
+      pictures=[('the input, and the mesh from its camera', image.grid(np.stack([
+          image.resize(on_white[None], (side, side))[0], draw(fitted.camera)[0]]), 2))])
   with files.replacing(folder / 'result.json') as beside:
     beside.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
   return figures

@@ -47,7 +47,7 @@ def test_a_picture_becomes_a_mesh_of_its_colour_that_stands(tmp_path, capsys):
   np.testing.assert_allclose(
       mesh.colors, np.tile(np.array([200, 140, 120]) / 255, (len(mesh.vertices), 1)), atol=0.03)
   page = (tmp_path / 'run' / 'report.html').read_text()
-  assert 'mesh, from the same camera' in page and 'box.png' in page
+  assert 'the mesh from its camera' in page and 'box.png' in page
   assert (tmp_path / 'run' / 'turntable.mp4').stat().st_size > 1000
   before = (tmp_path / 'run' / 'mesh.glb').stat().st_mtime_ns
   assert call(tmp_path / 'run', f'--config.image={path}', '--config.count=2') == 0

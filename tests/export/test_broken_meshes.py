@@ -271,6 +271,7 @@ def flipped(data, random):
   return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason='reads /proc')
 def test_corpus_needs_little_memory(tmp_path):
   """Each broken file, and 60 damaged copies of each good one, in one process whose address space

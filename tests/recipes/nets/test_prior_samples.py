@@ -21,6 +21,7 @@ def figures(repeats):
                                config['sample']['steps'], repeats)
 
 
+@pytest.mark.slow
 def test_samples_of_one_noise_agree_with_the_card():
   """The samples of key 0 are a quarter of those of the card: no more of them may be wrong."""
   [(count, guidance, steps, percent)] = re.findall(

@@ -2,8 +2,7 @@
 
 `:trellis` has the settings of DSO's code for TRELLIS-image-large (set generator.weights and
 images.folder; on one accelerator its batch of 48 pairs is the whole of DSO's four). `:tiny` runs
-every phase in seconds, for tests. docs/results/dso.md has the results of the embedded generator,
-whose settings are this project's own.
+every phase in seconds, for tests. The settings of the embedded generator are this project's own.
 
 field | source (DSO's code; its paper) | here | why not
 loss.name | DPO or DRO | 'dpo' | `--config.loss.name=dro`

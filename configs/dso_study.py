@@ -1,4 +1,4 @@
-"""The study of docs/results/dso.md: DSO and its rivals on the embedded image-to-3D generator.
+"""DSO and its rivals on the embedded image-to-3D generator, by several seeds.
 
 All parts share the base, the test images and, per seed, the noise. `:main`, the default, are the
 tuning runs, three seeds each, and what needs no tuning: the best of several samples, flat cuts (DSO
@@ -9,6 +9,7 @@ base, DPO and DRO to tilts in three engines (Table 6). `:tiny` is for tests.
 """
 
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import objects
 from jax3dgen.recipes.preference import study
 
 SFT = {'loss.name': 'sft'}
@@ -16,7 +17,7 @@ DRO = {'loss.name': 'dro', 'optim.rate': 1e-4, 'train.steps': 240, 'select.by': 
 ALL_STEPS = {'train.steps': 480, 'select.by': 'last', 'optim.warmup': 24.0}
 VARIANTS = {'tracked': {'loss.noise': 'tracked'}, 'growth': {'loss.growth': 1.0},
             'anchor': {'loss.anchor': 0.5}, 'damped': {'loss.negative': 0.5}}
-LARGEST = 0.92 * 32  # voxels of the largest extent of an object
+LARGEST = objects.EXTENT * objects.RESOLUTION  # voxels of the largest extent of an object
 CUTS = {f'flat cut {share:g}': {'label.cut': share * LARGEST} for share in (.05, .1, .15, .2)}
 GUIDED = {f'guidance {scale:g}': {'sampler.margin': scale} for scale in (0.02, 0.05, 0.1)}
 KEPT = ('figurine', 'stack', 'animal', 'goblet')  # kinds of the pool of `:transfer`

@@ -1,4 +1,4 @@
-"""Compares ways to make a 3D generator's samples stand: docs/results/dso.md.
+"""Compares ways to make a 3D generator's samples stand (docs/dso.md).
 
   python -m experiments.dso_study --config configs/dso_study.py:main --workdir runs/dso/main
 

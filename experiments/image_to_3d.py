@@ -17,10 +17,10 @@ def run(config, workdir, args):
   results = image_to_3d.run(
       config, workdir, args.allow_change,
       lambda folder, image: _command.again('image_to_3d', args, folder, image=image))
-  made = [figures for figures in results if figures]
-  standing = sum(bool(figures['stable']) for figures in made)
-  print(f'{len(made)} of {len(results)} pictures have a mesh in {workdir}, and {standing} stand.')
-  return 3 if len(made) < len(results) else 0
+  meshes = [figures for figures in results if figures]
+  standing = sum(bool(figures['stable']) for figures in meshes)
+  print(f'{len(meshes)} of {len(results)} pictures have a mesh in {workdir}, and {standing} stand.')
+  return 3 if len(meshes) < len(results) else 0
 
 
 if __name__ == '__main__':

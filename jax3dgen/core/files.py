@@ -1,6 +1,7 @@
 """Atomic writes: a file is written beside its target and renamed when it is complete."""
 
 import contextlib
+import json
 import os
 import pathlib
 
@@ -20,3 +21,15 @@ def replacing(path):
     os.replace(beside, path)
   finally:
     beside.unlink(missing_ok=True)
+
+
+def read_lines(path):
+  """The dicts of a JSON lines file."""
+  return [json.loads(line)
+          for line in pathlib.Path(path).read_text(encoding='utf-8').splitlines()]
+
+
+def write_lines(path, rows):
+  """Writes dicts as JSON lines."""
+  with replacing(path) as beside:
+    beside.write_text(''.join(json.dumps(row) + '\n' for row in rows), encoding='utf-8')

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from jax3dgen.core.errors import ConfigError
 
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')  # of the files that are looked for in a folder
 SIZE = 518  # pixels per side of TRELLIS's input
 OPAQUE = 0.8 * 255  # alpha above which a pixel belongs to the object
 MARGIN = 1.2  # side of the crop, in sides of the object

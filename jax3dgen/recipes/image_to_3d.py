@@ -28,7 +28,6 @@ from jax3dgen.scene import mesh as meshes
 from jax3dgen.scene import projection, raster, voxels
 from jax3dgen.train import workdir as workdirs
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 AT_LEAST = {'count': 1, 'sampler.steps': 1, 'result.turntable_frames': 1,
             'result.turntable_size': 16, 'result.drop_seconds': 0}
 
@@ -89,10 +88,10 @@ def run(config, workdir, allow_change=False, command=lambda folder, image: ''):
   files of `write`. ConfigError where there is no picture, WeightError for weights.
   """
   check(config)
-  found = paths.find(config.image, SUFFIXES)
-  if not found:
+  sources = paths.find(config.image, pictures.SUFFIXES)
+  if not sources:
     raise ConfigError(f'config.image={config.image!r} names no picture '
-                      f'({", ".join(SUFFIXES)}).')
+                      f'({", ".join(pictures.SUFFIXES)}).')
   workdir = pathlib.Path(workdir)
   generator, params = loading.load(config.generator)
   compiled = generator._replace(velocity=jax.jit(generator.velocity),
@@ -100,13 +99,13 @@ def run(config, workdir, allow_change=False, command=lambda folder, image: ''):
   results = []
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, allow_change)
-    for path in found:
-      folder = workdir / words.slug(path.stem) if len(found) > 1 else workdir
+    for path in sources:
+      folder = workdir / words.slug(path.stem) if len(sources) > 1 else workdir
       try:
         results.append(one(config, folder, path, compiled, params,
                            command(folder, str(path))))
       except Jax3dgenError as error:
-        if len(found) == 1:
+        if len(sources) == 1:
           raise
         print(f'{path} is left out: {error}', file=sys.stderr)
         results.append(None)

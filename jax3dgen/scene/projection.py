@@ -39,13 +39,12 @@ def fit(mesh, mask, azimuths, elevations, distance, fovy):
   pairs = [(a, e) for a in azimuths for e in elevations]
   camera = cameras.orbit(*np.asarray(pairs, np.float32).T, distance, fovy)
   silhouettes = np.isfinite(raster.depths(mesh, camera, SIZE))
-  fits = [_overlap(mask, silhouettes[i]) for i in range(len(pairs)) if silhouettes[i].any()]
+  fits = [(pair, *_overlap(mask, silhouette))
+          for pair, silhouette in zip(pairs, silhouettes, strict=True) if silhouette.any()]
   if not fits:
     raise ConfigError('No candidate camera sees the mesh.')
-  index = [i for i in range(len(pairs)) if silhouettes[i].any()]
-  best = int(np.argmax([overlap for _, _, overlap in fits]))
-  one = cameras.orbit(*(np.asarray([x], np.float32) for x in pairs[index[best]]), distance, fovy)
-  return Fit(one, *fits[best])
+  pair, *best = max(fits, key=lambda fit: fit[-1])
+  return Fit(cameras.orbit(*(np.asarray([x], np.float32) for x in pair), distance, fovy), *best)
 
 
 def _overlap(mask, silhouette):
@@ -58,9 +57,9 @@ def _overlap(mask, silhouette):
   rows, columns = np.indices(mask.shape) + 0.5
   x, y = (columns - shift[0]) / scale * SIZE, (rows - shift[1]) / scale * SIZE
   inside = (x >= 0) & (x < SIZE) & (y >= 0) & (y < SIZE)
-  seen = np.zeros_like(mask)
-  seen[inside] = silhouette[y[inside].astype(int), x[inside].astype(int)]
-  return float(scale), shift, float((seen & mask).sum() / (seen | mask).sum())
+  shape = np.zeros_like(mask)
+  shape[inside] = silhouette[y[inside].astype(int), x[inside].astype(int)]
+  return float(scale), shift, float((shape & mask).sum() / (shape | mask).sum())
 
 
 def _box(mask):

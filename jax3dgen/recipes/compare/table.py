@@ -30,7 +30,7 @@ class Table(NamedTuple):
 def read(path):
   """The Table in a file; ConfigError where it is missing, damaged or at odds with its settings."""
   try:
-    rows, lines = read_lines(path), read_lines(settings_path(path))
+    rows, lines = files.read_lines(path), files.read_lines(settings_path(path))
     settings = expanded(lines)
     mismatches = [row for row in rows
                  if row['settings'] != digest(settings[row['study']][row['method']])]
@@ -46,8 +46,8 @@ def read(path):
 
 def write(path, table):
   """Writes a Table; settings first, so that a row is never without its own."""
-  write_lines(settings_path(path), factored(table.settings))
-  write_lines(path, table.rows)
+  files.write_lines(settings_path(path), factored(table.settings))
+  files.write_lines(path, table.rows)
 
 
 def merged(table, study, rows, settings):
@@ -127,15 +127,3 @@ def expanded(lines):
     else:
       settings[study][method] = common | line['settings']
   return settings
-
-
-def read_lines(path):
-  """The dicts of a JSON lines file."""
-  return [json.loads(line)
-          for line in pathlib.Path(path).read_text(encoding='utf-8').splitlines()]
-
-
-def write_lines(path, rows):
-  """Writes dicts as JSON lines."""
-  with files.replacing(path) as beside:
-    beside.write_text(''.join(json.dumps(row) + '\n' for row in rows), encoding='utf-8')

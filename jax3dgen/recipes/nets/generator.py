@@ -173,11 +173,11 @@ def objective(net, params, key, latent, tokens, dropout):
   x0 = (latent.astype(jnp.float32) - mean) / spread
   t = flow_loss.levels(rng.stream(key, 'level'), len(x0))
   eps = jax.random.normal(rng.stream(key, 'noise'), x0.shape)
-  kept = jax.random.uniform(rng.stream(key, 'dropout'), t.shape) >= dropout
+  conditional = jax.random.uniform(rng.stream(key, 'dropout'), t.shape) >= dropout
   velocity = lambda params, x, t, tokens: net.apply({'params': params['flow']}, x, 1000.0 * t,
                                                     tokens)
   v, target = flow_loss.predict(velocity, params, x0,
-                                tokens.astype(jnp.float32) * kept[:, None, None], t, eps)
+                                tokens.astype(jnp.float32) * conditional[:, None, None], t, eps)
   return flow_loss.mean_square(v - target).mean(), {}
 
 
@@ -237,13 +237,6 @@ def sample(generator, params, key, seeds, count, cfg):
           'kinds': {objects.KINDS[k]: of_kind(kind == k) for k in np.unique(kind)}}
 
 
-def files(result):
-  """config.json with the sizes of the net, which `generator.embedded` reads."""
-  return {'config.json': ship.json_text({
-      'net': result.config.net.to_dict(), 'config': result.config.to_dict(),
-      'measured': result.figures})}
-
-
 def card(result):
   """The text of the card."""
   config, figures = result.config, dict(result.figures)
@@ -260,4 +253,4 @@ def card(result):
 
 
 NET = ship.Net('image-to-3D generator', default_config, init, loss, measure, card, ship.adamw,
-               files, data=data)
+               occupancy.files, data=data)

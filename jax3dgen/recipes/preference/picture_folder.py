@@ -8,9 +8,9 @@ import numpy as np
 from jax3dgen.core import paths
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.export import mesh_io
+from jax3dgen.generator import pictures
 from jax3dgen.scene import mesh as meshes
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 MESHES = ('.glb', '.gltf', '.obj', '.ply', '.stl', '.off')
 
 
@@ -23,15 +23,15 @@ def read(folder, split, most):
   picture.
   """
   root = pathlib.Path(folder).expanduser() / split
-  found = paths.find(str(root), SUFFIXES)[:most] if root.is_dir() else []
-  if not found:
+  images = paths.find(str(root), pictures.SUFFIXES)[:most] if root.is_dir() else []
+  if not images:
     raise ConfigError(f'config.images.folder={folder!r}: there is no picture '
-                      f'({", ".join(SUFFIXES)}) in {root}.')
+                      f'({", ".join(pictures.SUFFIXES)}) in {root}.')
   owners = [path if path.parent == root else root / path.relative_to(root).parts[0]
-            for path in found]
+            for path in images]
   index = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
   files = [paths.find(str(owner), MESHES) if owner.is_dir() else [] for owner in owners]
   mesh = None
   if all(len(each) == 1 for each in files):
     mesh = functools.cache(lambda i: meshes.near_origin(mesh_io.read(files[i][0]))[0])
-  return found, np.array([index[owner] for owner in owners]), mesh
+  return images, np.array([index[owner] for owner in owners]), mesh

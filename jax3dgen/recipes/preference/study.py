@@ -9,8 +9,6 @@ All runs share a base model, test images and, per seed, the noise of the samples
 one seed are compared sample by sample.
 """
 
-import hashlib
-import json
 import pathlib
 
 import jax
@@ -22,6 +20,7 @@ from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.metrics import geometry
 from jax3dgen.physics import body as bodies
 from jax3dgen.physics import stabilize, sweep
+from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.preference import blocks, evaluate, study_pictures
 from jax3dgen.recipes.preference import label as labels
 from jax3dgen.recipes.preference import problem as problems
@@ -81,9 +80,8 @@ def changed(config, changes, seed):
 
 
 def digest(settings):
-  """What tells the settings of rows apart: the first digits of a sha256."""
-  plain = {k: v for k, v in settings.to_dict().items() if k not in ('log', 'checkpoint')}
-  return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+  """What tells the settings of rows apart."""
+  return outputs.config_digest(settings)[:12]
 
 
 def run(config, workdir, problem=None):
@@ -272,9 +270,8 @@ def tilted(config, cfg, problem, model, engine, seed):
 
 def read(path):
   """The rows of a table; [] where there is no file, ConfigError where it is damaged."""
-  path = pathlib.Path(path)
   try:
-    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    return files.read_lines(path)
   except FileNotFoundError:
     return []
   except ValueError as error:
@@ -283,8 +280,8 @@ def read(path):
 
 def write(path, table):
   """Writes rows as JSON lines."""
-  with workdirs.writing(path), files.replacing(path) as beside:
-    beside.write_text(''.join(json.dumps(row) + '\n' for row in table.values()), encoding='utf-8')
+  with workdirs.writing(path):
+    files.write_lines(path, table.values())
 
 
 def merge(config, workdir):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from jax3dgen.core import files
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.recipes.compare import table
 from tests import commands
@@ -29,7 +30,7 @@ def test_rows_and_settings_come_back_to_the_last_digit(tmp_path):
   assert json.dumps(again.rows) == json.dumps(written.rows)
   assert [{name: value for name, value in r.items() if name in rows[i]}
           for i, r in enumerate(again.rows)] == rows
-  lines = table.read_lines(tmp_path / 'x.settings.jsonl')
+  lines = files.read_lines(tmp_path / 'x.settings.jsonl')
   assert spelled([line['settings'] for line in lines]) == spelled([
       {'a.y': None, 'b': [1, 2.0]}, {'a.x': 1}, {'a.x': 1.0, 'c': True}])
 

@@ -27,7 +27,7 @@ def step(turns):
   from jax3dgen.core.types import Cond
   from jax3dgen.feedback import pairs
   from jax3dgen.nn import dit
-  from jax3dgen.recipes.preference import adapters, tune
+  from jax3dgen.recipes.preference import adapters, tune, tuning
   from jax3dgen.recipes.preference import config as settings
   from jax3dgen.train import descent
   cfg = settings.default_config()
@@ -39,8 +39,8 @@ def step(turns):
   params = {'flow': net.init(jax.random.key(2), x, t, tokens)['params']}
   velocity = lambda p, x, t, cond: net.apply({'params': p['flow']}, x, 1000 * t, cond.tokens)
   table, _ = pairs.by_label(jnp.arange(2 * PAIRS) % 2 == 0, jnp.arange(2 * PAIRS) // 2)
-  tx = tune.optimiser(cfg)
-  state = descent.start(adapters.start(params, cfg.lora, 0), tx)
+  tx = tuning.optimiser(cfg)
+  state = descent.start(adapters.start(params['flow'], cfg.lora, 0), tx)
   call = jax.jit(descent.build_step(tune.objective(velocity, cfg, 1), tx, 0, 0.0))
   forward = jax.jit(velocity)
   pool = {'latent': x, 'cond': Cond(tokens)}

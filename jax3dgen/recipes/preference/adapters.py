@@ -1,4 +1,4 @@
-"""Files of LoRA adapters of a generator's flow: safetensors with the paths of its kernels."""
+"""Files of LoRA adapters of a network: safetensors with the paths of its kernels."""
 
 import jax
 import numpy as np
@@ -9,16 +9,16 @@ from jax3dgen.nn import lora
 
 
 def start(params, cfg, seed):
-  """Adapters of the flow of `params` by the section config.lora, which change nothing yet."""
-  adapters = lora.init(jax.random.key(seed), params['flow'], cfg.rank, cfg.pattern)
+  """Adapters of a network's `params` by the section config.lora, which change nothing yet."""
+  adapters = lora.init(jax.random.key(seed), params, cfg.rank, cfg.pattern)
   if not adapters:
-    raise ConfigError(f'config.lora.pattern={cfg.pattern!r} matches no kernel of the generator.')
+    raise ConfigError(f'config.lora.pattern={cfg.pattern!r} matches no kernel of the network.')
   return adapters
 
 
 def save(path, adapters, scale):
   """Writes adapters as 'PATH/kernel/a' and '.../b'; `scale`, alpha / rank, is in the metadata."""
-  weights.save(path, adapters, {'format': 'jax3dgen LoRA of a flow', 'scale': str(scale)})
+  weights.save(path, adapters, {'format': 'jax3dgen LoRA', 'scale': str(scale)})
 
 
 def load(path, like):

@@ -1,21 +1,15 @@
-"""Tuning of a generator's flow on pairs of its own samples: adapters, an optimiser step, a run."""
-
-import contextlib
-import shutil
+"""Tuning of a generator's flow on pairs of its own samples: the pairs and the objective."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from jax3dgen.core import files, parallel, rng, tree
+from jax3dgen.core import parallel, rng, tree
 from jax3dgen.feedback import dpo, dro, flow_loss, regularizers
 from jax3dgen.feedback import pairs as preference_pairs
 from jax3dgen.nn import lora
 from jax3dgen.recipes.preference import adapters as adapter_files
-from jax3dgen.recipes.preference import blocks
-from jax3dgen.train import checkpoint, descent, loop, optim
-from jax3dgen.train import workdir as workdirs
+from jax3dgen.recipes.preference import blocks, tuning
 
 
 def table_of(labels, image, images, cfg):
@@ -29,21 +23,6 @@ def table_of(labels, image, images, cfg):
     return preference_pairs.by_margin(labels['margin_deg'], image, cfg.gap_deg, group,
                                       labels['finite'])
   return preference_pairs.by_label(labels['stable_cut'], image, group, labels['finite'])
-
-
-def optimiser(cfg):
-  """AdamW with its rate rising to config.optim.rate and then constant, the gradient clipped (DSO:
-  rate(step) = rate min(1, step / warm-up))."""
-  rate = optax.linear_schedule(0.0, cfg.optim.rate, warmup_steps(cfg)) if (
-      warmup_steps(cfg)) else cfg.optim.rate
-  return optax.chain(optax.clip_by_global_norm(cfg.optim.clip),
-                     optim.decayed(rate, 0.9, 0.999, 1e-8, cfg.optim.decay))
-
-
-def warmup_steps(cfg):
-  """config.optim.warmup in steps."""
-  warmup = cfg.optim.warmup
-  return round(warmup * cfg.train.steps if warmup < 1 else warmup)
 
 
 def objective(velocity, cfg, count):
@@ -91,52 +70,20 @@ def objective(velocity, cfg, count):
 
 
 def run(problem, model, pool, table, cfg, folder, title):
-  """Tunes the flow of a Model into `folder` and returns {step: adapters} of the steps it keeps.
-
-  pool and table as in `objective`, host arrays. The folder receives metrics.csv, checkpoints and
-  steps/STEP.safetensors every config.checkpoint.every steps and after the last; one that belongs to
-  another model, other arrays or other settings is emptied.
-  """
-  count, tx = parallel.share_batch(cfg.train.batch), optimiser(cfg)
-  first = adapter_files.start(model.params, cfg.lora, cfg.seed)
-  parallel.from_main(_prepare, folder, _key(model, pool, table, cfg, count))
-  step = descent.build_step(objective(problem.generator.velocity, cfg, count), tx, cfg.seed, 0.0,
-                            parallel.AXIS, grad_norm=True)
-  state = descent.start(first, tx)
-  path = lambda step: folder / 'steps' / f'{step:06d}.safetensors'
-
-  def keep(step, replicated):
-    with workdirs.writing(path(step)):
-      adapter_files.save(path(step), parallel.unreplicate(replicated.params), cfg.lora.scale)
-  with contextlib.closing(checkpoint.Checkpoints(
-      folder / 'checkpoints', cfg.checkpoint.keep)) as checkpoints:
-    start, state = checkpoints.restore(state) or (0, state)
-    if start < cfg.train.steps:
-      fixed = parallel.broadcast((model.params, pool, table))
-      programs = [parallel.map(step, 3)] * (cfg.train.steps - start)
-      loop.optimise(cfg, folder, programs, start, state, checkpoints, title, fixed,
-                    lambda writer: [(cfg.checkpoint.every, keep)])
-  steps = [*range(cfg.checkpoint.every, cfg.train.steps, cfg.checkpoint.every), cfg.train.steps]
-  read = lambda step: adapter_files.load(path(step), first) if parallel.is_main() else None
-  return {step: parallel.tree_from_main(read(step), first) for step in steps}
+  """`tuning.run` of the flow of a Model; pool and table as in `objective`, host arrays."""
+  count = parallel.share_batch(cfg.train.batch)
+  return tuning.run(folder, _key(model, pool, table, cfg, count),
+                    objective(problem.generator.velocity, cfg, count),
+                    adapter_files.start(model.params['flow'], cfg.lora, cfg.seed),
+                    (model.params, pool, table), cfg, title)
 
 
 def _key(model, pool, table, cfg, count):
   """The digest of what a tuning run depends on, apart from its number of steps."""
   settings = {name: cfg[name].to_dict() for name in ('loss', 'lora', 'optim')}
-  settings['optim']['warmup'] = warmup_steps(cfg)
+  settings['optim']['warmup'] = tuning.warmup_steps(cfg)
   return blocks.digest(model.key, tree.digest(pool), tree.digest(table._asdict()), settings,
                        cfg.train.batch, cfg.seed, count)
-
-
-def _prepare(folder, key):
-  """Empties a tuning folder that belongs to another pool, other pairs or other settings."""
-  file = folder / 'key'
-  with workdirs.writing(folder):
-    if not file.exists() or file.read_text() != key:
-      shutil.rmtree(folder, ignore_errors=True)
-      with files.replacing(file) as beside:
-        beside.write_text(key)
 
 
 def pool_arrays(latent, cond, noise=None):

@@ -11,7 +11,7 @@ import pytest
 from experiments import _command, _config, dso
 from jax3dgen.core import launch
 from jax3dgen.core.errors import ConfigError, WeightError
-from jax3dgen.recipes.preference import adapters, blocks, run, tune
+from jax3dgen.recipes.preference import adapters, blocks, run, tuning
 from tests import processes
 from tests.commands import ROOT
 from tests.fakes import tower_generator
@@ -229,7 +229,7 @@ def test_warm_up_of_dso_s_code():
   """Adam's first updates of constant gradients are the rate: 5e-6 min(1, step / 2000)."""
   c = _config.load(str(ROOT / 'configs' / 'dso.py:trellis'))[1]
   c.optim.decay = 0.0
-  tx = tune.optimiser(c)
+  tx = tuning.optimiser(c)
   params = {'x': np.zeros(1, np.float32)}
   state, rates = tx.init(params), {}
   update = jax.jit(tx.update)

@@ -1,6 +1,6 @@
 # make demo       a textured mesh from a prompt, with a report
 # make test       lint, the layer test and the test suite;  make test-all  with the slow tests
-# make venv       only the environment;  make lint, make bench, make compare
+# make venv       only the environment;  make lint, make bench, make compare, make dso
 # Needs make and Python 3.11 or 3.12 (PYTHON=python3.12 selects it). All installs go into .venv.
 
 PYTHON ?= python3
@@ -16,7 +16,13 @@ QUICK := env MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=171798
 PARALLEL := $(RUN) -m pytest -q -n 2 --dist loadfile
 TESTS := --ignore=tests/test_layers.py tests  # which `lint` has run
 
-.PHONY: demo test test-all lint bench compare venv dev lock clean
+# The tables of docs/results/dso.md: rows of dso.jsonl there are not computed again, the rest takes
+# hours. All parts share a workdir, so that they share samples, labels and runs.
+dso: venv
+	for part in main steps pool variants transfer tilts; do \
+	  $(RUN) -m experiments.dso_study --config configs/dso_study.py:$$part --workdir runs/dso $(FLAGS) || exit 1; done
+
+.PHONY: demo test test-all lint bench compare dso venv dev lock clean
 
 demo: venv
 	$(RUN) -m experiments.distill --config configs/embedded.py --config.prompt='$(PROMPT)' --workdir $(WORKDIR)

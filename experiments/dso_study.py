@@ -1,11 +1,11 @@
 """Compares ways to make a 3D generator's samples stand (docs/dso.md).
 
-  python -m experiments.dso_study --config configs/dso_study.py:main --workdir runs/dso/main
+  python -m experiments.dso_study --config configs/dso_study.py:main --workdir runs/dso
 
 Rows that config.table holds are not computed again. The workdir receives rows.jsonl, dso_study.md,
 pictures of samples (pictures/RUN-SEED.png) and of the losses (losses.png, DSO Figure 8), and the
 folders of the runs, from which the same command resumes; with --merge the new rows are added to the
-table.
+table. Parts of the study may share a workdir, and then share samples, labels and runs.
 """
 
 import shlex

@@ -117,6 +117,11 @@ def default_config():
   c.regularizers.entropy = schedule(0.0)  # binary entropy of the weights of samples
   c.regularizers.convexity = schedule(0.0)  # normals of a convex surface; needs render.normals
 
+  c.views = ConfigDict()  # pictures that the object should look like (`recipes/distill/views`)
+  c.views.folder = ''  # of the pictures and their cameras; '': none
+  c.views.color = schedule(0.0)  # weight of the mean square error of their colours
+  c.views.opacity = schedule(0.0)  # weight of that of their opacity
+
   c.optim = ConfigDict()
   c.optim.rates = (('', 1e-2),)  # (regular expression of the parameter path, Adam learning rate)
   c.optim.eps = 1e-8  # added to Adam's root mean square of gradients
@@ -177,7 +182,8 @@ CHOICES = {'guide.name': tuple(guidance.RULES), 'timestep.rule': optim.RULES,
            'parallel.prior': ('replicated', 'fsdp'), 'shading.light': tuple(shading.LIGHTS),
            'render.normals': ('', 'analytic', 'finite'), 'field.background': backgrounds.KINDS}
 LEVELS = ('timestep.min', 'timestep.max')
-SCHEDULES = ('debias.clamp', 'field.bands', 'render.random_background', *LEVELS)
+SCHEDULES = ('debias.clamp', 'field.bands', 'render.random_background', 'views.color',
+             'views.opacity', *LEVELS)
 DISTILL_SCHEDULES = ('negative',)  # those of objectives
 GUIDANCE = {'latent': 7.5}  # by prior, of objectives that do not say; 4 with others
 

@@ -22,6 +22,7 @@ from jax3dgen.prior import linear
 from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.distill import sampled_templates, train_state
 from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.recipes.distill import views as known_views
 from jax3dgen.scene import nerf
 from jax3dgen.train import optim
 from jax3dgen.train import workdir as workdirs
@@ -80,7 +81,8 @@ def load_prior(cfg):
   """(prior, params, Prompt, provide) of a run; `provide` as in Parts.
 
   The parameters are those that its steps need: the prior's without text encoders, and, where the
-  run uses them, params['classifier'] of the pose classifier and params['linear'] of `prior.linear`.
+  run uses them, params['classifier'] of the pose classifier, params['linear'] of `prior.linear` and
+  params['views'] of `views.read`.
   """
   text = f'{cfg.prompt}, {cfg.auxiliary}' if cfg.auxiliary else cfg.prompt
   place = parallel.on_host if cfg.parallel.prior == 'fsdp' else contextlib.nullcontext
@@ -101,6 +103,8 @@ def load_prior(cfg):
                               'config.distill.classifier')
     extra['classifier'] = classifier.load(cfg.prompt, cfg.distill,
                                           prior.attention and attention)
+  if 'views' in cfg and cfg.views.folder:
+    extra['views'] = known_views.read(cfg.views.folder)
   provide = None
   if sampled_templates.wanted(cfg.distill):
     provide = sampled_templates.provider(cfg, prior, params, tokenize, extra['classifier'],

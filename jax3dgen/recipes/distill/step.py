@@ -25,6 +25,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import View
 from jax3dgen.distill import base, guidance
 from jax3dgen.prior import linear
+from jax3dgen.recipes.distill import views as known_views
 from jax3dgen.scene import regularizers, render, shading
 from jax3dgen.train import optim
 
@@ -155,6 +156,11 @@ def field_views(field, prior, cfg, count, stage=None):
     def show(field_params):
       picture, out = render_views(cfg, field, field_params, rays, camera, local, frac, step)
       penalty, values = penalties(cfg.regularizers, out, rays, step)
+      if 'views' in params:
+        error, errors = known_views.penalty(cfg, render_options(cfg), field, field_params,
+                                            params['views'], rng.stream(local, 'known views'),
+                                            frac, step)
+        penalty, values = penalty + error, values | errors
       x0 = encode(params, picture)
       points = image.resize(expected_points(rays, out), x0.shape[1:3])
       return (x0, penalty), (picture, points, values | {'opacity': mean_opacity(out)})

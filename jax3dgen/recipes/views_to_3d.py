@@ -1,0 +1,118 @@
+"""A picture of an object -> five views of it -> a field -> a mesh that stands.
+
+`run(config, workdir)` is what `python -m experiments.views_to_3d` calls. A multi-view prior draws
+the views from the picture; a distillation run (`recipes/distill`) then fits its field to them, with
+its objective at low weight for what they leave open. Views may also come from elsewhere:
+config.views is then their folder.
+"""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from jax3dgen.core import image as images
+from jax3dgen.core import parallel, rng, settings
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import multiview as world
+from jax3dgen.export import turntable
+from jax3dgen.generator import pictures
+from jax3dgen.prior import multiview
+from jax3dgen.recipes.distill import config as distill_config
+from jax3dgen.recipes.distill import run as distill
+from jax3dgen.recipes.distill import views as known_views
+from jax3dgen.train import workdir as workdirs
+
+AT_LEAST = {'sampler.steps': 1, 'sampler.eta': 0, 'sampler.guidance': 0, 'seed': 0}
+SHOWN = 4  # times that a pixel of views.png is enlarged
+
+
+def default_config():
+  """A locked ConfigDict for the embedded priors; an unknown field raises."""
+  c = ConfigDict()
+  c.image = ''  # a picture with an alpha channel or an even background, from a side of the object
+  c.views = ''  # a folder of views and their cameras in place of a picture (`recipes/distill/views`)
+  c.crop = True  # crop the picture to its object; False: it has the framing of the prior's training
+  c.seed = 0  # seeds the views
+
+  c.prior = ConfigDict()
+  c.prior.weights = ''  # a folder of weights of the multi-view prior; '': the shipped ones
+
+  c.sampler = ConfigDict()
+  c.sampler.steps = 20  # DDIM steps
+  c.sampler.eta = 1.0  # share of the noise of an ancestral step
+  c.sampler.guidance = 1.0  # toward the picture; 1: none
+
+  c.asset = distill_config.default_config()  # the run that makes the asset of the views
+  c.asset.prompt = 'a figurine'
+  c.asset.train.steps = 600
+  c.asset.views.color, c.asset.views.opacity = 3e4, 1e4
+  return c.lock()
+
+
+def check(config):
+  """ConfigError for the first field with an invalid value."""
+  settings.check(config, at_least=AT_LEAST)
+  if bool(config.image) == bool(config.views):
+    raise ConfigError('Give config.image, a picture of an object, or config.views, a folder of '
+                      'views of it; one of the two.')
+
+
+def run(config, workdir, allow_change=False, command=''):
+  """The distill.Result of the asset in `workdir`, which receives views.png and the folder views
+  beside the files of a distillation run. ConfigError or WeightError for what cannot be used."""
+  check(config)
+  workdir = pathlib.Path(workdir)
+  folder = config.views or workdir / 'views'
+  if not config.views:
+    parallel.from_main(make_views, config, workdir, allow_change)
+  asset = config.asset.copy_and_resolve_references()
+  asset.seed, asset.views.folder = config.seed, str(folder)
+  return distill.run(asset, workdir, allow_change=allow_change, command=command)
+
+
+def make_views(config, workdir, allow_change):
+  """Draws the views of config.image into workdir/views, unless they are there."""
+  folder = workdir / 'views'
+  plain = {name: value for name, value in config.to_dict().items() if name != 'asset'}
+  with workdirs.lock(folder):
+    workdirs.check_config(folder, ConfigDict(plain), allow_change)
+    if (folder / known_views.CAMERAS).exists():
+      return
+    prior, params, _ = multiview.load(config.prior.weights)
+    reference = read(config.image, config.crop)
+    views = sample(config, prior, params, reference[None])[0]
+    known_views.write(folder, views, world.SLOTS, world.AZIMUTH_DEG, world.ELEVATION_DEG,
+                      world.DISTANCE, world.FOVY_DEG, True)
+    strip = images.grid(np.concatenate([reference[None], views]), 1 + len(views))
+    turntable.write_png(workdir / 'views.png', images.enlarge(strip, SHOWN))
+
+
+def read(path, crop=True):
+  """The picture of a file as the multi-view prior takes it: [S, S, 3] on white, S = world.SIZE.
+
+  With `crop`, of the object in a square of 1.2 times its larger side.
+  """
+  picture = pictures.read(path)
+  if not crop:
+    picture = np.asarray(picture.convert('RGB'), np.float32)[None] / 255
+    return np.asarray(images.resize(picture, (world.SIZE, world.SIZE)))[0]
+  rgba = pictures.square(picture, world.SIZE)
+  return rgba[..., :3] * rgba[..., 3:] + 1.0 - rgba[..., 3:]
+
+
+def sample(config, prior, params, references):
+  """Views [N, V, S, S, 3] of references [N, S, S, 3], by the section config.sampler."""
+  picture = prior.encode(params, jnp.asarray(multiview.check_references(references)))
+  cond = prior.condition(params, picture, jnp.zeros_like(picture))
+
+  @jax.jit
+  def draw(key, params, cond):
+    x0 = multiview.sample(key, prior, params, cond, config.sampler.steps, config.sampler.guidance,
+                          config.sampler.eta)
+    return jnp.clip(prior.decode(params, x0), 0.0, 1.0)
+  views = draw(rng.stream(jax.random.key(config.seed), 'views'), params, cond)
+  return np.asarray(views).reshape(len(references), -1, *views.shape[1:])

@@ -11,7 +11,9 @@ from PIL import Image
 import pytest
 from safetensors import numpy as safetensors_numpy
 
+from experiments import _command, pose_templates
 from jax3dgen.core import camera as cameras
+from jax3dgen.core import launch
 from jax3dgen.core import tree as trees
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import figurines
@@ -19,7 +21,6 @@ from jax3dgen.distill import rectifier
 from jax3dgen.formats import features
 from jax3dgen.nn import vit
 from jax3dgen.perception import templates
-from tests import commands
 
 CFG = SimpleNamespace(templates='', poses='', features='', control=False, temperature=0.02,
                       parts='both', form='matched')
@@ -105,10 +106,13 @@ def test_prompts_choose_the_shipped_pictures(tmp_path):
 
 @pytest.fixture(scope='module')
 def rendered_folder(tmp_path_factory):
-  """The folder of pictures that the command writes, compiled as for a user."""
+  """The folder of pictures that the command writes."""
   folder = tmp_path_factory.mktemp('drawn')
-  run = commands.run('pose_templates', '--package', '--workdir', folder)
-  assert run.returncode == 0, run.stderr
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(launch, 'reexecute', lambda: None)
+    assert _command.call(pose_templates.run, pose_templates.__doc__, config='configs/usd.py',
+                         flags=pose_templates.flags, complete=pose_templates.complete,
+                         argv=['--package', f'--workdir={folder}']) == 0
   return folder
 
 

@@ -23,7 +23,7 @@ from jax3dgen.core import tree
 from jax3dgen.core.types import Cond
 from jax3dgen.feedback import pairs
 from jax3dgen.nn import dit
-from jax3dgen.recipes.preference import adapters, tune
+from jax3dgen.recipes.preference import adapters, tune, tuning
 from jax3dgen.train import descent
 
 SHAPE, TOKENS = (16, 16, 16, 8), 1374
@@ -41,8 +41,8 @@ def parts(loss, dtype, depth, batch, images):
   tokens = shape((2 * batch, TOKENS, net.context), jnp.float32)
   params = {'flow': jax.eval_shape(net.init, jax.random.key(0), x, t, tokens)['params']}
   velocity = lambda p, x, t, cond: net.apply({'params': p['flow']}, x, 1000 * t, cond.tokens)
-  tx = tune.optimiser(cfg)
-  state = jax.eval_shape(lambda p: descent.start(adapters.start(p, cfg.lora, 0), tx), params)
+  tx = tuning.optimiser(cfg)
+  state = jax.eval_shape(lambda p: descent.start(adapters.start(p['flow'], cfg.lora, 0), tx), params)
   samples = images * cfg.pool.samples
   pool = {'latent': shape((samples, *SHAPE), jnp.float32),
           'cond': Cond(shape((images, TOKENS, net.context), jnp.float32))}

@@ -42,7 +42,8 @@ def parts(loss, dtype, depth, batch, images):
   params = {'flow': jax.eval_shape(net.init, jax.random.key(0), x, t, tokens)['params']}
   velocity = lambda p, x, t, cond: net.apply({'params': p['flow']}, x, 1000 * t, cond.tokens)
   tx = tuning.optimiser(cfg)
-  state = jax.eval_shape(lambda p: descent.start(adapters.start(p['flow'], cfg.lora, 0), tx), params)
+  state = jax.eval_shape(lambda p: descent.start(adapters.start(p, cfg.lora, 0), tx),
+                         params['flow'])
   samples = images * cfg.pool.samples
   pool = {'latent': shape((samples, *SHAPE), jnp.float32),
           'cond': Cond(shape((images, TOKENS, net.context), jnp.float32))}

@@ -52,10 +52,10 @@ def test_every_result_is_there(unbroken):
   assert mesh.is_watertight == figures['watertight']
 
 
-def test_a_finished_run_says_so_and_does_nothing(unbroken, capsys):
+def test_a_finished_run_says_so_and_does_nothing(unbroken):
   before = {p: p.stat().st_mtime_ns for p in unbroken.iterdir() if p.suffix}
-  status, said = call(capsys, unbroken)
-  assert status == 0 and 'is finished' in said.out
+  done = commands.distill(unbroken)
+  assert done.returncode == 0 and 'is finished' in done.stdout
   after = {p: p.stat().st_mtime_ns for p in unbroken.iterdir() if p.suffix}
   assert {p: t for p, t in after.items() if p.name != 'config.json'} == {
       p: t for p, t in before.items() if p.name != 'config.json'}
@@ -143,21 +143,21 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(unbroken, tmp_path):
     (['--config.distill.weighting=heavy'], ['weighting', 'fantasia3d']),
 ])
 def test_bad_input_is_refused_in_one_sentence(tmp_path, args, sentences, capsys):
-  status, said = call(capsys, tmp_path / 'run', *args)
+  status, message = call(capsys, tmp_path / 'run', *args)
   assert status == 2
-  assert all(sentence in said.err for sentence in sentences), said.err
+  assert all(sentence in message for sentence in sentences), message
   assert not (tmp_path / 'run').exists()
 
 
 def call(capsys, workdir, *args):
-  """(exit status, what it says) of the tiny command in this process: that is faster."""
+  """(exit status, standard error) of the tiny command in this process: that is faster."""
   config = f'--config={commands.ROOT / "configs" / "embedded.py:tiny"}'
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(launch, 'reexecute', lambda: None)
     status = _command.call(distill.run, distill.__doc__, config='configs/embedded.py',
                            flags=distill.flags, complete=distill.complete,
                            argv=[config, f'--workdir={workdir}', *args])
-  return status, capsys.readouterr()
+  return status, capsys.readouterr().err
 
 
 @pytest.mark.parametrize('args, sentences', [
@@ -166,8 +166,8 @@ def call(capsys, workdir, *args):
 def test_a_workdir_of_another_config_is_refused_with_the_difference(unbroken, args, sentences,
                                                                     capsys):
   before = (unbroken / 'config.json').read_bytes()
-  status, said = call(capsys, unbroken, *args)
-  assert status == 2 and all(sentence in said.err for sentence in sentences), said.err
+  status, message = call(capsys, unbroken, *args)
+  assert status == 2 and all(sentence in message for sentence in sentences), message
   assert (unbroken / 'config.json').read_bytes() == before
 
 
@@ -175,8 +175,8 @@ def test_a_workdir_that_cannot_be_made_is_refused(tmp_path, capsys):
   (tmp_path / 'run').write_text('mine')
   for workdir, sentences in (('/dev/null/run', ['cannot be written', '/dev/null/run']),
                              (tmp_path / 'run', [str(tmp_path / 'run')])):
-    status, said = call(capsys, workdir)
-    assert status == 2 and all(sentence in said.err for sentence in sentences), said.err
+    status, message = call(capsys, workdir)
+    assert status == 2 and all(sentence in message for sentence in sentences), message
   assert (tmp_path / 'run').read_text() == 'mine'
 
 

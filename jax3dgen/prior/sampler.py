@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core import rng
 from jax3dgen.core.types import Array
 from jax3dgen.prior import base
 
@@ -76,15 +77,23 @@ def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=N
   `negative` are those of `base.guided_predictor`. The result is the clean estimate at the lowest
   safe noise level.
   """
-  schedule = prior.schedule
-  k_start, k_noise = jax.random.split(key)
-  grid = times(schedule, steps)
   predict = base.guided_predictor(prior, params, cond, null, guidance, share, negative)
+  return ddim_of(key, prior.schedule, lambda x, t, _: predict(x, t), shape, steps, eta, clip)
+
+
+def ddim_of(key, schedule, predict, shape, steps, eta=0.0, clip=None):
+  """`ddim` with the noise predictions of any function (x_t [B, ...], t [B], key) -> eps.
+
+  The key is another one in each step.
+  """
+  k_start, k_noise = jax.random.split(key)
+  k_predict = rng.stream(key, 'predict')
+  grid = times(schedule, steps)
 
   def body(carry, i):
     x, _ = carry
     t, t_next = _levels(grid, i, shape)
-    eps = predict(x, t)
+    eps = predict(x, t, jax.random.fold_in(k_predict, i))
     noise = jax.random.normal(jax.random.fold_in(k_noise, i), shape)
     return (ddim_step(schedule, x, t, t_next, eps, noise, eta, clip),
             _clean(schedule, x, t, eps, clip)), None

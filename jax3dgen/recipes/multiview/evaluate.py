@@ -1,0 +1,133 @@
+"""Figures of a model's views of test objects: likeness, true consistency, scores, diversity.
+
+Axes: G objects, R samples of each, N = G R, V views, S pixels per side.
+"""
+
+import jax
+from ml_collections import FrozenConfigDict
+import numpy as np
+
+from jax3dgen.core import image as pictures
+from jax3dgen.core import parallel
+from jax3dgen.data import multiview as world
+from jax3dgen.export import turntable
+from jax3dgen.metrics import frechet, intervals, referee
+from jax3dgen.metrics import multiview as metrics
+from jax3dgen.recipes.multiview import rollouts
+from jax3dgen.recipes.preference import blocks
+
+NUMBERS = ('psnr', 'ssim', 'sector', 'kind', 'color')  # a number of each sample
+SHARES = ('hands', 'agree', 'hat')  # columns 'NAME_right' and 'NAME_count'
+SHOWN = 8  # objects in a picture
+
+
+def views_of(problem, model, cfg, folder):
+  """Generated views [G, R, V, S, S, 3] in [0, 1] of the test objects; the noise follows from
+  config.evaluation.seed, the object and the sample alone, so that it is equal for every model."""
+  samples = FrozenConfigDict({'source': 'sampler', 'samples': cfg.evaluation.samples,
+                              'scales': (0.0,)})
+  x0 = rollouts.run(problem, model, problem.test, cfg.sampler, samples, cfg.evaluation.seed, (0, 0),
+                    cfg.batch, folder, folder.name, ('x0',))['x0']
+  return decoded(problem, model.params, x0)
+
+
+def decoded(problem, params, x0):
+  """Pictures [..., S, S, 3] in [0, 1] of clean samples [..., h, w, c], on the host."""
+  decode = parallel.split(lambda batch, params: problem.views.decode(params, batch), 1)
+  rows = decode(x0.reshape(-1, *x0.shape[-3:]), parallel.broadcast(params))
+  return np.clip(rows.reshape(*x0.shape[:-3], *rows.shape[1:]), 0.0, 1.0)
+
+
+def run(problem, model, cfg, judges, folder):
+  """{name: host array [N]} of the samples of the test objects, object by object.
+
+  object and sample; NUMBERS; NAME_right and NAME_count of SHARES, counts of hands of the right
+  colour, of pairs of views whose hands agree, and of hats; a column for each of `judges` {name:
+  (references [N, S, S, 3], views [N, V, S, S, 3], slots [N]) -> scores [N]}; spread, the standard
+  deviation over the samples of an object, NaN for one sample; and features [N, D] of the referee.
+  """
+  test = problem.test
+  views = views_of(problem, model, cfg, folder)
+  count, samples = views.shape[:2]
+  number = np.repeat(np.arange(count), samples)
+  spread = views.std(1).mean((1, 2, 3, 4)) if samples > 1 else np.full(count, np.nan)
+  rows = figures(views.reshape(-1, *views.shape[2:]), test.images[number], test.slot[number],
+                 jax.tree.map(lambda x: x[number], test.objects))
+  for name, judge in judges.items():
+    rows[name] = judge(test.reference[number], views.reshape(-1, *views.shape[2:]),
+                       test.slot[number])
+  return rows | {'object': number, 'sample': np.tile(np.arange(samples), count),
+                 'spread': spread[number]}
+
+
+def figures(views, true, slot, objects):
+  """The columns of `run` that need no network but the referee, of views [N, V, S, S, 3]."""
+  psnr, ssim = metrics.likeness(views, true, slot)
+  image = world.trace(objects)
+  parts = np.moveaxis(np.asarray(image.regions), -1, 2)
+  hands = metrics.hands(views, parts[:, :, :2] > 0.5, np.stack([objects.left, objects.right], 1),
+                        world.HAND_RGB, slot)
+  bare, worn = (np.asarray(world.render(objects.replace(hat=np.full_like(objects.hat, flag))))
+                for flag in (0, 1))
+  hats = metrics.hats(views, worn, bare, objects.hat)
+  params = referee.load()
+  return {'psnr': psnr, 'ssim': ssim, **metrics.judge(params, views, objects.kind, objects.color),
+          'hands_right': hands['right'], 'hands_count': hands['count'],
+          'agree_right': hands['agree'], 'agree_count': hands['pairs'],
+          'hat_right': hats['right'], 'hat_count': hats['count'],
+          'features': features(params, views), 'features_true': features(params, true)}
+
+
+def features(params, views):
+  """The referee's last features [N, V D] of views [N, V, S, S, 3]."""
+  rows = referee.features(params, views.reshape(-1, *views.shape[2:]))
+  return np.asarray(rows).reshape(len(views), -1)
+
+
+def columns(rows):
+  """The names of the columns of `run` that a table has: NUMBERS, SHARES and scores."""
+  fixed = {'object', 'sample', 'spread', 'features', 'features_true',
+           *(f'{name}_{end}' for name in SHARES for end in ('right', 'count'))}
+  return [*NUMBERS, *SHARES, *(name for name in rows if name not in fixed and name not in NUMBERS)]
+
+
+def value(rows, name, index=slice(None)):
+  """The figure `name` of the samples `index`: a mean, or a share of the counted cases."""
+  if name in SHARES:
+    return rows[f'{name}_right'][index].sum() / max(rows[f'{name}_count'][index].sum(), 1)
+  return rows[name][index].mean()
+
+
+def summary(rows):
+  """The figures of `run` as plain numbers: {name: value}, the counts of SHARES, the number of
+  samples, `spread`, the Frechet distance of the referee's features from the true views', and a
+  digest."""
+  numbers = {name: float(value(rows, name)) for name in columns(rows)}
+  numbers |= {f'{name}_count': int(rows[f'{name}_count'].sum()) for name in SHARES}
+  numbers['frechet'] = frechet.distance(frechet.moments(rows['features']),
+                                        frechet.moments(rows['features_true']))
+  return numbers | {'samples': len(rows['object']), 'spread': float(rows['spread'].mean()),
+                    'digest': blocks.digest(rows)}
+
+
+def changes(rows, base):
+  """{name: (change, low, high)} of the figures from those of the base on equal noise; 95 %
+  intervals by the bootstrap over objects."""
+  return {name: intervals.bootstrap(
+      lambda index, name=name: value(rows, name, index) - value(base, name, index), rows['object'])
+          for name in columns(rows)}
+
+
+def picture(path, problem, models, cfg):
+  """Writes a PNG: for each of the first test objects the reference and a row of true views, and a
+  row of views of each of `models` {name: Model}."""
+  few = problem._replace(test=problem.test.head(SHOWN))
+  table = [few.test.images]
+  for name, model in models.items():
+    table.append(views_of(few, model, cfg, path.parent / 'shown' / name)[:, 0])
+  reference = few.test.reference[:, None]
+  blank = np.ones_like(reference)
+  rows = [np.concatenate([reference if i == 0 else blank, views], 1)
+          for i, views in enumerate(table)]
+  cells = np.stack(rows, 1)  # [objects, rows, 1 + V, S, S, 3]
+  turntable.write_png(path, pictures.grid(cells.reshape(-1, *cells.shape[3:]), cells.shape[2]))

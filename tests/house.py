@@ -25,6 +25,7 @@ ONLY = {'train': {'core'}}  # folders that import fewer than their layer allows
 # Rooms of recipes/, and the rooms that each of them may import.
 ROOMS = {
     'distill': set(),
+    'multiview': {'distill', 'nets', 'preference'},
     'nets': set(),
     'compare': {'distill'},
     'evaluate': {'distill'},

@@ -1,1 +1,1 @@
-"""Preference tuning of a multi-view prior (MV-D3PO): rounds of rollout > score > tune > evaluate."""
+"""Preference tuning of a multi-view prior (MV-D3PO): rollout, score, tune, evaluate."""

@@ -1,9 +1,8 @@
 """Settings of the loop base > rollout > metric > score > tune > evaluate."""
 
-import math
-
 from ml_collections import ConfigDict
 
+from jax3dgen.core import settings
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.feedback import rollout_pairs
 from jax3dgen.recipes.nets import consistency
@@ -58,7 +57,7 @@ def default_config():
   c.metric.train.steps = 0  # of it; 0: the metric is metric.weights as they are
 
   c.score = ConfigDict()
-  c.score.by = 'psnr'  # psnr: to the true views; metric; matches: features matched with the reference
+  c.score.by = 'psnr'  # psnr, to the true views; metric; matches, of features with the reference
   c.score.pairs = 'all'  # all pairs of a reference; extreme: the best and the worst; equal_scale
   c.score.gap = 0.0  # scores that differ by no more are a tie
 
@@ -100,3 +99,15 @@ def default_config():
   c.checkpoint.every = 50  # steps between checkpoints
   c.checkpoint.keep = 2  # newest checkpoints that are kept
   return c.lock()
+
+
+def check(config):
+  """ConfigError for the first field with an invalid value."""
+  settings.check(config, CHOICES, AT_LEAST, POSITIVE)
+  if not config.loss.first <= config.loss.last < config.sampler.steps:
+    raise ConfigError(f'config.loss.first={config.loss.first} and config.loss.last='
+                      f'{config.loss.last} must be steps, in this order, of the '
+                      f'{config.sampler.steps} of the sampler (0 to {config.sampler.steps - 1}).')
+  if config.score.pairs == 'equal_scale' and config.rollout.source == 'sampler':
+    raise ConfigError("config.score.pairs='equal_scale' needs rollouts with noise on the "
+                      "reference: config.rollout.source is 'reference' or 'both'.")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import parallel, rng
+from jax3dgen.core import parallel
 from jax3dgen.feedback import rollout, rollout_pairs
 from jax3dgen.prior import multiview, sampler
 from jax3dgen.recipes.preference import blocks

@@ -20,6 +20,7 @@ from jax3dgen.recipes.distill import run as distill
 from jax3dgen.recipes.multiview import config as settings
 from jax3dgen.recipes.multiview import evaluate, page, rollouts, score, tune
 from jax3dgen.recipes.multiview import problem as problems
+from jax3dgen.recipes.nets import consistency as metric_net
 from jax3dgen.recipes.nets import multiview as base_net
 from jax3dgen.recipes.nets import ship
 from jax3dgen.recipes.preference import adapters as adapter_files
@@ -53,8 +54,9 @@ def run(config, workdir, problem=None, allow_change=False, command=''):
       return done
     problem = problem or problems.build(cfg, base_weights(config, workdir))
     base = problems.base(problem)
-    tuning = tune_model(problem, base, cfg, workdir)
-    judges = evaluate.judges(cfg, tuning.record['metric'])
+    metric = metric_weights(config, workdir)
+    tuning = tune_model(problem, base, cfg, workdir, metric)
+    judges = {name: score.judge(name, metric) for name in score.JUDGES}
     models = {'base': base, 'tuned': tuning.model}
     rows = {name: evaluate.run(problem, model, cfg, judges, workdir / 'test' / name)
             for name, model in models.items()}
@@ -71,18 +73,28 @@ def base_weights(config, workdir):
   return ship.run(base_net.NET, config.base, workdir / 'base')
 
 
-def tune_model(problem, base, cfg, workdir, shared=None):
-  """The Tuning of the Model `base`. Several tunings may share the folder `shared` of rollouts and
-  their scores; None: `workdir`."""
-  shared, pool, table, record = shared or workdir, {}, {}, {'metric': ''}
+def metric_weights(config, workdir):
+  """The folder of the metric's weights: of the training in this run, or config.metric.weights."""
+  if not config.metric.train.steps:
+    return config.metric.weights
+  return ship.run(metric_net.NET, config.metric, workdir / 'metric')
+
+
+def tune_model(problem, base, cfg, workdir, metric, shared=None):
+  """The Tuning of the Model `base`, with preferences by the metric of the folder `metric`.
+
+  Several tunings may share the folder `shared` of rollouts and their scores; None: `workdir`.
+  """
+  shared, pool, table, record = shared or workdir, {}, {}, {}
   if cfg.loss.name != 'sft':
     pool = rollouts.run(problem, base, problem.pool, cfg.sampler, cfg.rollout, cfg.rollout.seed,
                         (cfg.loss.first, cfg.loss.last), cfg.batch, shared / 'rollout', 'rollout')
     record['digests'] = {'rollouts': blocks.digest(pool)}
   if cfg.loss.name in ('d3po', 'advantage'):
-    metric, values = score.run(problem, pool, cfg, shared)
+    judge = score.judge(cfg.score.by, metric) if cfg.score.by in score.JUDGES else None
+    values = score.run(problem, pool, cfg, judge, shared / 'score' / cfg.score.by)
     table = tune.preferences(values, cfg, rollouts.scales(cfg.rollout))
-    record |= {'metric': metric, 'pairs': len(table['rows']),
+    record |= {'pairs': len(table['rows']),
                'agreement': score.agreement(values, problem, pool),
                'noise': rollout_pairs.noise_control(
                    rollout_pairs.all_pairs(values, cfg.score.gap),

@@ -8,9 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core import parallel, rng, tree
-from jax3dgen.core.errors import ConfigError
 from jax3dgen.feedback import d3po, rollout_pairs
-from jax3dgen.nn import lora
 from jax3dgen.recipes.multiview import problem as problems
 from jax3dgen.recipes.multiview import rollouts
 from jax3dgen.recipes.preference import adapters as adapter_files
@@ -111,11 +109,3 @@ def run(problem, model, pool, table, clean, cfg, folder, title):
                       cfg.train.batch, cfg.seed, count)
   return tuning.run(folder, key, objective(problem.views, cfg, count), first,
                     (model.params, flat, table, clean), cfg, title)
-
-
-def check_window(cfg):
-  """ConfigError where the tuned steps are not steps of the sampler."""
-  if not cfg.loss.first <= cfg.loss.last < cfg.sampler.steps:
-    raise ConfigError(f'config.loss.first={cfg.loss.first} and config.loss.last={cfg.loss.last} '
-                      f'must be steps, in this order, of the {cfg.sampler.steps} of the sampler '
-                      f'(0 to {cfg.sampler.steps - 1}).')

@@ -11,6 +11,7 @@ def get_config(variant=''):
     config.train.steps = 4
     config.train.batch = 2
     config.sample.steps = 2
+    config.sample.every = 4
     config.test.objects = 2
     config.log.every = 2
     config.checkpoint.every = 3

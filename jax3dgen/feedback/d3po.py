@@ -20,9 +20,6 @@ from jax3dgen.feedback import rollout
 from jax3dgen.prior import base
 
 LAST = 40  # steps that the paper tunes
-# The error of a prediction over that of eps, at (alpha, sigma).
-OUTPUTS = {'eps': lambda alpha, sigma: jnp.ones_like(alpha),
-           'v': lambda alpha, sigma: (alpha**2 + sigma**2) / alpha}
 
 
 def loss(logp_w, logp_ref_w, logp_l, logp_ref_l, preferred, beta, clip):
@@ -97,15 +94,6 @@ class Minibatch(NamedTuple):
   advantage: Array
 
 
-class Clean(NamedTuple):
-  """True samples of the regression: x0 [S, ...], noise eps [S, ...] at t [S], leaves of cond [S,
-  ...]."""
-  x0: Array
-  eps: Array
-  t: Array
-  cond: Any
-
-
 def minibatch(pool, levels, keys, cond, renew, rows, k, advantage):
   """The Minibatch of rows [G, R] of a stored pool at steps k [G].
 
@@ -119,26 +107,19 @@ def minibatch(pool, levels, keys, cond, renew, rows, k, advantage):
                    advantage)
 
 
-def objective(predict, schedule, batch, clean, beta, eta, clip=None, bound=None, weight=1.0,
-              output='eps'):
-  """(L_D3PO + weight L_simple-MV, metrics) of `predict` (x [N, ...], t [N], cond) -> eps.
+def objective(predict, schedule, batch, beta, eta, clip=None, bound=None):
+  """(L_D3PO, metrics) of `predict` (x [N, ...], t [N], cond) -> eps.
 
-  One call of predict on the N rows of the Minibatch (2 B for B pairs), one on the samples of Clean;
-  the reference's log-probabilities are the stored ones. beta: a number or [G] (`even_betas` at the
-  steps); clip: of the ratio; eta and `bound`, of the clean estimate, are those of the rollouts;
-  output: of `simple`. Either of batch and clean may be None: then its term is left out.
+  One call of predict on the N rows of the Minibatch (2 B for B pairs); the reference's
+  log-probabilities are the stored ones. beta: a number or [G] (`even_betas` at the steps); clip: of
+  the ratio; eta and `bound`, of the clean estimate, are those of the rollouts. The paper adds
+  `feedback.multiview`'s L_simple-MV with weight 1.
   """
-  value, metrics = jnp.zeros(()), {}
-  if batch is not None:
-    shape = batch.advantage.shape
-    logp = rollout.policy_log_prob(predict, schedule, *batch[:5], eta, bound).reshape(shape)
-    stored = batch.log_prob.reshape(shape)
-    value = jnp.mean(advantage_loss(logp, stored, batch.advantage, beta, clip))
-    metrics = {'preference': value} | ratio_metrics(logp - stored, batch.advantage)
-  if clean is not None:
-    metrics['simple'] = simple(predict, schedule, clean, output)
-    value = value + weight * metrics['simple']
-  return value, metrics
+  shape = batch.advantage.shape
+  logp = rollout.policy_log_prob(predict, schedule, *batch[:5], eta, bound).reshape(shape)
+  stored = batch.log_prob.reshape(shape)
+  value = jnp.mean(advantage_loss(logp, stored, batch.advantage, beta, clip))
+  return value, {'preference': value} | ratio_metrics(logp - stored, batch.advantage)
 
 
 def ratio_metrics(ratio, advantage):
@@ -149,21 +130,9 @@ def ratio_metrics(ratio, advantage):
           'accuracy': mean(jnp.sum(ratio * advantage, 1) > 0, jnp.any(advantage != 0, 1))}
 
 
-def simple(predict, schedule, clean, output='eps'):
-  """The mean square error of the prediction of true samples, L_simple-MV: of eps, or of v.
-
-  The views of one sample and its reference share t; eps is independent for each view.
-  """
-  if output not in OUTPUTS:
-    raise ConfigError(f'The regression is of {" or ".join(OUTPUTS)}, not of {output!r}.')
-  x_t = base.add_noise(schedule, clean.x0, clean.t, clean.eps)
-  scale = OUTPUTS[output](*base.coefficients(schedule, clean.t, x_t))
-  return jnp.mean((scale * (predict(x_t, clean.t, clean.cond) - clean.eps)) ** 2)
-
-
 def mean_target(x0):
   """[G, ...]: the mean of the clean samples [G, R, ...] of each reference.
 
-  As the x0 of a `Clean`, without preferences, it distils the mean of R samples into one (ours).
+  As the true samples of a regression, without preferences, it distils the mean of R samples into one (ours).
   """
   return x0.mean(1)

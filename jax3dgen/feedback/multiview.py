@@ -14,18 +14,26 @@ SIDES = 4  # the first views, front, right, back, left, are references
 
 
 def loss(prior, params, key, pictures, dropout):
-  """The squared error of v, mean over all entries, of pictures [N, V, H, W, 3] in [0, 1].
-
-  All views of an object and its reference share one t, stratified over the objects; noises are
-  independent. The reference is one of the four sides, evenly, and is left out in the share
-  `dropout`. `prior` is a `prior.multiview.MultiviewPrior`; the error
-  of v is that of eps divided by alpha.
-  """
+  """`of_clean` of pictures [N, V, H, W, 3] in [0, 1]; the reference is any of the four sides."""
   count, views = pictures.shape[:2]
   side = jax.random.randint(rng.stream(key, 'reference'), (count,), 0, SIDES)
   x0 = prior.encode(params, pictures.reshape(-1, *pictures.shape[2:]))
+  x0 = x0.reshape(count, views, *x0.shape[1:])
+  return of_clean(prior, params, key, x0, x0[jnp.arange(count), side], dropout)
+
+
+def of_clean(prior, params, key, x0, picture, dropout):
+  """The squared error of v, mean over all entries, of clean views x0 [N, V, h, w, c].
+
+  picture [N, h, w, c]: x_0 of the references. All views of an object and its reference share one t,
+  stratified over the objects; noises are independent. The reference is left out in the share
+  `dropout`. `prior` is a `prior.multiview.MultiviewPrior`; the error of v is that of eps divided by
+  alpha.
+  """
+  count, views = x0.shape[:2]
+  x0 = x0.reshape(-1, *x0.shape[2:])
   draw = lambda name, rows: jax.random.normal(rng.stream(key, name), (rows, *x0.shape[1:]))
-  cond = prior.condition(params, pictures[jnp.arange(count), side], draw('reference noise', count))
+  cond = prior.condition(params, picture, draw('reference noise', count))
   keep = jax.random.uniform(rng.stream(key, 'dropout'), (count,)) >= dropout
   cond = cond.replace(keep=jnp.repeat(keep, views))
   low, high = prior.schedule.safe_range

@@ -10,6 +10,8 @@ import numpy as np
 
 from jax3dgen.metrics import intervals, pictures, referee
 
+NUMBERS = ('psnr', 'ssim', 'sector', 'kind', 'color')  # of each object
+SHARES = ('hands', 'agree', 'hat')  # of each object NAME_right of NAME_count cases
 LEAST = 4  # pixels of a part that is read
 SECTORS = (0, 6, 4, 2)  # the referee's of the first views: front, right, back, left
 DIFFERENT = 0.25  # least difference of a channel between a picture with a hat and one without
@@ -33,10 +35,10 @@ def hands(views, masks, colors, palette, slot):
   """The colours of the hands in generated views [N, V, S, S, 3].
 
   masks [N, V, 2, S, S]: pixels of the left and right hand in the true pictures, colors [N, 2]
-  indices into the palette. {'right', 'count'}: hands of the right colour, of those in views other
-  than the reference's whose reference shows that hand; {'agree', 'pairs'}: pairs of two views of
-  one hand that have one colour; {'rows' [N, 2]}: 'right' and 'count' of each object. By chance 1 of
-  K is right.
+  indices into the palette. {'hands_right', 'hands_count'} [N]: hands of the right colour, of those
+  in views other than the reference's whose reference shows that hand; {'agree_right',
+  'agree_count'} [N]: pairs of two views of one hand that have one colour. By chance 1 of K is
+  right.
   """
   read = nearest_color(np.asarray(views)[:, :, None], masks, palette)  # [N, V, 2]
   seen, rows = read >= 0, np.arange(len(read))
@@ -47,25 +49,26 @@ def hands(views, masks, colors, palette, slot):
   pairs = seen[:, first] & seen[:, second]
   agree = pairs & (read[:, first] == read[:, second])
   each = lambda x: x.sum((1, 2))
-  return {'right': int(right.sum()), 'count': int(judged.sum()), 'agree': int(agree.sum()),
-          'pairs': int(pairs.sum()), 'rows': np.stack([each(right), each(judged)], -1)}
+  return {'hands_right': each(right), 'hands_count': each(judged), 'agree_right': each(agree),
+          'agree_count': each(pairs)}
 
 
 def hats(views, with_hat, without, worn):
   """Whether generated views [N, V, S, S, 3] have a hat where the object wears one.
 
   with_hat and without are the true pictures of the object with and without its hat, worn [N] says
-  which is true. A view is read where the two differ, by the nearer one. {'right', 'count'}.
+  which is true. A view is read where the two differ, by the nearer one. {'hat_right',
+  'hat_count'} [N].
   """
   where = (np.abs(with_hat - without).max(-1, keepdims=True) > DIFFERENT)
   seen = where.sum((-1, -2, -3)) >= LEAST
   error = lambda x: (np.square(views - x) * where).sum((-1, -2, -3))
   right = seen & ((error(with_hat) < error(without)) == (np.asarray(worn) > 0)[:, None])
-  return {'right': int(right.sum()), 'count': int(seen.sum())}
+  return {'hat_right': right.sum(1), 'hat_count': seen.sum(1)}
 
 
 def judge(params, views, kind, color):
-  """{'sector', 'kind', 'color'}: shares of the first views of N objects that the referee gives
+  """{'sector', 'kind', 'color'} [N]: shares of the first views of an object that the referee gives
   their side, kind and colour; kind and color [N]."""
   sides = len(SECTORS)
   views = np.asarray(views)[:, :sides]
@@ -74,7 +77,7 @@ def judge(params, views, kind, color):
                       {'sector': out.sector, 'kind': out.kind, 'color': out.color})
   truth = {'sector': np.array(SECTORS)[None], 'kind': np.asarray(kind)[:, None],
            'color': np.asarray(color)[:, None]}
-  return {name: float((best[name] == truth[name]).mean()) for name in best}
+  return {name: (best[name] == truth[name]).mean(1) for name in best}
 
 
 def likeness(views, true, slot):
@@ -98,17 +101,20 @@ def mean(values):
           'half': float(1.96 * np.std(values, ddof=1) / len(values) ** 0.5)}
 
 
-def figures(views, truth, objects, palette, slot):
-  """The figures of generated views [N, V, S, S, 3] against a `data.multiview.Truth`.
+def columns(views, truth, objects, palette, slot):
+  """{name: [N]} of generated views [N, V, S, S, 3] against a `data.multiview.Truth`.
 
-  {'psnr', 'ssim'}: `mean`; 'referee': `judge`; {'hands', 'agree', 'hats'}: `share`. `objects` has
-  kind, color and hat [N].
+  Those of `likeness`, `judge`, `hands` and `hats`; `objects` has kind, color and hat [N].
   """
   psnr, ssim = likeness(views, truth.pictures, slot)
-  of_hands = hands(views, truth.hands, truth.colors, palette, slot)
-  of_hats = hats(views, truth.with_hat, truth.without_hat, objects.hat)
-  return {'psnr': mean(psnr), 'ssim': mean(ssim),
-          'referee': judge(referee.load(), views, objects.kind, objects.color),
-          'hands': share(of_hands['right'], of_hands['count']),
-          'agree': share(of_hands['agree'], of_hands['pairs']),
-          'hats': share(of_hats['right'], of_hats['count'])}
+  return {'psnr': psnr, 'ssim': ssim,
+          **judge(referee.load(), views, objects.kind, objects.color),
+          **hands(views, truth.hands, truth.colors, palette, slot),
+          **hats(views, truth.with_hat, truth.without_hat, objects.hat)}
+
+
+def figures(rows):
+  """{name: `mean` or `share`} of `columns`, over all objects."""
+  return {name: mean(rows[name]) for name in NUMBERS} | {
+      name: share(int(rows[f'{name}_right'].sum()), int(rows[f'{name}_count'].sum()))
+      for name in SHARES}

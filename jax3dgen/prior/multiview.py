@@ -53,8 +53,9 @@ class MultiviewCond:
 class MultiviewPrior(NamedTuple):
   """The functions of `base.Prior`, and those of its two passes.
 
-  embed (params, images [N, H, W, 3]) is `condition` with one fixed noise. condition (params, images
-  [N, H, W, 3], noise [N, h, w, c]) -> MultiviewCond of N V rows. write (params, cond, t [N V]) ->
+  embed (params, images [N, H, W, 3]) is `condition` with one fixed noise. condition (params, picture
+  [N, h, w, c], noise [N, h, w, c]) -> MultiviewCond of N V rows, for x_0 of the references and
+  their noise. write (params, cond, t [N V]) ->
   memory, a pytree with the leading axis N; read (params, x_t [N V, h, w, c], t, cond, memory) ->
   eps. predict is read of write.
   """
@@ -105,17 +106,17 @@ def make(config, words):
   plain = embedded.make(config)
   ids = vocabulary.tokenize(CAPTIONS, words, config['text']['length'])
 
-  def condition(params, images, noise):
-    count, captions = len(images), plain.embed(params, ids)
+  def condition(params, picture, noise):
+    count, captions = len(picture), plain.embed(params, ids)
     each = lambda x: jnp.repeat(x, VIEWS, 0)
     return MultiviewCond(
         jax.tree.map(lambda x: jnp.tile(x[:-1], (count,) + (1,) * (x.ndim - 1)), captions),
         jax.tree.map(lambda x: jnp.repeat(x[-1:], count * VIEWS, 0), captions),
-        each(plain.encode(params, images)), each(noise), jnp.ones(count * VIEWS, bool))
+        each(picture), each(noise), jnp.ones(count * VIEWS, bool))
 
   def embed(params, images):
-    size = (len(images), config['size'], config['size'], 3)
-    return condition(params, images, jax.random.normal(jax.random.key(0), size))
+    picture = plain.encode(params, images)
+    return condition(params, picture, jax.random.normal(jax.random.key(0), picture.shape))
 
   read = lambda params, x_t, t, cond, memory: base.as_eps(
       lambda *args: velocity(*args, memory), SCHEDULE, 'v')(params, x_t, t, cond)

@@ -16,8 +16,6 @@ from jax3dgen.metrics import multiview as metrics
 from jax3dgen.recipes.multiview import rollouts
 from jax3dgen.recipes.preference import blocks
 
-NUMBERS = ('psnr', 'ssim', 'sector', 'kind', 'color')  # a number of each sample
-SHARES = ('hands', 'agree', 'hat')  # columns 'NAME_right' and 'NAME_count'
 SHOWN = 8  # objects in a picture
 
 
@@ -41,41 +39,22 @@ def decoded(problem, params, x0):
 def run(problem, model, cfg, judges, folder):
   """{name: host array [N]} of the samples of the test objects, object by object.
 
-  object and sample; NUMBERS; NAME_right and NAME_count of SHARES, counts of hands of the right
-  colour, of pairs of views whose hands agree, and of hats; a column for each of `judges` {name:
-  (references [N, S, S, 3], views [N, V, S, S, 3], slots [N]) -> scores [N]}; spread, the standard
-  deviation over the samples of an object, NaN for one sample; and features [N, D] of the referee.
+  object and sample; those of `metrics.columns`; a column for each of `judges` {name: (references
+  [N, S, S, 3], views [N, V, S, S, 3], slots [N]) -> scores [N]}; spread, the standard deviation
+  over the samples of an object, NaN for one sample; and features [N, D] of the referee.
   """
   test = problem.test
-  views = views_of(problem, model, cfg, folder)
-  count, samples = views.shape[:2]
-  number = np.repeat(np.arange(count), samples)
-  spread = views.std(1).mean((1, 2, 3, 4)) if samples > 1 else np.full(count, np.nan)
-  rows = figures(views.reshape(-1, *views.shape[2:]), test.images[number], test.slot[number],
-                 jax.tree.map(lambda x: x[number], test.objects))
-  for name, judge in judges.items():
-    rows[name] = judge(test.reference[number], views.reshape(-1, *views.shape[2:]),
-                       test.slot[number])
+  by_object = views_of(problem, model, cfg, folder)
+  count, samples = by_object.shape[:2]
+  number, views = np.repeat(np.arange(count), samples), by_object.reshape(-1, *by_object.shape[2:])
+  pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[number], tree)
+  slot, params = test.slot[number], referee.load()
+  spread = by_object.std(1).mean((1, 2, 3, 4)) if samples > 1 else np.full(count, np.nan)
+  rows = metrics.columns(views, pick(test.truth), pick(test.objects), world.HAND_RGB, slot)
+  rows |= {name: judge(test.reference[number], views, slot) for name, judge in judges.items()}
   return rows | {'object': number, 'sample': np.tile(np.arange(samples), count),
-                 'spread': spread[number]}
-
-
-def figures(views, true, slot, objects):
-  """The columns of `run` that need no network but the referee, of views [N, V, S, S, 3]."""
-  psnr, ssim = metrics.likeness(views, true, slot)
-  image = world.trace(objects)
-  parts = np.moveaxis(np.asarray(image.regions), -1, 2)
-  hands = metrics.hands(views, parts[:, :, :2] > 0.5, np.stack([objects.left, objects.right], 1),
-                        world.HAND_RGB, slot)
-  bare, worn = (np.asarray(world.render(objects.replace(hat=np.full_like(objects.hat, flag))))
-                for flag in (0, 1))
-  hats = metrics.hats(views, worn, bare, objects.hat)
-  params = referee.load()
-  return {'psnr': psnr, 'ssim': ssim, **metrics.judge(params, views, objects.kind, objects.color),
-          'hands_right': hands['right'], 'hands_count': hands['count'],
-          'agree_right': hands['agree'], 'agree_count': hands['pairs'],
-          'hat_right': hats['right'], 'hat_count': hats['count'],
-          'features': features(params, views), 'features_true': features(params, true)}
+                 'spread': spread[number], 'features': features(params, views),
+                 'features_true': features(params, test.images[number])}
 
 
 def features(params, views):
@@ -85,25 +64,26 @@ def features(params, views):
 
 
 def columns(rows):
-  """The names of the columns of `run` that a table has: NUMBERS, SHARES and scores."""
+  """The names of the columns of `run` that a table has: numbers, shares and scores."""
   fixed = {'object', 'sample', 'spread', 'features', 'features_true',
-           *(f'{name}_{end}' for name in SHARES for end in ('right', 'count'))}
-  return [*NUMBERS, *SHARES, *(name for name in rows if name not in fixed and name not in NUMBERS)]
+           *(f'{name}_{end}' for name in metrics.SHARES for end in ('right', 'count'))}
+  plain = [*metrics.NUMBERS, *metrics.SHARES]
+  return plain + [name for name in rows if name not in fixed and name not in plain]
 
 
 def value(rows, name, index=slice(None)):
   """The figure `name` of the samples `index`: a mean, or a share of the counted cases."""
-  if name in SHARES:
+  if name in metrics.SHARES:
     return rows[f'{name}_right'][index].sum() / max(rows[f'{name}_count'][index].sum(), 1)
   return rows[name][index].mean()
 
 
 def summary(rows):
-  """The figures of `run` as plain numbers: {name: value}, the counts of SHARES, the number of
+  """The figures of `run` as plain numbers: {name: value}, the counts of shares, the number of
   samples, `spread`, the Frechet distance of the referee's features from the true views', and a
   digest."""
   numbers = {name: float(value(rows, name)) for name in columns(rows)}
-  numbers |= {f'{name}_count': int(rows[f'{name}_count'].sum()) for name in SHARES}
+  numbers |= {f'{name}_count': int(rows[f'{name}_count'].sum()) for name in metrics.SHARES}
   numbers['frechet'] = frechet.distance(frechet.moments(rows['features']),
                                         frechet.moments(rows['features_true']))
   return numbers | {'samples': len(rows['object']), 'spread': float(rows['spread'].mean()),

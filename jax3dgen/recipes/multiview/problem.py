@@ -12,16 +12,22 @@ from jax3dgen.core import tree
 from jax3dgen.data import multiview as world
 from jax3dgen.nn import lora
 from jax3dgen.prior import multiview
+from jax3dgen.recipes.nets import ship
 
 POOL, TEST = 'train', 'test'  # splits of data/multiview
 
 
 class Views(NamedTuple):
-  """I objects: images [I, V, S, S, 3] in [0, 1], their true views; slot [I] int32, the view that is
-  the reference, one of the four sides; objects, the `data.multiview.Objects`. Host arrays."""
-  images: np.ndarray
+  """I objects: slot [I] int32, the view that is the reference, one of the four sides; objects, the
+  `data.multiview.Objects`; truth, their `data.multiview.Truth`. Host arrays."""
   slot: np.ndarray
   objects: Any
+  truth: Any
+
+  @property
+  def images(self):
+    """The true views [I, V, S, S, 3] in [0, 1]."""
+    return self.truth.pictures
 
   @property
   def reference(self):
@@ -59,7 +65,8 @@ def draw(split, count, first):
   """Views of `count` figurines of a split; the references are front, right, back, left in turn."""
   objects = world.draw(split, count, first)
   slot = (first + np.arange(count)) % world.SIDES
-  return Views(np.asarray(world.render(objects)), slot.astype(np.int32), jax.device_get(objects))
+  truth = ship.in_chunks(jax.jit(world.truth), objects)
+  return Views(slot.astype(np.int32), jax.device_get(objects), truth)
 
 
 def base(problem):

@@ -8,13 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core import parallel, rng, tree
-from jax3dgen.feedback import d3po, rollout_pairs
+from jax3dgen.feedback import d3po, multiview, rollout_pairs
 from jax3dgen.recipes.multiview import problem as problems
 from jax3dgen.recipes.multiview import rollouts
 from jax3dgen.recipes.preference import adapters as adapter_files
 from jax3dgen.recipes.preference import blocks, tuning
-
-OUTPUT = 'v'  # whose mean square error L_simple-MV is, as in the training of the base
 
 
 def preferences(score, cfg, scale):
@@ -65,25 +63,22 @@ def objective(views, cfg, count):
         grid[c.first + each + 1], rollouts.renew(cond, keys), pool['log_prob'][flat, each],
         table['advantage'][chosen]), beta[c.first + k]
 
-  def true(key, params, clean):
-    size = max(c.fresh // count, 1)
-    chosen = jax.random.randint(rng.stream(key, 'objects'), (size,), 0, len(clean['x0']))
-    x0, picture = clean['x0'][chosen], clean['picture'][chosen]
-    low, high = views.schedule.safe_range
-    t = low + (high - low) * (jnp.arange(size) + jax.random.uniform(
-        rng.stream(key, 'level'), (size,))) / size
-    eps = jax.random.normal(rng.stream(key, 'noise'), x0.shape)
-    noise = jax.random.normal(rng.stream(key, 'noise of the reference'), picture.shape)
-    return d3po.Clean(x0, eps, t, rollouts.condition(views, params, picture, noise))
-
   def loss(adapters, key, params, pool, table, clean):
     merged = problems.merged(params, adapters, cfg.lora.scale)
     predict = rollouts.predictor(views, merged, cfg.sampler.guidance)
     with_pairs = c.name in ('d3po', 'advantage')
-    batch, strength = stored(key, params, pool, table) if with_pairs else (None, None)
-    regression = true(key, params, clean) if c.simple or not with_pairs else None
-    return d3po.objective(predict, views.schedule, batch, regression, strength, cfg.sampler.eta,
-                          c.clip or None, rollouts.CLIP, c.simple if with_pairs else 1.0, OUTPUT)
+    value, metrics = jnp.zeros(()), {}
+    if with_pairs:
+      batch, strength = stored(key, params, pool, table)
+      value, metrics = d3po.objective(predict, views.schedule, batch, strength, cfg.sampler.eta,
+                                      c.clip or None, rollouts.CLIP)
+    if c.simple or not with_pairs:
+      chosen = jax.random.randint(rng.stream(key, 'objects'), (max(c.fresh // count, 1),), 0,
+                                  len(clean['x0']))
+      metrics['simple'] = multiview.of_clean(views, merged, rng.stream(key, 'simple'),
+                                             clean['x0'][chosen], clean['picture'][chosen], 0.0)
+      value = value + (c.simple if with_pairs else 1.0) * metrics['simple']
+    return value, metrics
   return loss
 
 

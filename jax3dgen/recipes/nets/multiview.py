@@ -155,9 +155,9 @@ def measure(params, cfg):
   slot = np.arange(cfg.test.objects) % world.SIDES
   views = samples(prior, tree.join(frozen, params), truth.pictures[np.arange(len(slot)), slot],
                   cfg.sample)
-  figures = lambda views: metrics.figures(views, truth, objects, world.HAND_RGB, slot)
-  true = figures(truth.pictures)
-  return figures(views) | {'true': {name: true[name] for name in ('referee', 'hands', 'hats')}}
+  figures = lambda views: metrics.figures(
+      metrics.columns(views, truth, objects, world.HAND_RGB, slot))
+  return figures(views) | {'true': figures(truth.pictures)}
 
 
 def samples(prior, params, references, sampler, size=20):
@@ -211,22 +211,21 @@ def card(result):
   config, figures = result.config, result.figures
   interval = lambda x: f'{x["share"]:.3f} ({x["low"]:.3f} to {x["high"]:.3f}) of {x["count"]:,}'
   mean = lambda x, digits: f'{x["mean"]:.{digits}f} +- {x["half"]:.{digits}f}'
+  true = figures['true']
   rows = [('PSNR', mean(figures['psnr'], 2) + ' dB', ''),
           ('SSIM', mean(figures['ssim'], 3), '')]
-  rows += [(f'{name} by the referee', f'{figures["referee"][key]:.3f}',
-            f'{figures["true"]["referee"][key]:.3f}')
+  rows += [(f'{name} by the referee', mean(figures[key], 3), mean(true[key], 3))
            for name, key in (('view sector', 'sector'), ('kind', 'kind'), ('colour', 'color'))]
-  rows += [(name, interval(figures[key]), true and interval(true)) for name, key, true in (
-      ('colour of the hands that the reference shows', 'hands', figures['true']['hands']),
-      ('pairs of views that agree on the colour of a hand', 'agree', None),
-      ('hat or none', 'hats', figures['true']['hats']))]
+  rows += [(name, interval(figures[key]), interval(true[key])) for name, key in (
+      ('colour of the hands that the reference shows', 'hands'),
+      ('pairs of views that agree on the colour of a hand', 'agree'), ('hat or none', 'hat'))]
   return CARD.format(
       count=tree.count(result.params), share=config.net.share, objects=config.data.count,
       dropout=config.loss.dropout, steps=config.train.steps, batch=config.train.batch,
       devices=parallel.device_count(), seed=config.seed, frozen=config.net.frozen,
       test=config.test.objects, ddim=config.sample.steps, eta=config.sample.eta,
       guidance=config.sample.guidance,
-      rows='\n'.join(f'| {name} | {value} | {true or ""} |' for name, value, true in rows))
+      rows='\n'.join(f'| {name} | {value} | {of_true} |' for name, value, of_true in rows))
 
 
 NET = ship.Net('multi-view prior', default_config, init, loss, measure, card,

@@ -1,4 +1,4 @@
-"""Point correspondences of two images by LoFTR with its outdoor weights (Sun et al. 2021)."""
+"""Matches of two images: by LoFTR with its outdoor weights (Sun et al. 2021), or by features."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jax3dgen.formats import convert, rules_loftr
 from jax3dgen.nn import loftr
-from jax3dgen.perception import augment
+from jax3dgen.perception import augment, contrastive
 
 
 def load(path, most=1024):
@@ -23,3 +23,20 @@ def load(path, most=1024):
   grey = lambda x: (x * augment.GREY.reshape(1, 1, 1, 3)).sum(-1, keepdims=True)
   apply = lambda params, first, second: net.apply({'params': params}, grey(first), grey(second))
   return apply, convert.load_tree(Path(path), rules_loftr.RULES, target)
+
+
+def count(matches):
+  """The number [B] of valid loftr.Matches."""
+  return matches.mask.sum(-1)
+
+
+def count_mutual(first, second, temperature=0.1, threshold=0.2):
+  """The number [B] of mutual nearest patches of dense features [B, ..., C], of any two grids.
+
+  LoFTR's selection (dual softmax of cosines, mutual, confidence above the threshold) on features
+  of another network, for where its weights are not at hand.
+  """
+  size = first.shape[-1]  # by which `loftr.confidences` divides
+  rows = lambda x: size**0.5 * contrastive.unit(x.reshape(len(x), -1, size))
+  confidence = loftr.confidences(rows(first), rows(second), temperature)
+  return loftr.mutual(confidence, threshold).sum((1, 2))

@@ -59,6 +59,6 @@ def tiny(config):
   config.sampler.steps = 4
   config.rollout.samples = 2
   config.score.by = 'metric'
-  config.loss.update({'first': 1, 'last': 2, 'fresh': 2})
-  config.train.update({'steps': 4, 'batch': 2})
+  config.loss.update({'first': 1, 'last': 2, 'fresh': 4})
+  config.train.update({'steps': 4, 'batch': 4})
   config.checkpoint.every = 2

@@ -133,6 +133,7 @@ def ratio_metrics(ratio, advantage):
 def mean_target(x0):
   """[G, ...]: the mean of the clean samples [G, R, ...] of each reference.
 
-  As the true samples of a regression, without preferences, it distils the mean of R samples into one (ours).
+  As the true samples of a regression, without preferences, it distils the mean of R samples into
+  one (ours).
   """
   return x0.mean(1)

@@ -53,9 +53,9 @@ class MultiviewCond:
 class MultiviewPrior(NamedTuple):
   """The functions of `base.Prior`, and those of its two passes.
 
-  embed (params, images [N, H, W, 3]) is `condition` with one fixed noise. condition (params, picture
-  [N, h, w, c], noise [N, h, w, c]) -> MultiviewCond of N V rows, for x_0 of the references and
-  their noise. write (params, cond, t [N V]) ->
+  embed (params, images [N, H, W, 3]) is `condition` with one fixed noise. condition (params,
+  picture [N, h, w, c], noise [N, h, w, c]) -> MultiviewCond of N V rows, for x_0 of the references
+  and their noise. write (params, cond, t [N V]) ->
   memory, a pytree with the leading axis N; read (params, x_t [N V, h, w, c], t, cond, memory) ->
   eps. predict is read of write.
   """

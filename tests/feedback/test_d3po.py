@@ -1,6 +1,5 @@
 """D3PO's loss and objective against closed forms, bounds, and a second way to compute them."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -156,9 +155,8 @@ def pool():
 
 
 @jax.jit
-def objective_and_slope(theta, batch, clean, beta):
-  value = lambda theta: d3po.objective(policy(theta), SCHEDULE, batch, clean, beta, 0.8, None, 1.0,
-                                       100.0, 'v')
+def objective_and_slope(theta, batch, beta):
+  value = lambda theta: d3po.objective(policy(theta), SCHEDULE, batch, beta, 0.8, None, 1.0)
   return jax.value_and_grad(value, has_aux=True)(theta)
 
 
@@ -171,12 +169,12 @@ def test_the_objective_reads_what_the_rollouts_stored(pool):
     assert batch.log_prob[i] == pool.log_prob[k, row]
     assert batch.cond[i] == renew(COND, rollout.step_keys(KEYS.reference, k))[row]
   beta = jnp.array([50.0, 100.0])
-  (value, metrics), slope = objective_and_slope(0.0, batch, None, beta)
+  (value, metrics), slope = objective_and_slope(0.0, batch, beta)
   np.testing.assert_allclose(value, np.log(2), atol=2e-4)
-  ahead, behind = (objective_and_slope(h, batch, None, beta)[0][0] for h in (1e-3, -1e-3))
+  ahead, behind = (objective_and_slope(h, batch, beta)[0][0] for h in (1e-3, -1e-3))
   assert slope == pytest.approx(float(ahead - behind) / 2e-3, rel=2e-2) and abs(slope) > 1e-3
   theta = 0.05
-  (value, metrics), _ = objective_and_slope(theta, batch, None, beta)
+  (value, metrics), _ = objective_and_slope(theta, batch, beta)
   ratios = np.array([rollout.policy_log_prob(
       policy(theta), SCHEDULE, batch.x[i:i + 1], batch.x_next[i:i + 1], batch.t[i:i + 1],
       batch.t_next[i:i + 1], batch.cond[i:i + 1], 0.8, 1.0)[0] - batch.log_prob[i]
@@ -189,34 +187,11 @@ def test_the_objective_reads_what_the_rollouts_stored(pool):
   assert metrics['accuracy'] == (win > lose).mean()
 
 
-def test_one_call_for_the_pairs_and_one_for_true_samples(pool):
+def test_one_call_of_the_policy_for_all_rows(pool):
   batch = d3po.minibatch(pool, LEVELS, KEYS, COND, None, ROWS, STEPS, ADVANTAGE)
-  clean = d3po.Clean(jnp.zeros((3, *SHAPE[1:])), jnp.ones((3, *SHAPE[1:])), jnp.full(3, 0.5),
-                     jnp.zeros(3))
   calls = []
-  jax.eval_shape(lambda: d3po.objective(policy(0.0, calls), SCHEDULE, batch, clean, 1.0, 0.8))
-  assert calls == [4, 3]
-
-
-def test_the_regression_term(pool):
-  """eps-MSE, or the MSE of v = alpha eps - sigma x_0; its weight."""
-  x0, eps = (jax.random.normal(jax.random.key(i), (3, *SHAPE[1:])) for i in (7, 8))
-  t = jnp.array([0.2, 0.5, 0.9])
-  clean = d3po.Clean(x0, eps, t, jnp.zeros(3))
-  alpha, sigma = (np.asarray(f(t * np.pi / 2)).reshape(3, 1, 1, 1) for f in (np.cos, np.sin))
-  x_t = alpha * x0 + sigma * eps
-  predicted = policy(0.3)(x_t, t, jnp.zeros(3))
-  of = functools.partial(d3po.simple, policy(0.3), SCHEDULE, clean)
-  np.testing.assert_allclose(of(), np.mean((predicted - eps) ** 2), rtol=1e-5)
-  v = lambda e, x: alpha * e - sigma * x
-  error = v(predicted, (x_t - sigma * predicted) / alpha) - v(eps, x0)
-  np.testing.assert_allclose(of('v'), np.mean(error**2), rtol=1e-4)
-  batch = d3po.minibatch(pool, LEVELS, KEYS, COND, renew, ROWS, STEPS, ADVANTAGE)
-  (value, metrics), _ = objective_and_slope(0.3, batch, clean, jnp.ones(2))
-  assert value == pytest.approx(float(metrics['preference'] + 100 * metrics['simple']), rel=1e-5)
-  np.testing.assert_allclose(metrics['simple'], of('v'), rtol=1e-4)
-  with pytest.raises(ConfigError, match="eps or v, not of 'x0'"):
-    of('x0')
+  jax.eval_shape(lambda: d3po.objective(policy(0.0, calls), SCHEDULE, batch, 1.0, 0.8))
+  assert calls == [4]
 
 
 def test_even_betas_make_steps_comparable():

@@ -50,7 +50,7 @@ def scales(cfg):
 def program(views, sampler_cfg, cfg, seed, window):
   """draw((pictures [G, S, S, 3], numbers [G] int32), params) -> host arrays, over all devices.
 
-  {'x': [G, R, W + 1, V, h, w, c], 'log_prob': [G, R, W], 'picture': [G, R, h, w, c], 'key': [G, R,
+  {'x': [G, R, W + 1, V, h, w, c], 'log_prob': [G, R, W], 'picture': [G, R, h, w, c], 'reference_key': [G, R,
   ...] uint32, 'x0': [G, R, V, h, w, c]}: the stored states of the steps first to last of `window`,
   the x_0 of the reference with its perturbation, the data of the keys of the reference's noise, and
   the clean end. `cfg` is the section config.rollout; a row depends on `seed` and its number alone.
@@ -72,12 +72,12 @@ def program(views, sampler_cfg, cfg, seed, window):
     return jax.tree.map(by_reference, {
         'x': jnp.moveaxis(out.x[first:last + 2], 0, 1),
         'log_prob': out.log_prob[first:last + 1].T, 'picture': x0,
-        'key': jax.random.key_data(keys.reference), 'x0': out.x0})
+        'reference_key': jax.random.key_data(keys.reference), 'x0': out.x0})
   return parallel.split(draw, 1)
 
 
 def run(problem, model, images, sampler_cfg, cfg, seed, window, batch, folder, title,
-        names=('x', 'log_prob', 'picture', 'key', 'x0')):
+        names=('x', 'log_prob', 'picture', 'reference_key', 'x0')):
   """{name: host array [G, R, ...]} of `program` for all references of `images`, in blocks.
 
   `batch` rollouts are drawn at a time; only `names` are kept.

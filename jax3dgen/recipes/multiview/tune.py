@@ -54,7 +54,7 @@ def objective(views, cfg, count):
     chosen = jax.random.randint(rng.stream(key, 'pairs'), (size,), 0, len(table['rows']))
     k = jax.random.randint(rng.stream(key, 'step'), (size,), 0, steps)
     flat, each = table['rows'][chosen].ravel(), jnp.repeat(k, rollouts_each)
-    keys = jax.random.wrap_key_data(pool['key'][flat])
+    keys = jax.random.wrap_key_data(pool['reference_key'][flat])
     cond = rollouts.condition(views, params, pool['picture'][flat],
                               jnp.zeros_like(pool['picture'][flat]))
     keys = jax.vmap(jax.random.fold_in)(keys, c.first + each)

@@ -2,11 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from configs import multiview_d3po
-from jax3dgen.core.errors import ConfigError
 from jax3dgen.recipes.multiview import run
 from tests.fakes import small_views
 

@@ -23,11 +23,13 @@ SIDES = 4  # the first of SLOTS, one of which is the reference
 AZIMUTH_DEG, ELEVATION_DEG = (0.0, 270.0, 180.0, 90.0, 0.0), (0.0, 0.0, 0.0, 0.0, 89.0)
 SIZE = 32  # pixels per side
 DISTANCE, FOVY_DEG = 2.9, 40.0  # a window of 2.11 units
-HANDS = ('cyan', 'magenta', 'lime', 'orange')
-HAND_RGB = np.array([x[:3] for x in (parts.CYAN, parts.MAGENTA, parts.LIME, parts.ORANGE)],
-                    np.float32)
+# Far from the cyan of a left and the magenta of a right hand in `figurine_parts`, by which the
+# referee tells front from back, and from the colours of the pack.
+HANDS = ('navy', 'lilac', 'mint', 'brown')
+HAND_RGB = np.array([(0.08, 0.10, 0.40), (0.75, 0.60, 0.95), (0.45, 0.95, 0.70),
+                     (0.40, 0.22, 0.09)], np.float32)
 HAT_SHARE = 0.4
-TINT, SCALE, HAND = (0.85, 1.12), (0.85, 1.06), (1.3, 1.7)  # ranges, uniform
+TINT, SCALE, HAND = (0.85, 1.12), (0.85, 1.06), (1.2, 1.6)  # ranges, uniform
 SPLITS = ('train', 'validation', 'test')
 
 
@@ -116,3 +118,28 @@ def trace(objects, size=SIZE):
 def render(objects, size=SIZE):
   """Pictures [B, V, S, S, 3] in [0, 1] on white, in the order of SLOTS."""
   return trace(objects, size).rgb
+
+
+@struct.dataclass
+class Truth:
+  """What `metrics.multiview` compares generated views of B objects with.
+
+  pictures [B, V, S, S, 3]; hands [B, V, 2, S, S] bool: pixels within the left and the right hand;
+  colors [B, 2] int32 into HANDS; with_hat and without_hat [B, V, S, S, 3]: the pictures of the
+  object with and without its hat.
+  """
+  pictures: Array
+  hands: Array
+  colors: Array
+  with_hat: Array
+  without_hat: Array
+
+
+def truth(objects):
+  """The Truth of Objects."""
+  image = trace(objects)
+  other = render(objects.replace(hat=1 - objects.hat))
+  worn = (objects.hat > 0)[:, None, None, None, None]
+  hands = jnp.moveaxis(image.regions[..., np.array([parts.LEFT, parts.RIGHT])], -1, 2) == 1
+  return Truth(image.rgb, hands, jnp.stack([objects.left, objects.right], -1),
+               jnp.where(worn, image.rgb, other), jnp.where(worn, other, image.rgb))

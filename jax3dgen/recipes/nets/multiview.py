@@ -36,7 +36,7 @@ def default_config():
   c.net.frozen = '^text/|/cross/|(middle|encode_2)_res/conv_(in|out)/kernel'
 
   c.data = ConfigDict()
-  c.data.count = 6000  # objects of the split 'train'
+  c.data.count = 4000  # objects of the split 'train'
 
   c.loss = ConfigDict()
   c.loss.dropout = 0.1  # share of the objects without a reference, for guidance
@@ -45,7 +45,7 @@ def default_config():
   c.optim.ema = 0.995
   c.optim.decay = 0.6  # share of all steps, at the end, over which the rate falls to 0
 
-  c.train.steps = 5000
+  c.train.steps = 3000
   c.train.batch = 8  # objects per step, over all devices together
 
   c.sample = ConfigDict()
@@ -81,7 +81,7 @@ def init(cfg):
 def data(cfg, workdir):
   """{'pictures' [N, V, S, S, 3] uint8, 'frozen'}; the pictures from the workdir if they lie there.
   """
-  record = hashlib.sha256(json.dumps([cfg.data.count, world.HAND]).encode()).hexdigest()[:12]
+  record = hashlib.sha256(json.dumps([cfg.data.count, world.HAND, world.HAND_RGB.tolist()]).encode()).hexdigest()[:12]
   path = pathlib.Path(workdir) / f'pictures_{record}.safetensors'
 
   def render():

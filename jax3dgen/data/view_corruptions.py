@@ -4,8 +4,6 @@ A corruption is a function (key, Objects of N, true views [N, V, S, S, 3] in [0,
 views of that shape. Axes: N objects, V views in the order of `multiview.SLOTS`, S pixels per side.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
@@ -96,12 +94,16 @@ def mixed(key, objects, names):
       raise ConfigError(f'{name!r} is no change of objects; there are {", ".join(CHANGES)}.')
   pick = jax.random.randint(rng.stream(key, 'change'), objects.kind.shape, 0, len(names))
   for name in dict.fromkeys(names):
+    chosen = jnp.isin(pick, jnp.array([i for i, other in enumerate(names) if other == name]))
     changed = CHANGES[name](rng.stream(key, name), objects)
-    chosen = functools.reduce(jnp.logical_or, [pick == i for i, x in enumerate(names) if x == name])
-    objects = jax.tree.map(
-        lambda new, old: jnp.where(chosen.reshape((-1,) + (1,) * (new.ndim - 1)), new, old),
-        changed, objects)
+    objects = _where(chosen, changed, objects)
   return objects
+
+
+def _where(chosen, new, old):
+  """The Objects `new` where chosen [N], else `old`."""
+  return jax.tree.map(lambda a, b: jnp.where(
+      chosen.reshape((-1,) + (1,) * (a.ndim - 1)), a, b), new, old)
 
 
 def affected(views, corrupted):
@@ -113,13 +115,16 @@ def affected(views, corrupted):
 _render = jax.jit(multiview.render)
 
 
-def corrupt(name, key, objects):
-  """(corrupted views [N, V, S, S, 3], affected [N, V]) of a corruption of NAMES."""
+def corrupt(name, key, objects, views=None, render=_render):
+  """(corrupted views [N, V, S, S, 3], affected [N, V]) of a corruption of NAMES.
+
+  `views` are the true ones where they are known; render: (Objects) -> views.
+  """
   if name not in NAMES:
     raise ConfigError(f'{name!r} is no corruption; there are {", ".join(NAMES)}.')
-  views = _render(objects)
+  views = jnp.asarray(render(objects) if views is None else views)
   if name in CHANGES:
-    corrupted = _render(CHANGES[name](key, objects))
+    corrupted = render(CHANGES[name](key, objects))
   else:
     corrupted = REPLACEMENTS[name](key, objects, views)
   return corrupted, affected(views, corrupted)

@@ -89,9 +89,9 @@ def fit(positive, negative, ridge=1e-3):
 class Model(NamedTuple):
   """A metric: features of images, and a score of pairs of them.
 
-  init(key, encoder) -> params {'encoder', 'head', ...} with the parameters `encoder`; encode(params,
-  images [N, S, S, 3]) -> formats.features.Features; embed(params, Features, slots [N]) -> e [N, C];
-  pair(params, y [..., C], x [..., C], slots_y [...], slots_x [...]) -> scores [...].
+  init(key, encoder) -> params {'encoder', 'head', ...} with the parameters `encoder`;
+  encode(params, images [N, S, S, 3]) -> features.Features; embed(params, Features, slots [N]) ->
+  e [N, C]; pair(params, y [..., C], x [..., C], slots_y [...], slots_x [...]) -> scores [...].
   """
   init: Any
   encode: Any

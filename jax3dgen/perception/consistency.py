@@ -1,138 +1,192 @@
-"""A contrastive metric of 3D consistency: does a view belong to the object of a reference image?
+"""3D consistency of views with a reference, learned by contrast (MV-D3PO-C).
 
-A function f of the features of both is fitted to 1 for true views and to 0 for generated or
-corrupted ones (multi-view preference paper, Section 5); its best value is the probability that the
-view is true. The score of a set of views is the sum over all but the reference's own slot.
+A score f(e_Y, e_X) of features of a reference Y and of a view X is regressed to 1 for the true view
+and to 0 for a view that another generator, or the model itself, made: L = (f(e_Y, e_true) - 1)^2 +
+f(e_Y, e_generated)^2. Its optimum is the probability that X is true. An object's score is the sum
+over the views other than the reference's.
 
-The paper's f is linear in [e_Y, e_X] (`concat`): it ranks views in the same order for every
-reference, so that it measures realness; the other heads are ours. `HEADS` are features in which f
-is linear, fitted in closed form to a frozen encoder. `pair_features` are those of the MLP that is
-trained together with the encoder.
+`HEADS` are linear in features of the pair. `concat`, on [e_Y, e_X], is the paper's. It is additive,
+f = u e_Y + w e_X + b, so that for a given reference the order of views does not depend on that
+reference: it can measure how real a view is, not whether it is consistent. The other heads are
+ours, and so is `pair`: parts of both views by attention, compared by a small MLP that knows both
+slots.
 
-Axes: N pairs or objects, V views, C channels of a feature, F features of a head.
+Axes: N objects, V views, S pixels per side, C features of an image, D features of a pair.
 """
 
-from typing import NamedTuple
+import importlib.resources
+import pathlib
+from typing import Any, NamedTuple
 
+from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax3dgen.core import rng
-from jax3dgen.core.errors import ConfigError
+from jax3dgen.core import hub
+from jax3dgen.core import weights as weight_files
+from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.core.types import Array
+from jax3dgen.formats import features
+from jax3dgen.nn import view_pairs
 from jax3dgen.perception import contrastive
 
+VIEWS, SIDES = 5, 4  # front, right, back, left, top; the first four are references
+HEADS = ('concat', 'product', 'difference', 'bilinear', 'cosine')
+WEIGHTS, BESIDE = 'weights.safetensors', ('config.json',)
 
-class Linear(NamedTuple):
-  """f(x) = x weight + bias: weight [F], bias []."""
+
+def joined(head, y, x):
+  """Features [..., D] of pairs for a linear head: y of references and x of views, both [..., C].
+
+  concat [y, x]; product, difference and bilinear have y x, |y - x| and the outer product of y and x
+  before them; cosine is that of y and x alone, D = 1.
+  """
+  if head == 'cosine':
+    return (contrastive.unit(y) * contrastive.unit(x)).sum(-1, keepdims=True)
+  outer = lambda: (y[..., :, None] * x[..., None, :]).reshape(*y.shape[:-1], -1)
+  extra = {'concat': lambda: y[..., :0], 'product': lambda: y * x,
+           'difference': lambda: jnp.abs(y - x), 'bilinear': outer}
+  if head not in extra:
+    raise ConfigError(f'{head!r} is no linear head; there are {", ".join(HEADS)}.')
+  return jnp.concatenate([extra[head](), y, x], -1)
+
+
+@struct.dataclass
+class Linear:
+  """score = features [..., D] of a pair @ weight [D] + bias []."""
   weight: Array
   bias: Array
 
-
-def _concat(y, x):
-  return jnp.concatenate([y, x], -1)
-
-
-def _outer(y, x):
-  return (y[..., :, None] * x[..., None, :]).reshape(*x.shape[:-1], -1)
-
-
-def _cosine(y, x):
-  return jnp.sum(contrastive.unit(y) * contrastive.unit(x), -1, keepdims=True)
-
-
-HEADS = {  # (e_Y, e_X [..., C]) -> features [..., F] of the pair
-    'concat': _concat,
-    'product': lambda y, x: jnp.concatenate([y * x, _concat(y, x)], -1),
-    'difference': lambda y, x: jnp.concatenate([jnp.abs(y - x), _concat(y, x)], -1),
-    'bilinear': lambda y, x: jnp.concatenate([_outer(y, x), _concat(y, x)], -1),
-    'cosine': _cosine,
-}
-
-
-def features(head, reference, view):
-  """Features [..., F] of a pair by a head of HEADS, of encodings [..., C] of equal shapes."""
-  if head not in HEADS:
-    raise ConfigError(f'The head {head!r} of the consistency metric is none of {", ".join(HEADS)}.')
-  return HEADS[head](reference, view)
+  def __call__(self, pairs):
+    return pairs @ self.weight + self.bias
 
 
 def fit(positive, negative, ridge=1e-3):
-  """The Linear that minimises the mean of `loss` over features [N, F] and [N', F] of pairs.
+  """The Linear of least squares that has 1 on positive [N, D] and 0 on negative pairs [M, D].
 
-  Least squares in float64, with `ridge` per pair on the weights of the standardised features.
+  Both sets weigh the same. `ridge` penalises the weights of standardised features, per pair; the
+  bias is free. In double precision on the host, with the smaller of the two systems of normal
+  equations: that of the features or that of the pairs.
   """
-  x = np.concatenate([positive, negative]).astype(np.float64)
-  target = np.repeat([1.0, 0.0], [len(positive), len(negative)])
-  row = np.repeat([1 / len(positive), 1 / len(negative)], [len(positive), len(negative)]) / 2
-  centre, mean = row @ x, row @ target  # as if there were as many of either
-  spread = np.sqrt(row @ (x - centre) ** 2)
-  spread = np.where(spread > 1e-6 * np.abs(x).max(), spread, np.inf)  # constant features: weight 0
-  root = np.sqrt(row)[:, None]
-  z, rest = root * (x - centre) / spread, root[:, 0] * (target - mean)
-  if z.shape[1] <= len(z):
-    weight = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ rest)
-  else:  # the same solution by a matrix of pairs, where features are more
-    weight = z.T @ np.linalg.solve(z @ z.T + ridge * np.eye(len(z)), rest)
+  count, width = len(positive) + len(negative), positive.shape[1]
+  rows = np.concatenate([positive, negative]).astype(np.float64)
+  share = np.repeat([0.5 / len(positive), 0.5 / len(negative)], [len(positive), len(negative)])
+  target = np.repeat([0.5, -0.5], [len(positive), len(negative)])
+  mean = share @ rows
+  spread = np.sqrt(share @ np.square(rows - mean[None]))
+  spread = np.where(spread > 1e-9 * (1 + np.abs(mean)), spread, np.inf)  # no weight on constants
+  rows = (rows - mean[None]) / spread[None] * np.sqrt(share)[:, None]
+  target = target * np.sqrt(share)
+  if width <= count:
+    weight = np.linalg.solve(rows.T @ rows + ridge * np.eye(width), rows.T @ target)
+  else:
+    weight = rows.T @ np.linalg.solve(rows @ rows.T + ridge * np.eye(count), target)
   weight = weight / spread
-  return Linear(jnp.asarray(weight, jnp.float32), jnp.asarray(mean - centre @ weight, jnp.float32))
+  return Linear(jnp.asarray(weight, jnp.float32), jnp.asarray(0.5 - mean @ weight, jnp.float32))
 
 
-def linear(head, x):
-  """f [...] of features x [..., F] by a Linear."""
-  return x @ head.weight + head.bias
+class Model(NamedTuple):
+  """A metric: features of images, and a score of pairs of them.
 
-
-def loss(positive, negative):
-  """The paper's: the mean of (f - 1)^2 over true views, plus that of f^2 over the others."""
-  return jnp.mean((positive - 1.0) ** 2) + jnp.mean(negative**2)
-
-
-def pair_features(reference, view, reference_slot, view_slot, views):
-  """[e_Y, e_X, e_Y e_X, |e_Y - e_X|, slots] [..., 4 C + 2 V] of encodings [..., C], slots [...]."""
-  slots = [jax.nn.one_hot(slot, views, dtype=view.dtype) for slot in (reference_slot, view_slot)]
-  return jnp.concatenate([_concat(reference, view), reference * view, jnp.abs(reference - view),
-                          *slots], -1)
-
-
-def pair_init(key, channels, views, hidden=128):
-  """Parameters of the MLP head; at the start f = .5 for every pair."""
-  inputs = 4 * channels + 2 * views
-  draw = jax.random.normal(rng.stream(key, 'pair'), (inputs, hidden)) / inputs**0.5
-  return {'in': {'kernel': draw, 'bias': jnp.zeros(hidden)},
-          'out': {'kernel': jnp.zeros(hidden), 'bias': jnp.full((), 0.5)}}
-
-
-def pair_score(params, x):
-  """f [...] of `pair_features` x [..., 4 C + 2 V]."""
-  hidden = jax.nn.gelu(x @ params['in']['kernel'] + jnp.expand_dims(
-      params['in']['bias'], tuple(range(x.ndim - 1))))
-  return hidden @ params['out']['kernel'] + params['out']['bias']
-
-
-def tuned_loss(encode, params, reference, true, false, reference_slot, view_slot, views):
-  """`loss` of N references, true and false views [N, H, W, 3] in slots [N], by one call of the
-  encoder.
-
-  encode: (params['encoder'], images [B, H, W, 3]) -> [B, C]; params['head'] of `pair_init`.
-  Gradients reach both.
+  init(key, encoder) -> params {'encoder', 'head', ...} with the parameters `encoder`;
+  encode(params, images [N, S, S, 3]) -> features.Features; embed(params, Features, slots [N]) ->
+  e [N, C]; pair(params, y [..., C], x [..., C], slots_y [...], slots_x [...]) -> scores [...].
   """
-  encodings = encode(params['encoder'], jnp.concatenate([reference, true, false]))
-  y, *candidates = jnp.split(encodings, 3)
-  return loss(*(pair_score(params['head'], pair_features(y, x, reference_slot, view_slot, views))
-                for x in candidates))
+  init: Any
+  encode: Any
+  embed: Any
+  pair: Any
 
 
-def score(values, reference_slot):
-  """[N]: the sum of values [N, V] over the views but the reference's own slot [N]."""
-  other = jnp.arange(values.shape[1])[None] != jnp.asarray(reference_slot)[:, None]
-  return jnp.sum(jnp.where(other, values, 0), 1)
+def make(head, encoder, parts=0, width=0, hidden=0):
+  """The Model of a head of HEADS, or of `pair` with its sizes, on a `formats.features.Apply`.
+
+  parts: the number of parts of a view, width: their features, hidden: those of the MLP.
+  """
+  if head != 'pair':
+    return _linear(head, encoder)
+  pool = view_pairs.Parts(VIEWS, parts, width)
+  net = view_pairs.PairScore(VIEWS, hidden)
+
+  def init(key, params):
+    slot = jnp.zeros((1,), jnp.int32)
+    token, patches = jax.eval_shape(encoder, params, jnp.zeros((1, 32, 32, 3)))
+    empty = lambda x: jnp.zeros(x.shape, x.dtype)
+    k_pool, k_head = jax.random.split(key)
+    pool_params = pool.init(k_pool, empty(token), empty(patches), slot)['params']
+    e = pool.apply({'params': pool_params}, empty(token), empty(patches), slot)
+    return {'encoder': params, 'pool': pool_params,
+            'head': net.init(k_head, e, e, slot, slot)['params']}
+
+  encode = lambda params, images: encoder(params['encoder'], images)
+  embed = lambda params, each, slots: pool.apply({'params': params['pool']}, *each, slots)
+  pair = lambda params, y, x, slots_y, slots_x: net.apply(
+      {'params': params['head']}, y, x, slots_y, slots_x)
+  return Model(init, encode, embed, pair)
 
 
-def view_scores(function, reference, views):
-  """values [N, V] of `function` (references [N V, ...], views [N V, ...]) -> [N V], of a reference
-  [N, ...] against each of its views [N, V, ...]: f of encodings, or counts of matches of images."""
-  count = views.shape[1]
-  values = function(jnp.repeat(reference, count, 0), views.reshape(-1, *views.shape[2:]))
-  return values.reshape(len(views), count)
+def _linear(head, encoder):
+  def init(key, params):
+    del key
+    token = jax.eval_shape(encoder, params, jnp.zeros((1, 32, 32, 3))).cls
+    width = jax.eval_shape(lambda x: joined(head, x, x), token).shape[-1]
+    return {'encoder': params, 'head': {'weight': jnp.zeros(width), 'bias': jnp.full((), 0.5)}}
+
+  encode = lambda params, images: encoder(params['encoder'], images)
+  embed = lambda params, each, slots: each.cls
+  pair = lambda params, y, x, slots_y, slots_x: Linear(**params['head'])(joined(head, y, x))
+  return Model(init, encode, embed, pair)
+
+
+def scores(model, params, references, views, slots):
+  """Scores [N, V] of views [N, V, S, S, 3] with references [N, S, S, 3], that show slots [N]."""
+  count, each = views.shape[:2]
+  slot = jnp.tile(jnp.arange(each), count)
+  y = model.embed(params, model.encode(params, references), slots)
+  flat = views.reshape(-1, *views.shape[2:])
+  x = model.embed(params, model.encode(params, flat), slot).reshape(count, each, -1)
+  broad = lambda value: jnp.broadcast_to(value, (count, each) + value.shape[2:])
+  return model.pair(params, broad(y[:, None]), x, broad(slots[:, None]),
+                    slot.reshape(count, each))
+
+
+def total(values, slots):
+  """The sum [N] of values [N, V] over the views other than the reference's, slots [N]."""
+  own = jnp.arange(values.shape[1])[None] == slots[:, None]
+  return jnp.where(own, 0.0, values).sum(1)
+
+
+def score(apply, params, references, views, slots):
+  """Scores [N] of objects by the `apply` of `load`: sums over the views other than the reference's.
+
+  references [N, S, S, 3] and views [N, V, S, S, 3] in [0, 1]; slots [N], the references' views.
+  """
+  return total(apply(params, references, views, slots), slots)
+
+
+def load(path=None):
+  """(apply, params) of a folder of weights; None or '' is the shipped one.
+
+  apply(params, references [N, S, S, 3], views [N, V, S, S, 3], slots [N]) -> scores [N, V], of
+  which that of the reference's own slot has no meaning. WeightError where the folder is incomplete,
+  damaged or of another network.
+  """
+  path = hub.resolve(path or shipped())
+  weight_files.check_seal(path, (WEIGHTS, *BESIDE))
+  config = hub.read_json(path / 'config.json').get('net')
+  params = weight_files.load_tree(path / WEIGHTS)
+  try:
+    sizes = {name: config[name] for name in ('parts', 'width', 'hidden')}
+    model = make(config['head'], features.of(config['encoder']), **sizes)
+    target = jax.eval_shape(model.init, jax.random.key(0), params['encoder'])
+  except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
+    raise WeightError(f'{path / "config.json"} does not describe this network '
+                      f'({str(error).splitlines()[0]}).') from error
+  weight_files.load_tree(path / WEIGHTS, target)
+  return jax.jit(lambda *arguments: scores(model, *arguments)), params
+
+
+def shipped():
+  """The folder of the shipped weights."""
+  return pathlib.Path(str(importlib.resources.files('jax3dgen') / 'assets' / 'consistency'))

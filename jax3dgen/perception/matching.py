@@ -1,4 +1,10 @@
-"""Matches of two images: by LoFTR with its outdoor weights (Sun et al. 2021), or by features."""
+"""Point correspondences of two images: LoFTR (Sun et al. 2021), and dense features of a ViT.
+
+The number of matches between a reference and the other views is the preference of MV-D3PO-M. Its
+publication uses LoFTR; `score` counts mutual nearest neighbours of the patch features of any
+network of `formats/features` under LoFTR's criterion, a dual softmax. Axes: N objects, V views, S
+pixels per side, L and M patches of two images, C channels.
+"""
 
 from pathlib import Path
 
@@ -7,7 +13,9 @@ import jax.numpy as jnp
 
 from jax3dgen.formats import convert, rules_loftr
 from jax3dgen.nn import loftr
-from jax3dgen.perception import augment, contrastive
+from jax3dgen.perception import augment, consistency, contrastive
+
+THRESHOLD, TEMPERATURE = 0.2, 0.1  # LoFTR's: least confidence, and divisor of the similarities
 
 
 def load(path, most=1024):
@@ -25,18 +33,24 @@ def load(path, most=1024):
   return apply, convert.load_tree(Path(path), rules_loftr.RULES, target)
 
 
-def count(matches):
-  """The number [B] of valid loftr.Matches."""
-  return matches.mask.sum(-1)
+def count(first, second):
+  """The number [...] int32 of mutual nearest neighbours of features [..., L, C] and [..., M, C].
 
-
-def count_mutual(first, second, temperature=0.1, threshold=0.2):
-  """The number [B] of mutual nearest patches of dense features [B, ..., C], of any two grids.
-
-  LoFTR's selection (dual softmax of cosines, mutual, confidence above the threshold) on features
-  of another network, for where its weights are not at hand.
+  LoFTR's selection on cosines: a dual softmax, mutual, with a confidence above THRESHOLD.
   """
-  size = first.shape[-1]  # by which `loftr.confidences` divides
-  rows = lambda x: size**0.5 * contrastive.unit(x.reshape(len(x), -1, size))
-  confidence = loftr.confidences(rows(first), rows(second), temperature)
-  return loftr.mutual(confidence, threshold).sum((1, 2))
+  rows = lambda x: x.shape[-1] ** 0.5 * contrastive.unit(x)  # `confidences` divides by C
+  confidence = loftr.confidences(rows(first), rows(second), TEMPERATURE)
+  return loftr.mutual(confidence, THRESHOLD).sum((-1, -2), dtype=jnp.int32)
+
+
+def score(apply, params, references, views, slots):
+  """Matches [N] of the references with the views, summed over the views other than their own.
+
+  `apply`, `params` are those of `formats.features.load`; references [N, S, S, 3] and views [N, V,
+  S, S, 3] in [0, 1]; slots [N], the references' views, of which every patch would match.
+  """
+  patches = lambda images: (lambda x: x.reshape(len(x), -1, x.shape[-1]))(
+      apply(params, images).patches)
+  first, second = patches(references), patches(views.reshape(-1, *views.shape[2:]))
+  second = second.reshape(*views.shape[:2], *second.shape[1:])
+  return consistency.total(count(first[:, None], second), slots)

@@ -1,150 +1,164 @@
-"""The consistency metric against numpy least squares, and what each head can and cannot see."""
+"""Heads of the metric of consistency: pairs by hand, least squares, additivity, whole scores."""
+
+import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax3dgen.core.errors import ConfigError
+from jax3dgen.core import weights
+from jax3dgen.core.errors import ConfigError, WeightError
+from jax3dgen.formats import features
+from jax3dgen.nn import vit
 from jax3dgen.perception import consistency
+from tests import nets
 
-RNG = np.random.default_rng(0)
-C = 4
-Y, X = RNG.normal(size=(2, 60, C)).astype(np.float32)
-OTHER = np.roll(X, 1, 0)
-
-
-def fitted(head, true=X, false=OTHER, ridge=1e-3):
-  of = lambda x: consistency.features(head, Y, x)
-  return consistency.fit(of(true), of(false), ridge)
+SIZES = {'parts': 2, 'width': 3, 'hidden': 5}
+ENCODER = features.small(vit.ViT(8, 1, 2, 16, 2))
 
 
-def value(head, params, y, x):
-  return consistency.linear(params, consistency.features(head, y, x))
+def draw(*shape, seed=0):
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def test_sizes_of_the_heads():
-  sizes = {head: consistency.features(head, Y, X).shape[-1] for head in consistency.HEADS}
-  assert sizes == {'concat': 8, 'product': 12, 'difference': 12, 'bilinear': 24, 'cosine': 1}
-  y, x = Y.astype(float), X.astype(float)
-  cosine = (y * x).sum(-1) / np.linalg.norm(y, axis=-1) / np.linalg.norm(x, axis=-1)
-  np.testing.assert_allclose(consistency.features('cosine', Y, X)[:, 0], cosine, atol=1e-6)
-  outer = np.stack([np.outer(a, b).ravel() for a, b in zip(y, x)])
-  np.testing.assert_allclose(consistency.features('bilinear', Y, X)[:, :16], outer, rtol=1e-5)
-  with pytest.raises(ConfigError, match="'dot' .* none of concat"):
-    consistency.features('dot', Y, X)
+def test_features_of_a_pair_are_those_of_their_definitions():
+  y, x = draw(2, 3), draw(2, 3, seed=1)
+  for a, b, i in ((y[0], x[0], 0), (y[1], x[1], 1)):
+    first = {'concat': [], 'product': a * b, 'difference': abs(a - b),
+             'bilinear': [a[j] * b[k] for j in range(3) for k in range(3)]}
+    for head, extra in first.items():
+      np.testing.assert_allclose(consistency.joined(head, y, x)[i], [*extra, *a, *b], rtol=1e-6)
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    np.testing.assert_allclose(consistency.joined('cosine', y, x)[i], [cosine], rtol=1e-5)
+  with pytest.raises(ConfigError, match="'pair' is no linear head"):
+    consistency.joined('pair', y, x)
 
 
-def test_a_linear_head_cannot_compare():
-  """f(Y1, X1) - f(Y1, X2) = f(Y2, X1) - f(Y2, X2) for concat; every other head differs."""
-  for head in consistency.HEADS:
-    size = consistency.features(head, Y, X).shape[-1]
-    params = consistency.Linear(jnp.asarray(RNG.normal(size=size), jnp.float32), jnp.float32(0.3))
-    f = lambda y, x, h=head, p=params: value(h, p, y, x)
-    gap = np.abs((f(Y, X) - f(Y, OTHER)) - (f(Y[::-1], X) - f(Y[::-1], OTHER)))
-    assert gap.max() < 1e-5 if head == 'concat' else np.median(gap) > 0.05, head
+@pytest.mark.parametrize('count', [40, 4])  # more pairs than features, and fewer
+def test_fit_is_the_ridge_regression_to_1_and_0(count):
+  positive, negative = draw(count, 6) + 1, 2 * draw(2 * count, 6, seed=1)
+  fit = consistency.fit(positive, negative, ridge=0.1)
+  rows = np.concatenate([positive, negative]).astype(np.float64)
+  share = np.repeat([0.5 / count, 0.25 / count], [count, 2 * count])
+  mean = share @ rows
+  spread = np.sqrt(share @ (rows - mean) ** 2)
+  target = np.repeat([1.0, 0.0], [count, 2 * count])
+  loss = lambda weight, bias: (share * (rows @ weight + bias - target) ** 2).sum() + 0.1 * (
+      (weight * spread) ** 2).sum()
+  weight, bias = np.asarray(fit.weight, np.float64), float(fit.bias)
+  for i in range(6):  # the loss is convex, so that a stationary point is its minimum
+    step = np.eye(6)[i] * 1e-4
+    assert abs(loss(weight + step, bias) - loss(weight - step, bias)) / 2e-4 < 1e-5
+  assert abs(loss(weight, bias + 1e-4) - loss(weight, bias - 1e-4)) / 2e-4 < 1e-5
+  np.testing.assert_allclose(fit(rows), rows @ weight + bias, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('head', ['concat', 'bilinear'])
-@pytest.mark.parametrize('count', [60, 25])
-def test_the_fit_is_least_squares(head, count):
-  """Against numpy on the balanced pairs; without ridge the loss cannot be made smaller."""
-  of = lambda x: np.asarray(consistency.features(head, Y, x), np.float64)
-  positive, negative = of(X), of(OTHER)[:count]
-  got = consistency.fit(positive, negative, 0.0)
-  design = np.pad(np.concatenate([positive, negative]), ((0, 0), (0, 1)), constant_values=1.0)
-  root = np.repeat([60**-0.5, count**-0.5], [60, count])
-  target = np.repeat([1.0, 0.0], [60, count])
-  best = np.linalg.lstsq(root[:, None] * design, root * target, rcond=None)[0]
-  np.testing.assert_allclose(got.weight, best[:-1], atol=1e-4)
-  np.testing.assert_allclose(got.bias, best[-1], atol=1e-4)
-  of_loss = lambda params: consistency.loss(consistency.linear(params, positive),
-                                            consistency.linear(params, negative))
-  slopes = jax.grad(of_loss)(got)
-  assert max(float(np.abs(g).max()) for g in slopes) < 1e-4
+def test_equal_sets_score_a_half_and_a_constant_feature_nothing():
+  pairs = np.concatenate([draw(30, 4), np.full((30, 1), 3.0, np.float32)], 1)
+  fit = consistency.fit(pairs, pairs[::-1])
+  value = np.asarray(fit(pairs))
+  np.testing.assert_allclose(value, 0.5, atol=1e-5)
+  assert np.mean((value - 1) ** 2 + value**2) == pytest.approx(0.5, abs=1e-4)
+  assert fit.weight[4] == 0
 
 
-def test_more_features_than_pairs():
-  """The solution by the matrix of pairs is that of the normal equations."""
-  wide = RNG.normal(size=(12, 30))
-  got = consistency.fit(wide[:6], wide[6:], 0.1)
-  z = (wide - wide.mean(0)) / wide.std(0)
-  weight = np.linalg.solve(z.T @ z / 12 + 0.1 * np.eye(30), z.T @ np.repeat([0.5, -0.5], 6) / 12)
-  np.testing.assert_allclose(got.weight, weight / wide.std(0), rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize('head', consistency.HEADS)
+def test_only_concat_is_additive(head):
+  """f(Y1, X1) - f(Y1, X2) = f(Y2, X1) - f(Y2, X2): the reference does not change the order."""
+  y, x = draw(2, 5), draw(2, 5, seed=1)
+  pairs = lambda i, j: np.asarray(consistency.joined(head, y[i], x[j]), np.float64)
+  width = pairs(0, 0).shape[-1]
+  f = consistency.Linear(np.asarray(draw(width, seed=2), np.float64), 0.3)
+  gap = (f(pairs(0, 0)) - f(pairs(0, 1))) - (f(pairs(1, 0)) - f(pairs(1, 1)))
+  assert (abs(gap) < 1e-6) == (head == 'concat')
 
 
-def test_equal_pairs_have_the_value_one_half():
-  params = fitted('product', X, X)
-  f = value('product', params, Y, X)
-  np.testing.assert_allclose(f, 0.5, atol=1e-6)
-  assert consistency.loss(f, f) == pytest.approx(0.5)
+def test_an_object_is_scored_by_the_sum_over_the_other_views():
+  values, slots = draw(4, 5), np.array([0, 3, 1, 2])
+  values[range(4), slots] = np.nan  # that of the reference has no meaning
+  ours = np.asarray(consistency.total(jnp.asarray(values), jnp.asarray(slots)))
+  for n, slot in enumerate(slots):
+    assert ours[n] == pytest.approx(sum(values[n, v] for v in range(5) if v != slot), rel=1e-5)
+  order = np.array([2, 0, 4, 1, 3])
+  moved = consistency.total(jnp.asarray(values[:, order]), jnp.asarray(np.argsort(order)[slots]))
+  np.testing.assert_allclose(moved, ours, rtol=1e-5)
 
 
-def test_a_constant_feature_is_left_out():
-  x = np.pad(X, ((0, 0), (0, 1)), constant_values=3.0)
-  got = consistency.fit(x, np.pad(OTHER, ((0, 0), (0, 1)), constant_values=3.0))
-  assert got.weight[-1] == 0 and np.isfinite(got.weight).all()
+@pytest.fixture(scope='module')
+def model():
+  """(Model, params) of the pair head on a small encoder."""
+  model = consistency.make('pair', ENCODER, **SIZES)
+  encoder = nets.random_parameters(lambda: ENCODER.net.init(
+      jax.random.key(0), jnp.zeros((1, 32, 32, 3)))['params'], scale=0.5)
+  return model, nets.random_parameters(model.init, jax.random.key(0), encoder, scale=0.5)
 
 
-def test_heads_that_compare_recognise_the_view_of_another_object():
-  """A view is the reference's code plus noise; negatives are views of other objects."""
-  rng = np.random.default_rng(1)
-  code, views = rng.normal(size=(400, C)), lambda code: code + 0.3 * rng.normal(size=code.shape)
-  y, x, other = views(code), views(code), views(np.roll(code, 1, 0))
-  shares = {}
-  for head in consistency.HEADS:
-    of = lambda x, rows, h=head: consistency.features(h, y[rows], x[rows])
-    train, test = slice(0, 200), slice(200, 400)
-    params = consistency.fit(of(x, train), of(other, train))
-    shares[head] = float(np.mean(consistency.linear(params, of(x, test))
-                                 > consistency.linear(params, of(other, test))))
-  assert abs(shares['concat'] - 0.5) < 0.1
-  assert min(shares[head] for head in shares if head != 'concat') > 0.85
+def test_scores_are_those_of_single_pairs(model):
+  model, params = model
+  references, views = jax.random.uniform(jax.random.key(1), (2, 1, 32, 32, 3)), jax.random.uniform(
+      jax.random.key(2), (2, 5, 32, 32, 3))
+  slots = jnp.array([3, 1])
+  scores = jax.jit(lambda *x: consistency.scores(model, *x))
+  ours = np.asarray(scores(params, references[:, 0], views, slots))
+  token, patches = (np.asarray(x, np.float64) for x in jax.jit(ENCODER)(
+      params['encoder'], jnp.concatenate([references, views], 1).reshape(-1, 32, 32, 3)))
+  p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+
+  def embed(i, slot):
+    flat = patches[i].reshape(-1, 8)
+    weight = np.exp(p['pool']['query'][slot] @ (flat @ p['pool']['key']['kernel']).T / np.sqrt(8))
+    weight /= weight.sum(-1, keepdims=True)
+    value = flat @ p['pool']['value']['kernel'] + p['pool']['value']['bias']
+    return np.concatenate([token[i], (weight @ value).ravel()])
+  for n in range(2):
+    y = embed(6 * n, slots[n])
+    for v in range(5):
+      x, hot = embed(6 * n + 1 + v, v), np.eye(5)
+      row = np.concatenate([y, x, y * x, abs(y - x), hot[slots[n]], hot[v]])
+      hidden = jax.nn.gelu(row @ p['head']['hidden']['kernel'] + p['head']['hidden']['bias'])
+      want = hidden @ p['head']['out']['kernel'] + p['head']['out']['bias']
+      assert ours[n, v] == pytest.approx(float(want[0]), rel=1e-3)
+  assert len(np.unique(ours.round(4))) == 10
 
 
-def test_the_score_leaves_out_the_reference():
-  values = jnp.asarray(RNG.normal(size=(3, 5)), jnp.float32).at[0, 2].set(jnp.nan)
-  slot = np.array([2, 0, 4])
-  expected = [sum(float(values[n, v]) for v in range(5) if v != slot[n]) for n in range(3)]
-  np.testing.assert_allclose(consistency.score(values, slot), expected, rtol=1e-5)
-  order = np.array([3, 1, 0, 4, 2])
-  places = np.array([np.flatnonzero(order == s)[0] for s in slot])
-  np.testing.assert_allclose(consistency.score(values[:, order], places), expected, rtol=1e-5)
+def test_new_heads_score_a_half():
+  encoder = jax.eval_shape(ENCODER.net.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))['params']
+  for head in ('pair', 'product'):
+    params = jax.eval_shape(consistency.make(head, ENCODER, **SIZES).init, jax.random.key(0),
+                            encoder)
+    assert params['encoder'] == encoder
+  model = consistency.make('product', ENCODER)
+  head = model.init(jax.random.key(0), encoder)['head']
+  assert model.pair({'head': head}, draw(3, 8), draw(3, 8), None, None).tolist() == [0.5] * 3
 
 
-def test_each_view_is_compared_with_its_own_reference():
-  reference, views = RNG.normal(size=(3, C)), RNG.normal(size=(3, 5, C))
-  got = consistency.view_scores(lambda y, x: (y * x).sum(-1), jnp.asarray(reference),
-                                jnp.asarray(views))
-  np.testing.assert_allclose(got, np.einsum('nc,nvc->nv', reference, views), rtol=1e-5)
+def save(folder, model, params, net):
+  folder.mkdir()
+  weights.save(folder / 'weights.safetensors', params)
+  (folder / 'config.json').write_text(json.dumps({'net': net}))
+  weights.seal(folder, ('weights.safetensors', 'config.json'))
 
 
-def encode(params, images):
-  return jnp.tanh(images.reshape(len(images), -1) @ params)
+def test_load_reads_what_describes_it(model, tmp_path):
+  net = SIZES | {'head': 'pair', 'encoder': features.describe(ENCODER)}
+  save(tmp_path / 'right', *model, net)
+  apply, params = consistency.load(tmp_path / 'right')
+  images = jax.random.uniform(jax.random.key(3), (2, 6, 32, 32, 3))
+  arguments = params, images[:, 0], images[:, 1:], jnp.array([0, 2])
+  want = jax.jit(lambda *x: consistency.scores(model[0], *x))(*arguments)
+  np.testing.assert_allclose(apply(*arguments), want, rtol=1e-6)
+  np.testing.assert_allclose(consistency.score(apply, *arguments),
+                             consistency.total(want, arguments[3]), rtol=1e-6)
+  for name, change in (('head', {'head': 'triple'}), ('sizes', {'width': 4}),
+                       ('encoder', {'encoder': {}})):
+    save(tmp_path / name, *model, net | change)
+    with pytest.raises(WeightError):
+      consistency.load(tmp_path / name)
 
 
-def test_the_tuned_metric_learns_which_view_belongs():
-  """Encoder and head by gradient descent: held-out views of another object get lower values."""
-  rng = np.random.default_rng(2)
-  code = rng.normal(size=(600, 2, 2, 3))
-  views = lambda code: jnp.asarray(code + 0.2 * rng.normal(size=code.shape), jnp.float32)
-  y, x, other = views(code), views(code), views(np.roll(code, 1, 0))
-  slots = np.arange(600) % 5, (np.arange(600) + 1) % 5
-  params = {'encoder': jnp.asarray(0.3 * rng.normal(size=(12, 8)), jnp.float32),
-            'head': consistency.pair_init(jax.random.key(0), 8, 5, 16)}
-  rows = lambda part: [a[part] for a in (y, x, other, *slots)]
-  value = jax.jit(lambda p, *rows: consistency.tuned_loss(encode, p, *rows, 5))
-  assert value(params, *rows(slice(0, 400))) == pytest.approx(0.5)
-  slope = jax.jit(jax.grad(lambda p: consistency.tuned_loss(encode, p, *rows(slice(0, 400)), 5)))
-  for _ in range(150):
-    params = jax.tree.map(lambda a, g: a - 0.3 * g, params, slope(params))
-  gradient = slope(params)
-  assert np.abs(gradient['encoder']).max() > 0 and value(params, *rows(slice(400, 600))) < 0.4
-
-
-def test_pair_features_against_numpy():
-  got = consistency.pair_features(Y[:2], X[:2], np.array([0, 3]), np.array([1, 4]), 5)
-  hot = np.eye(5)
-  expected = np.concatenate([Y[:2], X[:2], Y[:2] * X[:2], np.abs(Y[:2] - X[:2]), hot[[0, 3]],
-                             hot[[1, 4]]], -1)
-  np.testing.assert_allclose(got, expected, rtol=1e-6)
+def test_an_encoder_is_described_completely():
+  for apply in (ENCODER, dataclasses.replace(ENCODER, net=vit.ViT(8, 1, 2, gated=True, registers=4),
+                                             middle=(0.1, 0.2, 0.3), size=0)):
+    assert features.of(json.loads(json.dumps(features.describe(apply)))) == apply

@@ -55,6 +55,13 @@ def tiny(config):
   config.base.optim.warmup = 1
   config.base.test.objects = 4
   config.base.checkpoint.every = 2
+  config.metric.net.update({'parts': 2, 'width': 4, 'hidden': 8})
+  config.metric.changed.count = config.metric.generated.count = 8
+  config.metric.generated.steps = 2
+  config.metric.train.update({'steps': 4, 'batch': 4})
+  config.metric.optim.warmup = 1
+  config.metric.test.objects = 4
+  config.metric.checkpoint.every = 2
   config.objects.update({'pool': 4, 'test': 4})
   config.sampler.steps = 4
   config.rollout.samples = 2

@@ -234,16 +234,16 @@ class Loftr(nn.Module):
 
 
 def confidences(first, second, temperature):
-  """Dual softmax [B, L, S] of features [B, L, C] and [B, S, C], in float32."""
-  logits = jnp.einsum('blc,bsc->bls', first, second, preferred_element_type=jnp.float32)
+  """Dual softmax [..., L, S] of features [..., L, C] and [..., S, C], in float32."""
+  logits = jnp.einsum('...lc,...sc->...ls', first, second, preferred_element_type=jnp.float32)
   logits = logits / (first.shape[-1] * temperature)
-  return jax.nn.softmax(logits, 1) * jax.nn.softmax(logits, 2)
+  return jax.nn.softmax(logits, -2) * jax.nn.softmax(logits, -1)
 
 
 def mutual(confidence, threshold):
-  """The matches [B, L, S] bool: the highest of row and column, and above the threshold."""
+  """The matches [..., L, S] bool: the highest of row and column, and above the threshold."""
   highest = lambda axis: confidence == confidence.max(axis, keepdims=True)
-  return highest(1) & highest(2) & (confidence > threshold)
+  return highest(-1) & highest(-2) & (confidence > threshold)
 
 
 def cut_out(fine, cells, columns, window):

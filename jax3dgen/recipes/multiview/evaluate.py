@@ -8,12 +8,12 @@ from ml_collections import FrozenConfigDict
 import numpy as np
 
 from jax3dgen.core import image as pictures
-from jax3dgen.core import parallel
 from jax3dgen.data import multiview as world
 from jax3dgen.export import turntable
 from jax3dgen.metrics import frechet, intervals, referee
 from jax3dgen.metrics import multiview as metrics
 from jax3dgen.recipes.multiview import rollouts
+from jax3dgen.recipes.multiview import score as scores
 from jax3dgen.recipes.preference import blocks
 
 SHOWN = 8  # objects in a picture
@@ -26,21 +26,14 @@ def views_of(problem, model, cfg, folder):
                               'scales': (0.0,)})
   x0 = rollouts.run(problem, model, problem.test, cfg.sampler, samples, cfg.evaluation.seed, (0, 0),
                     cfg.batch, folder, folder.name, ('x0',))['x0']
-  return decoded(problem, model.params, x0)
-
-
-def decoded(problem, params, x0):
-  """Pictures [..., S, S, 3] in [0, 1] of clean samples [..., h, w, c], on the host."""
-  decode = parallel.split(lambda batch, params: problem.views.decode(params, batch), 1)
-  rows = decode(x0.reshape(-1, *x0.shape[-3:]), parallel.broadcast(params))
-  return np.clip(rows.reshape(*x0.shape[:-3], *rows.shape[1:]), 0.0, 1.0)
+  return rollouts.decoded(problem, model.params, x0)
 
 
 def run(problem, model, cfg, judges, folder):
   """{name: host array [N]} of the samples of the test objects, object by object.
 
-  object and sample; those of `metrics.columns`; a column for each of `judges` {name: (references
-  [N, S, S, 3], views [N, V, S, S, 3], slots [N]) -> scores [N]}; spread, the standard deviation
+  object and sample; those of `metrics.columns`; a column for each of `judges` {name:
+  score.Judge}; spread, the standard deviation
   over the samples of an object, NaN for one sample; and features [N, D] of the referee.
   """
   test = problem.test
@@ -51,7 +44,8 @@ def run(problem, model, cfg, judges, folder):
   slot, params = test.slot[number], referee.load()
   spread = by_object.std(1).mean((1, 2, 3, 4)) if samples > 1 else np.full(count, np.nan)
   rows = metrics.columns(views, pick(test.truth), pick(test.objects), world.HAND_RGB, slot)
-  rows |= {name: judge(test.reference[number], views, slot) for name, judge in judges.items()}
+  rows |= {name: scores.by_judge(judge, test.reference[number], views, slot)
+           for name, judge in judges.items()}
   return rows | {'object': number, 'sample': np.tile(np.arange(samples), count),
                  'spread': spread[number], 'features': features(params, views),
                  'features_true': features(params, test.images[number])}

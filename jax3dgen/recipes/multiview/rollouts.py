@@ -50,10 +50,11 @@ def scales(cfg):
 def program(views, sampler_cfg, cfg, seed, window):
   """draw((pictures [G, S, S, 3], numbers [G] int32), params) -> host arrays, over all devices.
 
-  {'x': [G, R, W + 1, V, h, w, c], 'log_prob': [G, R, W], 'picture': [G, R, h, w, c], 'reference_key': [G, R,
-  ...] uint32, 'x0': [G, R, V, h, w, c]}: the stored states of the steps first to last of `window`,
-  the x_0 of the reference with its perturbation, the data of the keys of the reference's noise, and
-  the clean end. `cfg` is the section config.rollout; a row depends on `seed` and its number alone.
+  {'x': [G, R, W + 1, V, h, w, c], 'log_prob': [G, R, W], 'picture': [G, R, h, w, c],
+  'reference_key': [G, R, ...] uint32, 'x0': [G, R, V, h, w, c]}: the stored states of the steps
+  first to last of `window`, the x_0 of the reference with its perturbation, the data of the keys of
+  the reference's noise, and the clean end. `cfg` is the section config.rollout; a row depends on
+  `seed` and its number alone.
   """
   first, last = window
   root, count = jax.random.key(seed), cfg.samples
@@ -94,3 +95,10 @@ def run(problem, model, images, sampler_cfg, cfg, seed, window, batch, folder, t
   key = blocks.digest(model.key, {'reference': reference}, sampler_cfg.to_dict(), cfg.to_dict(),
                       seed, list(window), size, list(names))
   return blocks.run(folder, len(reference), size, key, compute, title)
+
+
+def decoded(problem, params, x0):
+  """Pictures [..., S, S, 3] in [0, 1] of clean samples [..., h, w, c], on the host."""
+  decode = parallel.split(lambda batch, params: problem.views.decode(params, batch), 1)
+  rows = decode(x0.reshape(-1, *x0.shape[-3:]), parallel.broadcast(params))
+  return np.clip(rows.reshape(*x0.shape[:-3], *rows.shape[1:]), 0.0, 1.0)

@@ -52,11 +52,12 @@ def run(config, workdir, problem=None, allow_change=False, command=''):
     if done:
       print(f'{workdir} is finished.')
       return done
-    problem = problem or problems.build(cfg, base_weights(config, workdir))
+    weights = base_weights(config, workdir)
+    problem = problem or problems.build(cfg, weights)
     base = problems.base(problem)
-    metric = metric_weights(config, workdir)
-    tuning = tune_model(problem, base, cfg, workdir, metric)
-    judges = {name: score.judge(name, metric) for name in score.JUDGES}
+    metric = metric_weights(config, workdir, weights)
+    judges = {'metric': score.judge('metric', metric), 'matches': score.judge('matches')}
+    tuning = tune_model(problem, base, cfg, workdir, judges)
     models = {'base': base, 'tuned': tuning.model}
     rows = {name: evaluate.run(problem, model, cfg, judges, workdir / 'test' / name)
             for name, model in models.items()}
@@ -73,15 +74,18 @@ def base_weights(config, workdir):
   return ship.run(base_net.NET, config.base, workdir / 'base')
 
 
-def metric_weights(config, workdir):
-  """The folder of the metric's weights: of the training in this run, or config.metric.weights."""
+def metric_weights(config, workdir, base):
+  """The folder of the metric's weights: of the training in this run, with negatives of the weights
+  `base` where config.metric.prior.weights names no others, or config.metric.weights."""
   if not config.metric.train.steps:
     return config.metric.weights
-  return ship.run(metric_net.NET, config.metric, workdir / 'metric')
+  c = config.metric.copy_and_resolve_references()
+  c.prior.weights = c.prior.weights or str(base)
+  return ship.run(metric_net.NET, c, workdir / 'metric')
 
 
-def tune_model(problem, base, cfg, workdir, metric, shared=None):
-  """The Tuning of the Model `base`, with preferences by the metric of the folder `metric`.
+def tune_model(problem, base, cfg, workdir, judges, shared=None):
+  """The Tuning of the Model `base`, with preferences by one of `judges` or the true PSNR.
 
   Several tunings may share the folder `shared` of rollouts and their scores; None: `workdir`.
   """
@@ -91,7 +95,7 @@ def tune_model(problem, base, cfg, workdir, metric, shared=None):
                         (cfg.loss.first, cfg.loss.last), cfg.batch, shared / 'rollout', 'rollout')
     record['digests'] = {'rollouts': blocks.digest(pool)}
   if cfg.loss.name in ('d3po', 'advantage'):
-    judge = score.judge(cfg.score.by, metric) if cfg.score.by in score.JUDGES else None
+    judge = judges.get(cfg.score.by)
     values = score.run(problem, pool, cfg, judge, shared / 'score' / cfg.score.by)
     table = tune.preferences(values, cfg, rollouts.scales(cfg.rollout))
     record |= {'pairs': len(table['rows']),

@@ -56,7 +56,7 @@ class Model(NamedTuple):
 def build(cfg, weights=None):
   """The Problem of a config; `weights` is the folder of the base, by default config.prior.weights.
   """
-  views, params = multiview.load(weights or cfg.prior.weights)
+  views, params, _ = multiview.load(weights or cfg.prior.weights)
   return Problem(views, params, draw(POOL, cfg.objects.pool, cfg.objects.first),
                  draw(TEST, cfg.objects.test, cfg.objects.first))
 

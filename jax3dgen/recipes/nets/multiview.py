@@ -81,14 +81,14 @@ def default_config():
   c.optim.ema = 0.995
   c.optim.decay = 0.6  # share of all steps, at the end, over which the rate falls to 0
 
-  c.train.steps = 3400
+  c.train.steps = 2300
   c.train.batch = 8  # objects per step, over all devices together
 
   c.sample = ConfigDict()
   c.sample.steps = 20  # DDIM steps of the measured samples
   c.sample.guidance = 1.0  # their guidance toward the reference
   c.sample.eta = 1.0  # their noise: 1 ancestral, 0 none
-  c.sample.every = 1700  # steps between pictures of samples
+  c.sample.every = 2300  # steps between pictures of samples
 
   c.test = ConfigDict()
   c.test.objects = 200  # objects of the split 'test'

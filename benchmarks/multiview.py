@@ -2,9 +2,9 @@
 
   python -m benchmarks.multiview
 
-The embedded prior's sizes, float32, random weights; both in one process, in turn. Joint attention
-over the views and the keys of the reference are what a prediction of the multi-view prior costs
-beside the six passes. Each figure is the time that a quarter of the turns stays below.
+The embedded prior's sizes, float32, the weights before training; both in one process, in turn.
+Joint attention over the views and the keys of the reference are what a prediction of the multi-view
+prior costs beside the six passes. Each figure is the time that a quarter of the turns stays below.
 """
 
 import argparse
@@ -21,13 +21,14 @@ def measure(objects, turns):
   import jax
   import jax.numpy as jnp
 
+  from jax3dgen.core import tree
   from jax3dgen.prior import embedded, multiview
   from jax3dgen.recipes.nets import multiview as recipe
 
   cfg = recipe.default_config()
   sizes, words, plain_params = recipe.net_config(cfg)
   prior, plain = multiview.make(sizes, words), embedded.make(sizes)
-  params = jax.jit(prior.init)(jax.random.key(0))
+  params = tree.join(plain_params, recipe.init(cfg))
   normal = lambda rows: jax.random.normal(jax.random.key(1), (rows, 32, 32, 3))
   cond = jax.jit(prior.embed)(params, jnp.ones((objects, 32, 32, 3)))
   rows = objects * (multiview.VIEWS + 1)

@@ -32,6 +32,7 @@ SCHEDULE = schedule.COSINE
 # Captions of the views (front, right, back, left, top), and of the reference.
 CAPTIONS = ('front view', 'side view', 'back view', 'side view', 'from above', '')
 VIEWS = len(CAPTIONS) - 1
+OBJECT = 16 / 255  # smallest difference of a channel between an object and its background
 WEIGHTS, BESIDE = 'weights.safetensors', ('config.json',)
 
 
@@ -161,9 +162,9 @@ def sample(key, prior, params, cond, steps, guidance=1.0, eta=1.0, clip=1.0):
 
 
 def check_references(images):
-  """References as float32 [N, H, H, 3] in [0, 1]; ConfigError for what is no such picture.
+  """References [N, H, H, 3], uint8 or floating in [0, 1], as float32.
 
-  They show an object on white, without a frame of one colour only: (N, H, H, 3), uint8 or floating.
+  ConfigError for arrays of another shape or kind, other values, and pictures of one colour only.
   """
   images = np.asarray(images)
   if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3 or not (
@@ -183,9 +184,6 @@ def check_references(images):
     raise ConfigError(f'Reference {empty[0]} shows no object: all of it has the colour of its '
                       'background.')
   return images.astype(np.float32)
-
-
-OBJECT = 16 / 255  # smallest difference of a channel by which an object stands out
 
 
 def load(weights=None, prior=None):

@@ -56,6 +56,7 @@ hands have one of four colours, 0.25 by chance, read from the pixels where the h
 It knows this procedural world only, pictures of 32 x 32 pixels in the scale of the world. What the
 reference does not show is guessed: colours of hidden hands are random.
 """
+TABLES = '/slot$|_place$'  # the names of the leaves that the embedded prior does not have
 
 
 def default_config():
@@ -80,14 +81,14 @@ def default_config():
   c.optim.ema = 0.995
   c.optim.decay = 0.6  # share of all steps, at the end, over which the rate falls to 0
 
-  c.train.steps = 3000
+  c.train.steps = 2300
   c.train.batch = 8  # objects per step, over all devices together
 
   c.sample = ConfigDict()
   c.sample.steps = 20  # DDIM steps of the measured samples
   c.sample.guidance = 1.0  # their guidance toward the reference
   c.sample.eta = 1.0  # their noise: 1 ancestral, 0 none
-  c.sample.every = 1000  # steps between pictures of samples
+  c.sample.every = 2300  # steps between pictures of samples
 
   c.test = ConfigDict()
   c.test.objects = 200  # objects of the split 'test'
@@ -110,8 +111,10 @@ def build(cfg):
 def init(cfg):
   """The trained parameters before training: the prior's, and zeros for the tables of the views."""
   sizes, words, params = net_config(cfg)
-  new = jax.jit(multiview.make(sizes, words).init)(jax.random.key(cfg.seed))
-  return tree.partition(tree.join(new, params), cfg.net.frozen)[1]
+  shapes = jax.eval_shape(multiview.make(sizes, words).init, jax.random.key(cfg.seed))
+  tables = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree.partition(
+      shapes, TABLES)[0])
+  return tree.partition(tree.join(params, tables), cfg.net.frozen)[1]
 
 
 def data(cfg, workdir):
@@ -160,7 +163,7 @@ def measure(params, cfg):
   return figures(views) | {'true': figures(truth.pictures)}
 
 
-def samples(prior, params, references, sampler, size=20):
+def samples(prior, params, references, sampler, size=8):
   """Generated views [N, V, S, S, 3] in [0, 1] of references [N, S, S, 3], `size` at a time.
 
   `sampler` is config.sample; the noise of object i is the same for all parameters.

@@ -181,7 +181,7 @@ def _agreement(value, psnr):
     if not len(object_):
       continue
     equal = (np.sign(ours) == np.sign(theirs))[object_, pair]
-    share, low, high = intervals.bootstrap(lambda index, x=equal: x[index].mean(), object_)
+    share, low, high = intervals.bootstrap_mean(equal, object_)
     rows.append({'case': name, 'auc': share, 'low': low, 'high': high, 'count': len(equal)})
   return rows
 

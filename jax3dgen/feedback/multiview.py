@@ -18,8 +18,8 @@ def loss(prior, params, key, pictures, dropout):
 
   All views of an object and its reference share one t, stratified over the objects; noises are
   independent. The reference is one of the four sides, evenly, and is left out in the share
-  `dropout`. `prior` is a `prior.multiview.MultiviewPrior`; v differs from its target by the error of
-  eps over alpha.
+  `dropout`. `prior` is a `prior.multiview.MultiviewPrior`; the error
+  of v is that of eps divided by alpha.
   """
   count, views = pictures.shape[:2]
   side = jax.random.randint(rng.stream(key, 'reference'), (count,), 0, SIDES)

@@ -96,3 +96,19 @@ def mean(values):
   """{'mean', 'half'}: the mean of values [N] and half the width of its 95 % interval."""
   return {'mean': float(np.mean(values)),
           'half': float(1.96 * np.std(values, ddof=1) / len(values) ** 0.5)}
+
+
+def figures(views, truth, objects, palette, slot):
+  """The figures of generated views [N, V, S, S, 3] against a `data.multiview.Truth`.
+
+  {'psnr', 'ssim'}: `mean`; 'referee': `judge`; {'hands', 'agree', 'hats'}: `share`. `objects` has
+  kind, color and hat [N].
+  """
+  psnr, ssim = likeness(views, truth.pictures, slot)
+  of_hands = hands(views, truth.hands, truth.colors, palette, slot)
+  of_hats = hats(views, truth.with_hat, truth.without_hat, objects.hat)
+  return {'psnr': mean(psnr), 'ssim': mean(ssim),
+          'referee': judge(referee.load(), views, objects.kind, objects.color),
+          'hands': share(of_hands['right'], of_hands['count']),
+          'agree': share(of_hands['agree'], of_hands['pairs']),
+          'hats': share(of_hats['right'], of_hats['count'])}

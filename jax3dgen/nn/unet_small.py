@@ -54,7 +54,7 @@ class TextBlock(nn.Module):
   """Attention among the positions of x [B, H, W, C], then to caption tokens [B, L, D], then MLP.
 
   `join` maps the normed positions [B, N, C] to what attends, [A, M, C] with A M = B N in the same
-  order, its context [A, K, C] and the mask [A, K] of `layers.Attention`; None: each image to itself.
+  order, its context [A, K, C] and the mask [A, K] of `layers.Attention`; None: each image alone.
   """
   heads: int
   expansion: int

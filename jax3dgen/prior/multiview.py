@@ -12,7 +12,6 @@ digest is in config.json. Axes: N references, H and W pixels, h and w rows and c
 
 from collections.abc import Callable
 import importlib.resources
-import json
 import pathlib
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Consistency of views: truth is perfect, known errors are counted, invisible hands are left out."""
+"""Consistency of views: the truth is perfect, known errors are counted, hidden hands left out."""
 
 import jax
 import numpy as np

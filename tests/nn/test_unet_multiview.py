@@ -1,4 +1,4 @@
-"""Reference and joint attention: identities of the fact that keys are appended, and equivariance."""
+"""Reference and joint attention: identities of appended keys, equivariance, what is computed."""
 
 import functools
 
@@ -117,16 +117,15 @@ def test_what_a_view_depends_on(memory):
   """Other views where attention is joint, its own reference; never another object's."""
   x, keep = rows(0, N * V), jnp.ones(N, bool)
   other = (x[0].at[V + 1].add(1.0), *x[1:])  # view 1 of object 1
-  change = lambda joint: np.abs(
-      read(net(joint), params(), *other, memory, keep) - read(net(joint), params(), *x, memory, keep)
-  ).max((1, 2, 3)) > 1e-4
-  assert change((1,)).tolist() == [False] * V + [True] * V
-  assert change(()).tolist() == [i == V + 1 for i in range(N * V)]
+  differs = lambda joint, a, memory_a, b, memory_b: (np.abs(
+      read(net(joint), params(), *a, memory_a, keep)
+      - read(net(joint), params(), *b, memory_b, keep)).max((1, 2, 3)) > 1e-4).tolist()
+  change = lambda joint: differs(joint, other, memory, x, memory)
+  assert change((1,)) == [False] * V + [True] * V
+  assert change(()) == [i == V + 1 for i in range(N * V)]
   for joint in ((1,), ()):
     moved = jax.tree.map(lambda m: m.at[1].add(1.0), memory)
-    far = np.abs(read(net(joint), params(), *x, moved, keep)
-                 - read(net(joint), params(), *x, memory, keep)).max((1, 2, 3)) > 1e-4
-    assert far.tolist() == [False] * V + [True] * V
+    assert differs(joint, x, moved, x, memory) == [False] * V + [True] * V
 
 
 @pytest.mark.parametrize('joint', [True, False])
@@ -167,7 +166,8 @@ def test_attention_is_the_merge_of_two_softmaxes(joint):
 def test_nothing_after_the_last_attention_is_needed_for_the_memory():
   x = rows(10, N)
   late = r'^(decode_0|detail|norm_out|conv_out|up_1)|^decode_1_text/(self|cross|mlp|norm_[cm])'
-  poison = jax.tree.map(lambda x, bad: x * np.nan if bad else x, params(), tree.mask(params(), late))
+  poison = jax.tree.map(lambda x, bad: x * np.nan if bad else x, params(),
+                        tree.mask(params(), late))
   jax.tree.map(np.testing.assert_array_equal, write(net(), poison, *x),
                write(net(), params(), *x))
   # Nor is it computed; the plain net computes it.

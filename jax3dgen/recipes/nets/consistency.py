@@ -20,6 +20,7 @@ from jax3dgen.formats import features
 from jax3dgen.perception import consistency
 from jax3dgen.prior import multiview
 from jax3dgen.recipes.nets import consistency_checks as checks
+from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
 
 SIDES = consistency.SIDES
@@ -92,7 +93,8 @@ def default_config():
   c.generated = ConfigDict()
   c.generated.count = 400  # objects of the split 'train' whose views are sampled
   c.generated.first = 6000  # the number of the first of them
-  c.generated.steps = 20  # DDIM steps
+
+  c.sample = multiview_net.default_config().sample  # how they are sampled
 
   c.optim.rate = 1e-3  # Adam's largest learning rate
   c.optim.encoder = 0.5  # that of the encoder, in units of it
@@ -215,7 +217,7 @@ def data(cfg, workdir):
     groups['changed'] = checks.stored(workdir, record, lambda: _changed(cfg))
   if cfg.negatives.generated:
     prior, params, _ = multiview.load(cfg.prior.weights)
-    record = ['generated', cfg.generated.to_dict(), cfg.seed, tree.digest(params)]
+    record = ['generated', cfg.generated.to_dict(), cfg.sample.to_dict(), tree.digest(params)]
     groups['generated'] = checks.stored(workdir, record, lambda: _generated(cfg, prior, params))
   return groups
 
@@ -233,7 +235,7 @@ def _generated(cfg, prior, params):
   print(f'Sampling views of {cfg.generated.count:,} objects.', flush=True)
   held = checks.draw('train', cfg.generated.count, cfg.generated.first)
   return {'true': pictures.to_uint8(held.views), 'slot': held.slot, 'bad': checks.generated(
-      prior, params, held, cfg.seed, cfg.generated.steps)[:, 0]}
+      prior, params, held, cfg.sample)[:, 0]}
 
 
 def measure(params, cfg):
@@ -244,7 +246,7 @@ def measure(params, cfg):
   cases = checks.corrupted(held)
   if cfg.negatives.generated:
     prior, prior_params, _ = multiview.load(cfg.prior.weights)
-    views = checks.generated(prior, prior_params, held, ship.HELD_OUT, cfg.generated.steps)[:, 0]
+    views = checks.generated(prior, prior_params, held, cfg.sample)[:, 0]
     cases['generated'] = views / np.float32(255), checks.away(held)
   apply = jax.jit(lambda *arguments: consistency.scores(model, *arguments))
   return checks.figures(lambda views: checks.scores(apply, params, held, views), held, cases)

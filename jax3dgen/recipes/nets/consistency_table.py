@@ -25,6 +25,7 @@ from jax3dgen.metrics import pictures as distances
 from jax3dgen.perception import consistency, matching
 from jax3dgen.prior import multiview
 from jax3dgen.recipes.nets import consistency_checks as checks
+from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
 
 RIDGE = {'bilinear': 0.3}  # penalty per pair of `consistency.fit` where it is not .001
@@ -35,13 +36,14 @@ CHANGES = ('hands swapped', 'hand color', 'color', 'hat', 'proportions')
 def default_config():
   """A locked ConfigDict; the comment behind a field is its help text."""
   c = ConfigDict()
-  c.seed = 0  # of the generated views and of the changes
+  c.seed = 0  # of the changes of objects
   c.features = ''  # a folder of the features of the linear heads and of the matches; '': shipped
   c.metrics = ('',)  # folders of trained metrics; '': the shipped one
 
   c.prior = ConfigDict()
   c.prior.weights = ''  # the multi-view prior whose views are judged; '': the shipped one
-  c.prior.steps = 20  # DDIM steps
+
+  c.sample = multiview_net.default_config().sample  # how they are sampled
 
   c.train = ConfigDict()
   c.train.objects = 300  # objects of the split 'train' on which the linear heads are fitted
@@ -86,10 +88,9 @@ def run(config, workdir, command=''):
 
 def _views(prior, held, cfg, samples, workdir):
   """`checks.generated` of held Views, kept in the workdir."""
-  record = ['views', cfg.seed, cfg.prior.steps, samples, tree.digest(prior[1]),
-            tree.digest(held.views)]
+  record = ['views', cfg.sample.to_dict(), samples, tree.digest(prior[1]), tree.digest(held.views)]
   return checks.stored(workdir, record, lambda: {'views': checks.generated(
-      *prior, held, cfg.seed, cfg.prior.steps, samples)})['views']
+      *prior, held, cfg.sample, samples)})['views']
 
 
 def _encode(apply, params, images):

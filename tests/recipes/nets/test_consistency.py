@@ -114,9 +114,9 @@ def noise(objects):
                   ).astype(np.float32)
 
 
-def sampled(prior, params, held, seed, steps, samples=1):
-  views = np.random.default_rng(seed).integers(0, 256, (len(held.slot), samples, 5, 32, 32, 3))
-  return views.astype(np.uint8)
+def sampled(prior, params, held, sampler, samples=1):
+  rng = np.random.default_rng(samples)
+  return rng.integers(0, 256, (len(held.slot), samples, 5, 32, 32, 3)).astype(np.uint8)
 
 
 @pytest.fixture(scope='module')

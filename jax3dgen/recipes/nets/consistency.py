@@ -84,24 +84,25 @@ def default_config():
   c.negatives.view = 0.15  # another view of the object
 
   c.changed = ConfigDict()
-  c.changed.count = 3000  # objects of the split 'train', each rendered as it is and after a change
+  c.changed.count = 2000  # objects of the split 'train', each rendered as it is and after a change
   c.changed.first = 10000  # the number of the first of them; those below 6000 trained the prior
   # Changes of `data/view_corruptions`; one that is repeated is drawn more often.
   c.changed.names = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
                      'proportions')
 
   c.generated = ConfigDict()
-  c.generated.count = 400  # objects of the split 'train' whose views are sampled
+  c.generated.count = 300  # objects of the split 'train' whose views are sampled
   c.generated.first = 6000  # the number of the first of them
 
   c.sample = multiview_net.default_config().sample  # how they are sampled
 
   c.optim.rate = 1e-3  # Adam's largest learning rate
   c.optim.encoder = 0.5  # that of the encoder, in units of it
+  c.optim.warmup = 50
   c.optim.ema = 0.995
 
-  c.train.steps = 1000
-  c.train.batch = 16  # objects per step, over all devices together
+  c.train.steps = 600
+  c.train.batch = 8  # objects per step, over all devices together
 
   c.test = ConfigDict()
   c.test.objects = 150  # objects of the split 'validation'
@@ -165,9 +166,17 @@ def objective(model, params, key, true, bad, changed, slot, shares):
 
 
 def generated_rows(shares, batch):
-  """How many of `batch` objects have generated views in place of those of a changed object."""
+  """How many of `batch` objects have generated views in place of those of a changed object.
+
+  ConfigError where the batch is too small for both.
+  """
   both = shares['generated'] + shares['corrupted']
-  return round(batch * shares['generated'] / both) if both else 0
+  count = round(batch * shares['generated'] / both) if both else 0
+  if both and ((shares['generated'] > 0) != (count > 0)
+               or (shares['corrupted'] > 0) != (count < batch)):
+    raise ConfigError(f'config.train.batch: {batch} objects on a device are too few for the shares '
+                      f'{shares} of config.negatives.')
+  return count
 
 
 def shares_of(cfg):

@@ -61,7 +61,7 @@ def run(config, workdir, command=''):
   if cfg.test.samples < 2 or min(cfg.train.objects, cfg.test.objects) < 2:
     raise ConfigError('config.test.samples and the numbers of objects must be 2 or more.')
   apply, params = features.load(cfg.features or None)
-  encode = functools.partial(_encode, apply, params)
+  encode = functools.partial(_encode, jax.jit(apply), params)
   train = checks.draw('train', cfg.train.objects, cfg.train.first)
   held = checks.draw('validation', cfg.test.objects)
   prior = multiview.load(cfg.prior.weights)[:2]
@@ -70,7 +70,7 @@ def run(config, workdir, command=''):
   heads = _heads(encode, train, negatives / np.float32(255), cfg.seed)
   cases = checks.corrupted(held) | {'generated': (samples[:, 0], checks.away(held))}
   rows = []
-  for (head, sort), score in _scorers(heads, apply, params, encode, cfg).items():
+  for (head, sort), score in _scorers(heads, encode, cfg).items():
     names = {'head': head, 'negatives': sort}
     rows += [names | {'case': case} | figures for case, figures in checks.figures(
         lambda views, score=score: score(held, views), held, cases).items()]
@@ -95,39 +95,42 @@ def _views(prior, held, cfg, samples, workdir):
 
 def _encode(apply, params, images):
   """Features of images [N, V, S, S, 3], with the axes [N, V, ...], on the host."""
-  of = jax.jit(lambda rows: apply(params, rows))
-  flat = ship.in_chunks(of, np.asarray(images).reshape(-1, *images.shape[2:]), 100)
+  rows = np.asarray(images).reshape(-1, *images.shape[2:])
+  flat = ship.in_chunks(lambda chunk: apply(params, chunk), rows, 100)
   return jax.tree.map(lambda x: x.reshape(*images.shape[:2], *x.shape[1:]), flat)
 
 
 def _heads(encode, train, negatives, seed):
   """{(head, negatives): Linear} fitted on the class tokens of train Views."""
-  keep = checks.away(train)
-  token = lambda views: encode(views).cls
-  true = token(train.views)
-  y = np.repeat(true[np.arange(len(true)), train.slot][:, None], true.shape[1], 1)[keep]
-  other = corruptions.mixed(rng.stream(jax.random.key(seed), 'changes'), train.objects, CHANGES)
-  sorts = {'generated': token(negatives), 'other objects': np.roll(true, 1, 0),
-           'changed objects': token(checks.render(other))}
+  away = checks.away(train)
+  true = encode(train.views).cls
+  y = np.repeat(true[np.arange(len(true)), train.slot][:, None], true.shape[1], 1)
+  other = checks.render(corruptions.mixed(rng.stream(jax.random.key(seed), 'changes'),
+                                          train.objects, CHANGES))
+  sorts = {'generated': (encode(negatives).cls, away),
+           'other objects': (np.roll(true, 1, 0), away),
+           'changed objects': (encode(other).cls, away & np.asarray(
+               corruptions.affected(train.views, other)))}
   fits = {}
   for head in consistency.HEADS[:-1]:
-    pairs = lambda x, head=head: np.asarray(consistency.joined(head, y, x[keep]))
-    for name, wrong in sorts.items():
-      fits[head, name] = consistency.fit(pairs(true), pairs(wrong), RIDGE.get(head, 1e-3))
+    pairs = lambda x, keep, head=head: np.asarray(consistency.joined(head, y[keep], x[keep]))
+    for name, (wrong, keep) in sorts.items():
+      fits[head, name] = consistency.fit(pairs(true, away), pairs(wrong, keep),
+                                         RIDGE.get(head, 1e-3))
   return fits
 
 
-def _scorers(fits, apply, params, encode, cfg):
+def _scorers(fits, encode, cfg):
   """{(head, negatives): score (Views, views [N, V, S, S, 3]) -> [N, V]} of everything compared."""
   cache = {}
 
-  def features_of(held, views):
-    key = tree.digest({'views': views})
+  def once(images):
+    key = tree.digest(images)
     if key not in cache:
-      cache[key] = encode(views)
-    each = encode(held.reference[:, None]) if 'reference' not in cache else cache['reference']
-    cache['reference'] = each
-    return each, cache[key]
+      cache[key] = encode(images)
+    return cache[key]
+
+  features_of = lambda held, views: (once(held.reference[:, None]), once(views))
 
   def linear(head, fit):
     def score(held, views):

@@ -80,6 +80,8 @@ def test_shares():
     consistency.shares_of(config)
   assert consistency.generated_rows(SHARES, 14) == 8
   assert consistency.generated_rows(SHARES | {'generated': 0.0}, 14) == 0
+  with pytest.raises(ConfigError, match='1 objects on a device are too few'):
+    consistency.generated_rows(SHARES, 1)
   paper = configs.get_config('paper')
   assert consistency.generated_rows(consistency.shares_of(paper), 8) == 8
   assert paper.net.head == 'concat'

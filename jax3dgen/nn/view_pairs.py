@@ -1,7 +1,7 @@
 """A score of two views of an object: parts of each view by attention, and an MLP on their pair.
 
-Axes: N views, h and w rows and columns of patches, K channels of them, C of the class token, P
-parts of W channels, D = C + P W features of a view.
+Axes: N views, h and w rows and columns of patches, C channels of them, P parts of W channels,
+D = C + P W features of a view.
 """
 
 from flax import linen as nn
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 class Parts(nn.Module):
-  """token [N, C], patches [N, h, w, K], slot [N] int32 -> features [N, D].
+  """token [N, C], patches [N, h, w, C], slot [N] int32 -> features [N, D].
 
   Each slot has `parts` learned queries, whose attention over the patches gives the parts. A part
   can thus be the same one, such as the left hand, wherever each slot shows it. The class token is
@@ -23,7 +23,7 @@ class Parts(nn.Module):
   @nn.compact
   def __call__(self, token, patches, slot):
     count, channels = token.shape
-    flat = patches.reshape(count, -1, patches.shape[-1])
+    flat = patches.reshape(count, -1, channels)
     table = self.param('query', nn.initializers.normal(1.0), (self.slots, self.parts, channels))
     keys = nn.Dense(channels, use_bias=False, name='key')(flat)
     logits = jnp.einsum('npc,nkc->npk', table[slot], keys) * channels**-0.5

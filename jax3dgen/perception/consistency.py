@@ -9,8 +9,7 @@ over the views other than the reference's.
 f = u e_Y + w e_X + b, so that for a given reference the order of views does not depend on that
 reference: it can measure how real a view is, not whether it is consistent. The other heads are
 ours, and so is `pair`: parts of both views by attention, compared by a small MLP that knows both
-slots. Its parts have colours of pixels beside the features, which may not tell colours: the shipped
-ones were trained to ignore them.
+slots.
 
 Axes: N objects, V views, S pixels per side, C features of an image, D features of a pair.
 """
@@ -25,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core import hub
-from jax3dgen.core import image as pictures
 from jax3dgen.core import weights as weight_files
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.core.types import Array
@@ -113,7 +111,7 @@ def make(head, encoder, parts=0, width=0, hidden=0):
 
   def init(key, params):
     slot = jnp.zeros((1,), jnp.int32)
-    shapes = jax.eval_shape(encode, {'encoder': params}, jnp.zeros((1, 32, 32, 3)))
+    shapes = jax.eval_shape(encoder, params, jnp.zeros((1, 32, 32, 3)))
     each = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     k_pool, k_head = jax.random.split(key)
     pool_params = pool.init(k_pool, *each, slot)['params']
@@ -121,23 +119,11 @@ def make(head, encoder, parts=0, width=0, hidden=0):
     return {'encoder': params, 'pool': pool_params,
             'head': net.init(k_head, e, e, slot, slot)['params']}
 
-  def encode(params, images):
-    token, patches = encoder(params['encoder'], images)
-    return features.Features(token, jnp.concatenate([patches, _colors(images, patches)], -1))
-
+  encode = lambda params, images: encoder(params['encoder'], images)
   embed = lambda params, each, slots: pool.apply({'params': params['pool']}, *each, slots)
   pair = lambda params, y, x, slots_y, slots_x: net.apply(
       {'params': params['head']}, y, x, slots_y, slots_x)
   return Model(init, encode, embed, pair)
-
-
-def _colors(images, patches):
-  """Colours of images [N, S, S, 3], about standardised, on 2 x 2 points of each of patches [N, h,
-  w, C]: [N, h, w, 12]."""
-  count, rows, columns, _ = patches.shape
-  points = 4 * pictures.resize(images, (2 * rows, 2 * columns)) - 2
-  return points.reshape(count, rows, 2, columns, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(
-      count, rows, columns, -1)
 
 
 def _linear(head, encoder):

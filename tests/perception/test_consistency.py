@@ -10,7 +10,6 @@ import pytest
 
 from jax3dgen.core import weights
 from jax3dgen.core.errors import ConfigError, WeightError
-from jax3dgen.core.image import resize
 from jax3dgen.formats import features
 from jax3dgen.nn import vit
 from jax3dgen.perception import consistency
@@ -104,16 +103,14 @@ def test_scores_are_those_of_single_pairs(model):
   ours = np.asarray(scores(params, pictures[:, 0], pictures[:, 1:], slots))
   token, patches = (np.asarray(x, np.float64) for x in jax.jit(ENCODER)(
       params['encoder'], images))
-  points = 4 * np.asarray(resize(images, (4, 4)), np.float64) - 2
   p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
 
   def embed(i, slot):
-    flat = [np.concatenate([patches[i, a, b], points[i, 2*a:2*a + 2, 2*b:2*b + 2].ravel()])
-            for a in range(2) for b in range(2)]
-    keys = np.array(flat) @ p['pool']['key']['kernel']
+    flat = patches[i].reshape(-1, 8)
+    keys = flat @ p['pool']['key']['kernel']
     weight = np.exp(p['pool']['query'][slot] @ keys.T / np.sqrt(8))
     weight /= weight.sum(-1, keepdims=True)
-    value = np.array(flat) @ p['pool']['value']['kernel'] + p['pool']['value']['bias']
+    value = flat @ p['pool']['value']['kernel'] + p['pool']['value']['bias']
     return np.concatenate([token[i], (weight @ value).ravel()])
   for n in range(2):
     y = embed(6 * n, slots[n])

@@ -10,7 +10,7 @@ from jax3dgen.recipes.nets import consistency_table
 def get_config(variant=''):
   config = consistency_table.default_config()
   if variant == 'tiny':
-    config.prior.steps = 2
+    config.sample.steps = 2
     config.train.objects = 4
     config.test.objects = 4
     config.test.samples = 2

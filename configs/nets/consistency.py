@@ -1,6 +1,6 @@
 """The metric of 3D consistency (MV-D3PO-C): the features tuned with a head on pairs of views.
 
-`consistency.py` trains the shipped weights in about half an hour of two cores; the expected figures
+`consistency.py` trains the shipped weights in about ten minutes of two cores; the expected figures
 are on the card beside them, in jax3dgen/assets/consistency. `:paper` has the paper's head, linear
 on both features, and its negatives, which are generated views only; `:tiny` runs every part in
 seconds, for tests.
@@ -20,7 +20,7 @@ def get_config(variant=''):
     config.net.hidden = 8
     config.changed.count = 8
     config.generated.count = 4
-    config.generated.steps = 2
+    config.sample.steps = 2
     config.optim.warmup = 1
     config.train.steps = 4
     config.train.batch = 8

@@ -33,3 +33,17 @@ def bootstrap(statistic, groups, level=0.95):
       0, len(members), len(members))])) for _ in range(RESAMPLES)]
   low, high = np.percentile(draws, [50 * (1 - level), 50 * (1 + level)])
   return float(statistic(np.arange(len(groups)))), float(low), float(high)
+
+
+def bootstrap_mean(values, groups, level=0.95):
+  """(mean, low, high) of values [N] by the percentile bootstrap over groups [N], as `bootstrap`.
+
+  In one matrix product: a resampled mean depends on how often each group was drawn.
+  """
+  _, index = np.unique(groups, return_inverse=True)
+  total, count = np.bincount(index, values), np.bincount(index)
+  drawn = np.random.default_rng(0).multinomial(len(count), np.full(len(count), 1 / len(count)),
+                                               RESAMPLES)
+  low, high = np.percentile(drawn @ total / (drawn @ count),
+                            [50 * (1 - level), 50 * (1 + level)])
+  return float(np.mean(values)), float(low), float(high)

@@ -111,11 +111,11 @@ def make(head, encoder, parts=0, width=0, hidden=0):
 
   def init(key, params):
     slot = jnp.zeros((1,), jnp.int32)
-    token, patches = jax.eval_shape(encoder, params, jnp.zeros((1, 32, 32, 3)))
-    empty = lambda x: jnp.zeros(x.shape, x.dtype)
+    shapes = jax.eval_shape(encoder, params, jnp.zeros((1, 32, 32, 3)))
+    each = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     k_pool, k_head = jax.random.split(key)
-    pool_params = pool.init(k_pool, empty(token), empty(patches), slot)['params']
-    e = pool.apply({'params': pool_params}, empty(token), empty(patches), slot)
+    pool_params = pool.init(k_pool, *each, slot)['params']
+    e = pool.apply({'params': pool_params}, *each, slot)
     return {'encoder': params, 'pool': pool_params,
             'head': net.init(k_head, e, e, slot, slot)['params']}
 

@@ -97,18 +97,18 @@ def model():
 
 def test_scores_are_those_of_single_pairs(model):
   model, params = model
-  references, views = jax.random.uniform(jax.random.key(1), (2, 1, 32, 32, 3)), jax.random.uniform(
-      jax.random.key(2), (2, 5, 32, 32, 3))
-  slots = jnp.array([3, 1])
+  pictures = np.asarray(jax.random.uniform(jax.random.key(1), (2, 6, 32, 32, 3)))
+  images, slots = pictures.reshape(-1, 32, 32, 3), jnp.array([3, 1])
   scores = jax.jit(lambda *x: consistency.scores(model, *x))
-  ours = np.asarray(scores(params, references[:, 0], views, slots))
+  ours = np.asarray(scores(params, pictures[:, 0], pictures[:, 1:], slots))
   token, patches = (np.asarray(x, np.float64) for x in jax.jit(ENCODER)(
-      params['encoder'], jnp.concatenate([references, views], 1).reshape(-1, 32, 32, 3)))
+      params['encoder'], images))
   p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
 
   def embed(i, slot):
     flat = patches[i].reshape(-1, 8)
-    weight = np.exp(p['pool']['query'][slot] @ (flat @ p['pool']['key']['kernel']).T / np.sqrt(8))
+    keys = flat @ p['pool']['key']['kernel']
+    weight = np.exp(p['pool']['query'][slot] @ keys.T / np.sqrt(8))
     weight /= weight.sum(-1, keepdims=True)
     value = flat @ p['pool']['value']['kernel'] + p['pool']['value']['bias']
     return np.concatenate([token[i], (weight @ value).ravel()])

@@ -20,6 +20,7 @@ from jax3dgen.formats import features
 from jax3dgen.perception import consistency
 from jax3dgen.prior import multiview
 from jax3dgen.recipes.nets import consistency_checks as checks
+from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
 
 SIDES = consistency.SIDES
@@ -83,23 +84,25 @@ def default_config():
   c.negatives.view = 0.15  # another view of the object
 
   c.changed = ConfigDict()
-  c.changed.count = 3000  # objects of the split 'train', each rendered as it is and after a change
+  c.changed.count = 2000  # objects of the split 'train', each rendered as it is and after a change
   c.changed.first = 10000  # the number of the first of them; those below 6000 trained the prior
   # Changes of `data/view_corruptions`; one that is repeated is drawn more often.
   c.changed.names = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
                      'proportions')
 
   c.generated = ConfigDict()
-  c.generated.count = 400  # objects of the split 'train' whose views are sampled
+  c.generated.count = 300  # objects of the split 'train' whose views are sampled
   c.generated.first = 6000  # the number of the first of them
-  c.generated.steps = 20  # DDIM steps
+
+  c.sample = multiview_net.default_config().sample  # how they are sampled
 
   c.optim.rate = 1e-3  # Adam's largest learning rate
   c.optim.encoder = 0.5  # that of the encoder, in units of it
+  c.optim.warmup = 50
   c.optim.ema = 0.995
 
-  c.train.steps = 1000
-  c.train.batch = 16  # objects per step, over all devices together
+  c.train.steps = 600
+  c.train.batch = 8  # objects per step, over all devices together
 
   c.test = ConfigDict()
   c.test.objects = 150  # objects of the split 'validation'
@@ -163,9 +166,17 @@ def objective(model, params, key, true, bad, changed, slot, shares):
 
 
 def generated_rows(shares, batch):
-  """How many of `batch` objects have generated views in place of those of a changed object."""
+  """How many of `batch` objects have generated views in place of those of a changed object.
+
+  ConfigError where the batch is too small for both.
+  """
   both = shares['generated'] + shares['corrupted']
-  return round(batch * shares['generated'] / both) if both else 0
+  count = round(batch * shares['generated'] / both) if both else 0
+  if both and ((shares['generated'] > 0) != (count > 0)
+               or (shares['corrupted'] > 0) != (count < batch)):
+    raise ConfigError(f'config.train.batch: {batch} objects on a device are too few for the shares '
+                      f'{shares} of config.negatives.')
+  return count
 
 
 def shares_of(cfg):
@@ -215,7 +226,7 @@ def data(cfg, workdir):
     groups['changed'] = checks.stored(workdir, record, lambda: _changed(cfg))
   if cfg.negatives.generated:
     prior, params, _ = multiview.load(cfg.prior.weights)
-    record = ['generated', cfg.generated.to_dict(), cfg.seed, tree.digest(params)]
+    record = ['generated', cfg.generated.to_dict(), cfg.sample.to_dict(), tree.digest(params)]
     groups['generated'] = checks.stored(workdir, record, lambda: _generated(cfg, prior, params))
   return groups
 
@@ -233,7 +244,7 @@ def _generated(cfg, prior, params):
   print(f'Sampling views of {cfg.generated.count:,} objects.', flush=True)
   held = checks.draw('train', cfg.generated.count, cfg.generated.first)
   return {'true': pictures.to_uint8(held.views), 'slot': held.slot, 'bad': checks.generated(
-      prior, params, held, cfg.seed, cfg.generated.steps)[:, 0]}
+      prior, params, held, cfg.sample)[:, 0]}
 
 
 def measure(params, cfg):
@@ -244,7 +255,7 @@ def measure(params, cfg):
   cases = checks.corrupted(held)
   if cfg.negatives.generated:
     prior, prior_params, _ = multiview.load(cfg.prior.weights)
-    views = checks.generated(prior, prior_params, held, ship.HELD_OUT, cfg.generated.steps)[:, 0]
+    views = checks.generated(prior, prior_params, held, cfg.sample)[:, 0]
     cases['generated'] = views / np.float32(255), checks.away(held)
   apply = jax.jit(lambda *arguments: consistency.scores(model, *arguments))
   return checks.figures(lambda views: checks.scores(apply, params, held, views), held, cases)

@@ -18,8 +18,7 @@ from jax3dgen.core import weights as weight_files
 from jax3dgen.data import multiview as world
 from jax3dgen.data import view_corruptions as corruptions
 from jax3dgen.metrics import intervals
-from jax3dgen.prior import multiview
-from jax3dgen.recipes.nets import ship
+from jax3dgen.recipes.nets import multiview, ship
 
 CHUNK = 20  # objects per compiled call
 SHOWN = 'hand color, shown'  # the views whose reference shows the hand that changed
@@ -70,19 +69,11 @@ def corrupted(held):
   return result
 
 
-def generated(prior, params, held, seed, steps, samples=1):
-  """Views [N, R, V, S, S, 3] uint8 of a MultiviewPrior for the references of Views."""
-  @jax.jit
-  def of(rows):
-    images, numbers = rows
-    key = jax.random.fold_in(jax.random.key(seed), numbers[0])
-    cond = prior.embed(params, images)
-    x0 = multiview.sample(key, prior, params, cond, steps)
-    return prior.decode(params, x0).reshape(len(images), -1, *images.shape[1:])
-  repeated = np.repeat(held.reference, samples, 0)
-  views = ship.in_chunks(lambda rows: pictures.to_uint8(of(rows)),
-                         (repeated, np.arange(len(repeated))), CHUNK)
-  return views.reshape(len(held.slot), samples, *views.shape[1:])
+def generated(prior, params, held, sampler, samples=1):
+  """Views [N, R, V, S, S, 3] uint8 of a MultiviewPrior for the references of Views; `sampler` has
+  the fields of config.sample of `recipes/nets/multiview`."""
+  views = multiview.samples(prior, params, np.repeat(held.reference, samples, 0), sampler)
+  return pictures.to_uint8(views).reshape(len(held.slot), samples, *views.shape[1:])
 
 
 def stored(workdir, record, compute):
@@ -117,7 +108,7 @@ def order(true, other, judged):
   object_, view = np.nonzero(judged)
   a, b = true[object_, view], other[object_, view]
   higher = (a > b) + 0.5 * (a == b)
-  value, low, high = intervals.bootstrap(lambda index: higher[index].mean(), object_)
+  value, low, high = intervals.bootstrap_mean(higher, object_)
   return {'auc': value, 'low': low, 'high': high, 'count': len(higher)}
 
 

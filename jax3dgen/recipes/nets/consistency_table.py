@@ -25,6 +25,7 @@ from jax3dgen.metrics import pictures as distances
 from jax3dgen.perception import consistency, matching
 from jax3dgen.prior import multiview
 from jax3dgen.recipes.nets import consistency_checks as checks
+from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
 
 RIDGE = {'bilinear': 0.3}  # penalty per pair of `consistency.fit` where it is not .001
@@ -35,13 +36,14 @@ CHANGES = ('hands swapped', 'hand color', 'color', 'hat', 'proportions')
 def default_config():
   """A locked ConfigDict; the comment behind a field is its help text."""
   c = ConfigDict()
-  c.seed = 0  # of the generated views and of the changes
+  c.seed = 0  # of the changes of objects
   c.features = ''  # a folder of the features of the linear heads and of the matches; '': shipped
   c.metrics = ('',)  # folders of trained metrics; '': the shipped one
 
   c.prior = ConfigDict()
   c.prior.weights = ''  # the multi-view prior whose views are judged; '': the shipped one
-  c.prior.steps = 20  # DDIM steps
+
+  c.sample = multiview_net.default_config().sample  # how they are sampled
 
   c.train = ConfigDict()
   c.train.objects = 300  # objects of the split 'train' on which the linear heads are fitted
@@ -59,7 +61,7 @@ def run(config, workdir, command=''):
   if cfg.test.samples < 2 or min(cfg.train.objects, cfg.test.objects) < 2:
     raise ConfigError('config.test.samples and the numbers of objects must be 2 or more.')
   apply, params = features.load(cfg.features or None)
-  encode = functools.partial(_encode, apply, params)
+  encode = functools.partial(_encode, jax.jit(apply), params)
   train = checks.draw('train', cfg.train.objects, cfg.train.first)
   held = checks.draw('validation', cfg.test.objects)
   prior = multiview.load(cfg.prior.weights)[:2]
@@ -68,7 +70,7 @@ def run(config, workdir, command=''):
   heads = _heads(encode, train, negatives / np.float32(255), cfg.seed)
   cases = checks.corrupted(held) | {'generated': (samples[:, 0], checks.away(held))}
   rows = []
-  for (head, sort), score in _scorers(heads, apply, params, encode, cfg).items():
+  for (head, sort), score in _scorers(heads, encode, cfg).items():
     names = {'head': head, 'negatives': sort}
     rows += [names | {'case': case} | figures for case, figures in checks.figures(
         lambda views, score=score: score(held, views), held, cases).items()]
@@ -86,47 +88,49 @@ def run(config, workdir, command=''):
 
 def _views(prior, held, cfg, samples, workdir):
   """`checks.generated` of held Views, kept in the workdir."""
-  record = ['views', cfg.seed, cfg.prior.steps, samples, tree.digest(prior[1]),
-            tree.digest(held.views)]
+  record = ['views', cfg.sample.to_dict(), samples, tree.digest(prior[1]), tree.digest(held.views)]
   return checks.stored(workdir, record, lambda: {'views': checks.generated(
-      *prior, held, cfg.seed, cfg.prior.steps, samples)})['views']
+      *prior, held, cfg.sample, samples)})['views']
 
 
 def _encode(apply, params, images):
   """Features of images [N, V, S, S, 3], with the axes [N, V, ...], on the host."""
-  of = jax.jit(lambda rows: apply(params, rows))
-  flat = ship.in_chunks(of, np.asarray(images).reshape(-1, *images.shape[2:]), 100)
+  rows = np.asarray(images).reshape(-1, *images.shape[2:])
+  flat = ship.in_chunks(lambda chunk: apply(params, chunk), rows, 100)
   return jax.tree.map(lambda x: x.reshape(*images.shape[:2], *x.shape[1:]), flat)
 
 
 def _heads(encode, train, negatives, seed):
   """{(head, negatives): Linear} fitted on the class tokens of train Views."""
-  keep = checks.away(train)
-  token = lambda views: encode(views).cls
-  true = token(train.views)
-  y = np.repeat(true[np.arange(len(true)), train.slot][:, None], true.shape[1], 1)[keep]
-  other = corruptions.mixed(rng.stream(jax.random.key(seed), 'changes'), train.objects, CHANGES)
-  sorts = {'generated': token(negatives), 'other objects': np.roll(true, 1, 0),
-           'changed objects': token(checks.render(other))}
+  away = checks.away(train)
+  true = encode(train.views).cls
+  y = np.repeat(true[np.arange(len(true)), train.slot][:, None], true.shape[1], 1)
+  other = checks.render(corruptions.mixed(rng.stream(jax.random.key(seed), 'changes'),
+                                          train.objects, CHANGES))
+  sorts = {'generated': (encode(negatives).cls, away),
+           'other objects': (np.roll(true, 1, 0), away),
+           'changed objects': (encode(other).cls, away & np.asarray(
+               corruptions.affected(train.views, other)))}
   fits = {}
   for head in consistency.HEADS[:-1]:
-    pairs = lambda x, head=head: np.asarray(consistency.joined(head, y, x[keep]))
-    for name, wrong in sorts.items():
-      fits[head, name] = consistency.fit(pairs(true), pairs(wrong), RIDGE.get(head, 1e-3))
+    pairs = lambda x, keep, head=head: np.asarray(consistency.joined(head, y[keep], x[keep]))
+    for name, (wrong, keep) in sorts.items():
+      fits[head, name] = consistency.fit(pairs(true, away), pairs(wrong, keep),
+                                         RIDGE.get(head, 1e-3))
   return fits
 
 
-def _scorers(fits, apply, params, encode, cfg):
+def _scorers(fits, encode, cfg):
   """{(head, negatives): score (Views, views [N, V, S, S, 3]) -> [N, V]} of everything compared."""
   cache = {}
 
-  def features_of(held, views):
-    key = tree.digest({'views': views})
+  def once(images):
+    key = tree.digest(images)
     if key not in cache:
-      cache[key] = encode(views)
-    each = encode(held.reference[:, None]) if 'reference' not in cache else cache['reference']
-    cache['reference'] = each
-    return each, cache[key]
+      cache[key] = encode(images)
+    return cache[key]
+
+  features_of = lambda held, views: (once(held.reference[:, None]), once(views))
 
   def linear(head, fit):
     def score(held, views):
@@ -181,7 +185,7 @@ def _agreement(value, psnr):
     if not len(object_):
       continue
     equal = (np.sign(ours) == np.sign(theirs))[object_, pair]
-    share, low, high = intervals.bootstrap(lambda index, x=equal: x[index].mean(), object_)
+    share, low, high = intervals.bootstrap_mean(equal, object_)
     rows.append({'case': name, 'auc': share, 'low': low, 'high': high, 'count': len(equal)})
   return rows
 

@@ -122,7 +122,7 @@ def test_stored_states_and_log_probabilities(small, pool):
   grid, flat = rollouts.levels(small.views, 4), lambda x: x.reshape(-1, *x.shape[2:])
   for k in (1, 2):
     keys = jax.random.wrap_key_data(flat(pool['reference_key']))
-    keys = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
+    keys = rollout.step_keys(keys, k)
     cond = rollouts.renew(rollouts.condition(
         small.views, small.params, flat(pool['picture']), flat(pool['picture'])), keys)
     t, t_next = (np.full(8, grid[i], np.float32) for i in (k, k + 1))

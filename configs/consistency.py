@@ -4,7 +4,7 @@ The results are in docs/results/multiview.md, from the table docs/results/consis
 runs every part in seconds, for tests.
 """
 
-from jax3dgen.recipes.nets import consistency_table
+from jax3dgen.recipes.multiview import consistency_table
 
 
 def get_config(variant=''):

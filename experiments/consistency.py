@@ -14,7 +14,7 @@ from experiments import _command
 
 
 def run(config, workdir, args):
-  from jax3dgen.recipes.nets import consistency_table
+  from jax3dgen.recipes.multiview import consistency_table
   workdir.mkdir(parents=True, exist_ok=True)
   command = shlex.join(['python', '-m', 'experiments.consistency', *sys.argv[1:]])
   consistency_table.run(config, workdir, command)

@@ -151,6 +151,46 @@ def scores(model, params, references, views, slots):
                     slot.reshape(count, each))
 
 
+def losses(model, params, true, bad, changed, affected, slot, wrong):
+  """Mean squared errors {'true', 'generated', 'corrupted', 'object', 'view'} of pairs of views.
+
+  Of true views [N, V, S, S, 3] to 1, all others, negatives, to 0; the first SIDES views are
+  references of all views but their own. `bad` are, where changed [N] bool, the true views of a
+  changed object: positives among themselves, and negatives of `true` in the views that are affected
+  [N, V] bool; elsewhere views that were generated from the reference in slot [N]. Negatives are
+  also the views of another object, and those of the wrong slots [N, V] of the same object. Every
+  picture is encoded once for all its pairs.
+  """
+  count, each = true.shape[:2]
+  own = jnp.tile(jnp.arange(each), count)
+  encoded = jax.tree.map(lambda x: x.reshape(2, count, each, *x.shape[1:]), model.encode(
+      params, jnp.stack([true, bad]).reshape(-1, *true.shape[2:])))
+  flat = lambda x: x.reshape(-1, *x.shape[2:])
+  embed = lambda pick: model.embed(params, jax.tree.map(lambda x: flat(pick(x)), encoded),
+                                   own).reshape(count, each, -1)
+  t, b = embed(lambda x: x[0]), embed(lambda x: x[1])
+  turned = embed(lambda x: x[0][jnp.arange(count)[:, None], wrong])
+
+  slots_y, slots_x = jnp.arange(SIDES)[None, :, None], jnp.arange(each)[None, None]
+  broad = lambda x: jnp.broadcast_to(x, (count, SIDES, each) + x.shape[3:])
+  pair = lambda y, x: model.pair(params, broad(y[:, :SIDES, None]), broad(x[:, None]),
+                                 broad(slots_y), broad(slots_x))
+  away, of_change = slots_y != slots_x, changed[:, None, None]
+  visible = away & affected[:, None] & of_change
+  generated = away & ~of_change & (slots_x != slot[:, None, None])
+
+  def mean(*parts):
+    parts = [(jnp.square(x), broad(mask).astype(jnp.float32)) for x, mask in parts]
+    total = sum((x * mask).sum() for x, mask in parts)
+    return total / jnp.maximum(sum(mask.sum() for _, mask in parts), 1.0)
+  forth = pair(t, b)
+  return {'true': mean((pair(t, t) - 1, away), (pair(b, b) - 1, away & of_change)),
+          'generated': mean((forth, generated)),
+          'corrupted': mean((forth, visible), (pair(b, t), visible)),
+          'object': mean((pair(t, jnp.roll(t, 1, 0)), away)),
+          'view': mean((pair(t, turned), away))}
+
+
 def total(values, slots):
   """The sum [N] of values [N, V] over the views other than the reference's, slots [N]."""
   own = jnp.arange(values.shape[1])[None] == slots[:, None]

@@ -123,6 +123,53 @@ def test_scores_are_those_of_single_pairs(model):
   assert len(np.unique(ours.round(4))) == 10
 
 
+def encode(params, images):
+  """Features that compile in no time: mean colours."""
+  return features.Features(images.mean((1, 2)), images[:, :1, :1])
+
+
+def embed(params, each, slots):
+  return each.cls * (1 + slots[:, None])  # the slots must be those of the places, not of the views
+
+
+def pair(params, y, x, slots_y, slots_x):
+  return (y * x) @ params['w'] + 0.1 * slots_y - 0.2 * slots_x
+
+
+COLORS = consistency.Model(None, encode, embed, pair)
+
+
+def test_losses_are_those_of_all_pairs():
+  rng = np.random.default_rng(0)
+  true, bad = rng.uniform(size=(2, 4, 5, 6, 6, 3)).astype(np.float32)
+  changed, slot = np.array([False, False, True, True]), np.array([0, 2, 0, 1])
+  params = {'w': jnp.array([1.0, -2.0, 0.5])}
+  affected = np.ones((4, 5), bool)
+  affected[2, 3] = False
+  wrong = (np.arange(5) + rng.integers(1, 5, (4, 5))) % 5
+  terms = jax.jit(lambda *x: consistency.losses(COLORS, params, *x))(
+      true, bad, changed, affected, slot, wrong)
+  e = {'t': true.mean((2, 3)), 'b': bad.mean((2, 3))}
+  f = lambda y, r, x, v: float((np.array([1, -2, 0.5]) * y * (1 + r) * x * (1 + v)).sum()
+                               + 0.1 * r - 0.2 * v)
+  rows = {name: [] for name in terms}
+  for n in range(4):
+    t, b, other = e['t'][n], e['b'][n], e['t'][n - 1]
+    for r in range(4):
+      for v in set(range(5)) - {r}:
+        rows['true'].append((f(t[r], r, t[v], v) - 1)**2)
+        rows['object'].append(f(t[r], r, other[v], v)**2)
+        rows['view'].append(f(t[r], r, t[wrong[n, v]], v)**2)
+        if not changed[n]:
+          rows['generated'] += [f(t[r], r, b[v], v)**2] if v != slot[n] else []
+          continue
+        rows['true'].append((f(b[r], r, b[v], v) - 1)**2)
+        if (n, v) != (2, 3):
+          rows['corrupted'] += [f(t[r], r, b[v], v)**2, f(b[r], r, t[v], v)**2]
+  for name, values in rows.items():
+    assert float(terms[name]) == pytest.approx(np.mean(values), rel=1e-4), name
+
+
 def test_new_heads_score_a_half():
   encoder = jax.eval_shape(ENCODER.net.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))['params']
   for head in ('pair', 'product'):

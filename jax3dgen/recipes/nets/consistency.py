@@ -1,8 +1,7 @@
 """The metric of 3D consistency: true views against inconsistent ones of the same references.
 
 Pictures of objects before and after a change, and views of a multi-view prior, are made once and
-kept in the workdir. Axes: B objects of this device, N objects in all, V views, S pixels per side,
-SIDES views that serve as references.
+kept in the workdir. Axes: N objects, V views, S pixels per side.
 """
 
 import jax
@@ -23,7 +22,6 @@ from jax3dgen.recipes.nets import consistency_checks as checks
 from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
 
-SIDES = consistency.SIDES
 SHARES = ('generated', 'corrupted', 'object', 'view')  # of config.negatives
 
 CARD = """# The metric of 3D consistency of the embedded world
@@ -122,49 +120,6 @@ def init(cfg):
   return jax.jit(model.init)(jax.random.key(cfg.seed), params)
 
 
-def objective(model, params, key, true, bad, changed, slot, shares):
-  """(loss [], its terms) of true and inconsistent views [B, V, S, S, 3] of the same objects.
-
-  changed [B] bool: whether `bad` are the true views of a changed object, which are positives among
-  themselves, or were generated from the reference in slot [B]. All sides are references of all
-  other views. loss = mean over positives (f - 1)^2 + sum of share x mean over negatives f^2.
-  """
-  count, each = true.shape[:2]
-  own = jnp.tile(jnp.arange(each)[None], (count, 1))
-  encoded = jax.tree.map(lambda x: x.reshape(2, count, each, *x.shape[1:]), model.encode(
-      params, jnp.stack([true, bad]).reshape(-1, *true.shape[2:])))
-  flat = lambda x: jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), x)
-  embed = lambda x: model.embed(params, flat(x), own.ravel()).reshape(count, each, -1)
-  row = jnp.arange(count)[:, None]
-  t, b = (embed(jax.tree.map(lambda x, i=i: x[i], encoded)) for i in range(2))
-  turned = embed(jax.tree.map(lambda x: x[0][row, corruptions.wrong_slots(key, count)], encoded))
-
-  slots_y, slots_x = jnp.arange(SIDES)[None, :, None], jnp.arange(each)[None, None]
-  shape = (count, SIDES, each)
-  broad = lambda x: jnp.broadcast_to(x, shape + x.shape[3:])
-  pair = lambda y, x: model.pair(params, broad(y[:, :SIDES, None]), broad(x[:, None]),
-                                 broad(slots_y), broad(slots_x))
-  away = slots_y != slots_x
-  of_change = changed[:, None, None]
-  visible = away & corruptions.affected(true, bad)[:, None]
-  generated = away & ~of_change & (slots_x != slot[:, None, None])
-
-  def mean(*parts):
-    parts = [(x, broad(mask).astype(jnp.float32)) for x, mask in parts]
-    total = sum((x * mask).sum() for x, mask in parts)
-    return total / jnp.maximum(sum(mask.sum() for _, mask in parts), 1.0)
-  forth = jnp.square(pair(t, b))
-  terms = {
-      'true': mean((jnp.square(pair(t, t) - 1), away), (jnp.square(pair(b, b) - 1),
-                                                        away & of_change)),
-      'generated': mean((forth, generated)),
-      'corrupted': mean((forth, visible & of_change), (jnp.square(pair(b, t)),
-                                                       visible & of_change)),
-      'object': mean((jnp.square(pair(t, jnp.roll(t, 1, 0))), away)),
-      'view': mean((jnp.square(pair(t, turned)), away))}
-  return terms['true'] + sum(shares[name] * terms[name] for name in shares), terms
-
-
 def generated_rows(shares, batch):
   """How many of `batch` objects have generated views in place of those of a changed object.
 
@@ -201,8 +156,10 @@ def loss(cfg, count, axis_name=None):
     parts = [pick(rng.stream(key, name), groups[name], size)
              for name, size in (('generated', generated), ('changed', batch - generated)) if size]
     true, bad, slot = (jnp.concatenate(x) for x in zip(*parts, strict=True))
-    return objective(model, params, rng.stream(key, 'views'), true, bad,
-                     jnp.arange(batch) >= generated, slot, shares)
+    wrong = corruptions.wrong_slots(rng.stream(key, 'views'), batch)
+    terms = consistency.losses(model, params, true, bad, jnp.arange(batch) >= generated,
+                               corruptions.affected(true, bad), slot, wrong)
+    return terms['true'] + sum(shares[name] * terms[name] for name in shares), terms
   return of_objects
 
 

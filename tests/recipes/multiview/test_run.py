@@ -13,7 +13,7 @@ from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.feedback import rollout
 from jax3dgen.recipes.multiview import evaluate, problem, rollouts, run, score, tune
 from jax3dgen.recipes.preference import adapters, blocks
-from tests.fakes import small_views
+from tests.fakes import views_problem
 
 
 def config(**changes):
@@ -29,7 +29,7 @@ def config(**changes):
 
 @pytest.fixture(scope='module')
 def small():
-  return small_views.make(config())
+  return views_problem.make(config())
 
 
 @pytest.fixture(autouse=True)

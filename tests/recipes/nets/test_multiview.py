@@ -101,7 +101,7 @@ def test_the_shipped_weights_have_the_figures_of_their_card():
   for name in ('psnr', 'ssim'):
     whole, part = record['measured'][name], figures[name]
     assert abs(part['mean'] - whole['mean']) < 3 * whole['half'] / 1.96 * (200 / 16) ** 0.5
-  assert figures['hands']['low'] > 0.4 and figures['hats']['share'] > 0.9
+  assert figures['hands']['low'] > 0.4 and figures['hat']['share'] > 0.9
 
 
 @pytest.mark.slow

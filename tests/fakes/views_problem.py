@@ -15,7 +15,7 @@ CONFIG = {'size': 32, 'share': 0.4, 'joint': [1],
 def make(cfg):
   """The Problem; the random last layer makes predictions that are not 0."""
   prior = multiview.make(CONFIG, WORDS)
-  params = prior.init(jax.random.key(0))
+  params = jax.jit(prior.init)(jax.random.key(0))
   last = params['denoiser']['conv_out']
   last['kernel'] = 0.1 * jax.random.normal(jax.random.key(1), jnp.shape(last['kernel']))
   draw = lambda split, count: problem.draw(split, count, cfg.objects.first)

@@ -34,7 +34,7 @@ def run(problem, model, cfg, judges, folder):
 
   object and sample; those of `metrics.columns`; a column for each of `judges` {name:
   score.Judge}; spread, the standard deviation
-  over the samples of an object, NaN for one sample; and features [N, D] of the referee.
+  over the samples of an object, NaN for one sample; and features [N, V, D] of the referee.
   """
   test = problem.test
   by_object = views_of(problem, model, cfg, folder)
@@ -52,9 +52,9 @@ def run(problem, model, cfg, judges, folder):
 
 
 def features(params, views):
-  """The referee's last features [N, V D] of views [N, V, S, S, 3]."""
-  rows = referee.features(params, views.reshape(-1, *views.shape[2:]))
-  return np.asarray(rows).reshape(len(views), -1)
+  """The referee's last features [N, V, D] of views [N, V, S, S, 3]."""
+  rows = np.asarray(referee.features(params, views.reshape(-1, *views.shape[2:])))
+  return rows.reshape(*views.shape[:2], -1)
 
 
 def columns(rows):
@@ -74,12 +74,12 @@ def value(rows, name, index=slice(None)):
 
 def summary(rows):
   """The figures of `run` as plain numbers: {name: value}, the counts of shares, the number of
-  samples, `spread`, the Frechet distance of the referee's features from the true views', and a
-  digest."""
+  samples, `spread`, the Frechet distance of the referee's features of single views from the true
+  views', and a digest."""
   numbers = {name: float(value(rows, name)) for name in columns(rows)}
   numbers |= {f'{name}_count': int(rows[f'{name}_count'].sum()) for name in metrics.SHARES}
-  numbers['frechet'] = frechet.distance(frechet.moments(rows['features']),
-                                        frechet.moments(rows['features_true']))
+  moments = lambda x: frechet.moments(x.reshape(-1, x.shape[-1]))
+  numbers['frechet'] = frechet.distance(moments(rows['features']), moments(rows['features_true']))
   return numbers | {'samples': len(rows['object']), 'spread': float(rows['spread'].mean()),
                     'digest': blocks.digest(rows)}
 

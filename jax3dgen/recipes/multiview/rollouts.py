@@ -3,6 +3,8 @@
 Axes: G references, R rollouts of each, N = G R, V views, K steps of which W are stored.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,22 +49,22 @@ def scales(cfg):
   return np.resize(np.asarray(cfg.scales, np.float32), cfg.samples)
 
 
-def program(views, sampler_cfg, cfg, seed, window):
-  """draw((pictures [G, S, S, 3], numbers [G] int32), params) -> host arrays, over all devices.
+@functools.cache
+def program(views, sampler_cfg, cfg, window):
+  """draw((pictures [G, S, S, 3], numbers [G] int32), params, seed) -> host arrays, by all devices.
 
   {'x': [G, R, W + 1, V, h, w, c], 'log_prob': [G, R, W], 'picture': [G, R, h, w, c],
   'reference_key': [G, R, ...] uint32, 'x0': [G, R, V, h, w, c]}: the stored states of the steps
   first to last of `window`, the x_0 of the reference with its perturbation, the data of the keys of
-  the reference's noise, and the clean end. `cfg` is the section config.rollout; a row depends on
-  `seed` and its number alone.
+  the reference's noise, and the clean end. `cfg` is the section config.rollout; the noise of a row
+  depends on `seed` and its number alone.
   """
   first, last = window
-  root, count = jax.random.key(seed), cfg.samples
-  scale = jnp.asarray(scales(cfg))
+  count, scale = cfg.samples, scales(cfg)
 
-  def draw(batch, params):
+  def draw(batch, params, seed):
     pictures, numbers = batch
-    keys, perturbation = rollout_pairs.keys(root, numbers, count, cfg.source)
+    keys, perturbation = rollout_pairs.keys(jax.random.key(seed), numbers, count, cfg.source)
     x0 = jnp.repeat(views.encode(params, pictures), count, 0)
     x0 = rollout_pairs.perturbed(perturbation, x0, jnp.tile(scale, len(numbers)))
     cond = condition(views, params, x0, jnp.zeros_like(x0))
@@ -74,7 +76,7 @@ def program(views, sampler_cfg, cfg, seed, window):
         'x': jnp.moveaxis(out.x[first:last + 2], 0, 1),
         'log_prob': out.log_prob[first:last + 1].T, 'picture': x0,
         'reference_key': jax.random.key_data(keys.reference), 'x0': out.x0})
-  return parallel.split(draw, 1)
+  return parallel.split(draw, 2)
 
 
 def run(problem, model, images, sampler_cfg, cfg, seed, window, batch, folder, title,
@@ -84,13 +86,12 @@ def run(problem, model, images, sampler_cfg, cfg, seed, window, batch, folder, t
   `batch` rollouts are drawn at a time; only `names` are kept.
   """
   size = max(batch // cfg.samples, 1)
-  draw, placed = program(problem.views, sampler_cfg, cfg, seed, window), parallel.broadcast(
-      model.params)
+  draw, placed = program(problem.views, sampler_cfg, cfg, window), parallel.broadcast(model.params)
   reference = images.reference
 
   def compute(rows):
     full = np.resize(rows, -(-size // jax.process_count()))  # one size: one program is compiled
-    out = draw((reference[full], full.astype(np.int32)), placed)
+    out = draw((reference[full], full.astype(np.int32)), placed, np.int32(seed))
     return {name: np.asarray(out[name])[:len(rows)] for name in names}
   key = blocks.digest(model.key, {'reference': reference}, sampler_cfg.to_dict(), cfg.to_dict(),
                       seed, list(window), size, list(names))
@@ -99,6 +100,10 @@ def run(problem, model, images, sampler_cfg, cfg, seed, window, batch, folder, t
 
 def decoded(problem, params, x0):
   """Pictures [..., S, S, 3] in [0, 1] of clean samples [..., h, w, c], on the host."""
-  decode = parallel.split(lambda batch, params: problem.views.decode(params, batch), 1)
-  rows = decode(x0.reshape(-1, *x0.shape[-3:]), parallel.broadcast(params))
+  rows = _decoder(problem.views)(x0.reshape(-1, *x0.shape[-3:]), parallel.broadcast(params))
   return np.clip(rows.reshape(*x0.shape[:-3], *rows.shape[1:]), 0.0, 1.0)
+
+
+@functools.cache
+def _decoder(views):
+  return parallel.split(lambda batch, params: views.decode(params, batch), 1)

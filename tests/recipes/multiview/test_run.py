@@ -1,8 +1,6 @@
 """The loop on a small prior: its results, resuming, what a tuning learns, errors, the command."""
 
 import json
-import os
-import signal
 
 import jax
 import numpy as np
@@ -95,20 +93,6 @@ def test_killed_and_resumed_in_every_phase(unbroken, tmp_path, small, monkeypatc
   assert (tmp_path / 'result.json').read_bytes() == (unbroken / 'result.json').read_bytes()
 
 
-def test_sigterm_ends_a_phase_after_its_block(tmp_path, small, monkeypatch):
-  save = blocks._save
-
-  def then_signal(path, *args):
-    save(path, *args)
-    os.kill(os.getpid(), signal.SIGTERM)
-  monkeypatch.setattr(blocks, '_save', then_signal)
-  with pytest.raises(SystemExit) as stop:
-    run.run(config(objects__pool=6), tmp_path, small._replace(
-        pool=problem.draw(problem.POOL, 6, 0)))
-  assert stop.value.code == 143
-  assert len(list((tmp_path / 'rollout').iterdir())) == 1
-
-
 @pytest.fixture(scope='module')
 def pool(small, tmp_path_factory):
   """The stored rollouts of the small problem."""
@@ -160,6 +144,7 @@ def test_tuning_prefers_the_winners(small, pool, tmp_path):
   assert rows['accuracy'][-5:].mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('changes', [
     {'loss__name': 'sft'}, {'loss__name': 'mean'},
     {'loss__name': 'advantage', 'loss__clip': 0.1, 'rollout__source': 'both',

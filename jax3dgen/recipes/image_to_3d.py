@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jax3dgen.core import camera as cameras
-from jax3dgen.core import files, image, paths, rng
+from jax3dgen.core import files, image, paths, rng, settings
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.export import mesh_io, report, turntable
 from jax3dgen.generator import flow, loading, pictures
@@ -67,18 +67,11 @@ def default_config():
 
 def check(config):
   """ConfigError for the first field with an invalid value."""
-  flat = config.to_dict()
-  for name, least in AT_LEAST.items():
-    section, _, leaf = name.rpartition('.')
-    value = (flat[section] if section else flat)[leaf]
-    if value < least:
-      raise ConfigError(f'config.{name}={value!r} is not {least} or more.')
+  settings.check(config, at_least=AT_LEAST, positive=('camera.step_deg',))
   for name in ('azimuth_deg', 'elevation_deg'):
     low, high = config.camera[name]
     if low > high:
       raise ConfigError(f'config.camera.{name}={config.camera[name]!r} is not a range.')
-  if config.camera.step_deg <= 0:
-    raise ConfigError(f'config.camera.step_deg={config.camera.step_deg!r} is not positive.')
   if not config.image:
     raise ConfigError('config.image is missing: a picture, or a folder of them.')
 

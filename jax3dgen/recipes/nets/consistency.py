@@ -83,14 +83,14 @@ def default_config():
 
   c.changed = ConfigDict()
   c.changed.count = 2000  # objects of the split 'train', each rendered as it is and after a change
-  c.changed.first = 10000  # the number of the first of them; those below 6000 trained the prior
+  c.changed.first = 10000  # the number of the first of them
   # Changes of `data/view_corruptions`; one that is repeated is drawn more often.
   c.changed.names = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
                      'proportions')
 
   c.generated = ConfigDict()
   c.generated.count = 300  # objects of the split 'train' whose views are sampled
-  c.generated.first = 6000  # the number of the first of them
+  c.generated.first = 6000  # the number of the first of them, beyond those that trained the prior
 
   c.sample = multiview_net.default_config().sample  # how they are sampled
 

@@ -20,6 +20,8 @@ train.steps | 1800 | = |
 lora.rank | attention layers as a whole | 0 | those of the denoiser, which are the reference's too
 """
 
+from configs.nets import consistency as metric
+from configs.nets import multiview as base
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.recipes.multiview import config as multiview
 
@@ -50,18 +52,8 @@ def get_config(variant=''):
 def tiny(config):
   """The settings of a run of seconds with all phases."""
   config.batch = 8
-  config.base.data.count = 16
-  config.base.train.update({'steps': 4, 'batch': 4})
-  config.base.optim.warmup = 1
-  config.base.test.objects = 4
-  config.base.checkpoint.every = 2
-  config.metric.net.update({'parts': 2, 'width': 4, 'hidden': 8})
-  config.metric.changed.count = config.metric.generated.count = 8
-  config.metric.generated.steps = 2
-  config.metric.train.update({'steps': 4, 'batch': 4})
-  config.metric.optim.warmup = 1
-  config.metric.test.objects = 4
-  config.metric.checkpoint.every = 2
+  config.base.update(base.get_config('tiny'))
+  config.metric.update(metric.get_config('tiny'))
   config.objects.update({'pool': 4, 'test': 4})
   config.sampler.steps = 4
   config.rollout.samples = 2

@@ -7,7 +7,7 @@ import pytest
 from jax3dgen.data import multiview as world
 from jax3dgen.metrics import intervals, multiview, referee
 
-COUNT = 24
+COUNT = 12
 truth = jax.jit(world.truth)
 SLOT = np.arange(COUNT) % 4
 

@@ -40,7 +40,7 @@ def default_config():
   c.objects = ConfigDict()  # figurines of data/multiview; the two sets share none
   c.objects.pool = 200  # references whose rollouts are tuned on
   c.objects.test = 200  # that evaluate
-  c.objects.first = 0  # the number of the first object of each set
+  c.objects.first = 20_000  # number of the first object of each set; below, objects trained the nets
 
   c.sampler = ConfigDict()  # of the rollouts and of the evaluation
   c.sampler.steps = 20  # DDIM steps

@@ -13,7 +13,7 @@ from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.feedback import rollout
 from jax3dgen.recipes.multiview import evaluate, problem, rollouts, run, score, tune
 from jax3dgen.recipes.preference import adapters, blocks
-from tests.fakes import small_views
+from tests.fakes import views_problem
 
 
 def config(**changes):
@@ -29,7 +29,7 @@ def config(**changes):
 
 @pytest.fixture(scope='module')
 def small():
-  return small_views.make(config())
+  return views_problem.make(config())
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_stored_states_and_log_probabilities(small, pool):
   grid, flat = rollouts.levels(small.views, 4), lambda x: x.reshape(-1, *x.shape[2:])
   for k in (1, 2):
     keys = jax.random.wrap_key_data(flat(pool['reference_key']))
-    keys = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
+    keys = rollout.step_keys(keys, k)
     cond = rollouts.renew(rollouts.condition(
         small.views, small.params, flat(pool['picture']), flat(pool['picture'])), keys)
     t, t_next = (np.full(8, grid[i], np.float32) for i in (k, k + 1))

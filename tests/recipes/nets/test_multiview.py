@@ -77,6 +77,33 @@ def test_a_sheet_has_the_reference_and_both_rows():
   assert (picture[4:8, :4] == 1).all()
 
 
+def test_the_shipped_weights_are_small_and_those_of_the_shipped_prior():
+  prior, params, condition = priors.load()
+  assert (priors.shipped() / 'weights.safetensors').stat().st_size <= 8e6
+  cond = jax.eval_shape(condition, params, np.zeros((2, 32, 32, 3)), np.zeros((2, 32, 32, 3)))
+  assert cond.picture.shape == (10, 32, 32, 3)
+  plain = embedded.read()[2]
+  np.testing.assert_array_equal(params['denoiser']['middle_res']['conv_in']['kernel'],
+                                plain['denoiser']['middle_res']['conv_in']['kernel'])
+  assert all(np.abs(leaf).max() > 0 for name, leaf in tree.named(params).items() if 'slot' in name)
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_have_the_figures_of_their_card():
+  """16 of the 200 objects: within three standard errors; hands far above chance."""
+  prior, params, _ = priors.load()
+  record = json.loads((priors.shipped() / 'config.json').read_text())
+  objects, slot = world.draw('test', 16), np.arange(16) % 4
+  truth = jax.tree.map(np.asarray, jax.jit(world.truth)(objects))
+  views = multiview.samples(prior, params, truth.pictures[np.arange(16), slot],
+                            FrozenConfigDict(record['config']).sample)
+  figures = multiview.metrics.figures(views, truth, objects, world.HAND_RGB, slot)
+  for name in ('psnr', 'ssim'):
+    whole, part = record['measured'][name], figures[name]
+    assert abs(part['mean'] - whole['mean']) < 3 * whole['half'] / 1.96 * (200 / 16) ** 0.5
+  assert figures['hands']['low'] > 0.4 and figures['hat']['share'] > 0.9
+
+
 @pytest.mark.slow
 def test_a_run_writes_a_folder_that_loads_and_repeats_its_figures(config, tmp_path):
   folder = ship.run(multiview.NET, config, tmp_path)

@@ -82,14 +82,14 @@ def default_config():
   c.negatives.view = 0.15  # another view of the object
 
   c.changed = ConfigDict()
-  c.changed.count = 2000  # objects of the split 'train', each rendered as it is and after a change
+  c.changed.count = 1500  # objects of the split 'train', each rendered as it is and after a change
   c.changed.first = 10000  # the number of the first of them
   # Changes of `data/view_corruptions`; one that is repeated is drawn more often.
   c.changed.names = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
                      'proportions')
 
   c.generated = ConfigDict()
-  c.generated.count = 300  # objects of the split 'train' whose views are sampled
+  c.generated.count = 200  # objects of the split 'train' whose views are sampled
   c.generated.first = 6000  # the number of the first of them, beyond those that trained the prior
 
   c.sample = multiview_net.default_config().sample  # how they are sampled
@@ -99,11 +99,11 @@ def default_config():
   c.optim.warmup = 50
   c.optim.ema = 0.995
 
-  c.train.steps = 600
+  c.train.steps = 500
   c.train.batch = 8  # objects per step, over all devices together
 
   c.test = ConfigDict()
-  c.test.objects = 150  # objects of the split 'validation'
+  c.test.objects = 100  # objects of the split 'validation'
   return c.lock()
 
 

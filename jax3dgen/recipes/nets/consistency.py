@@ -22,6 +22,8 @@ from jax3dgen.recipes.nets import consistency_checks as checks
 from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
 
+CHANGES = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
+           'proportions')
 SHARES = ('generated', 'corrupted', 'object', 'view')  # of config.negatives
 
 CARD = """# The metric of 3D consistency of the embedded world
@@ -84,9 +86,7 @@ def default_config():
   c.changed = ConfigDict()
   c.changed.count = 1500  # objects of the split 'train', each rendered as it is and after a change
   c.changed.first = 10000  # the number of the first of them
-  # Changes of `data/view_corruptions`; one that is repeated is drawn more often.
-  c.changed.names = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
-                     'proportions')
+  c.changed.names = CHANGES  # of `data/view_corruptions`; a repeated one is drawn more often
 
   c.generated = ConfigDict()
   c.generated.count = 200  # objects of the split 'train' whose views are sampled

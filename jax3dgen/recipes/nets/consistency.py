@@ -34,14 +34,15 @@ disk: the vision transformer of `features`, tuned, and the head `{head}`
 object, near 0 where not; an object's score is the sum over its views.
 
 - licence: Apache-2.0, as the project
-- data: none fetched; objects of `jax3dgen.data.multiview`, drawn while training
-- loss: squared error to 1 for true views and to 0 for negatives: {generated:g} views of a
-  multi-view prior, {corrupted:g} views after a change ({changes}), {object:g} of another object,
-  {view:g} of another side
+- data: none fetched; objects of `jax3dgen.data.multiview`, split 'train'
+- loss: squared error to 1 for true views and to 0 for negatives, which are by their shares
+  {generated:g} views of the shipped multi-view prior, {corrupted:g} views after a change
+  ({changes}),
+  {object:g} views of another object, {view:g} another side of the object
 - command: `python -m experiments.train_net --config configs/nets/consistency.py \
 --workdir runs/consistency`
-- {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config
-  is in config.json
+- {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config is
+  in config.json
 
 ## Held-out objects ({objects} of the split 'validation')
 

@@ -41,8 +41,8 @@ object, near 0 where not; an object's score is the sum over its views.
   {object:g} views of another object, {view:g} another side of the object
 - command: `python -m experiments.train_net --config configs/nets/consistency.py \
 --workdir runs/consistency`
-- {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config is
-  in config.json
+- {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config
+  is in config.json
 
 ## Held-out objects ({objects} of the split 'validation')
 

@@ -1,9 +1,9 @@
 """The metric of 3D consistency (MV-D3PO-C): the features tuned with a head on pairs of views.
 
-`consistency.py` trains the shipped weights in about ten minutes of two cores; the expected figures
-are on the card beside them, in jax3dgen/assets/consistency. `:paper` has the paper's head, linear
-on both features, and its negatives, which are generated views only; `:tiny` runs every part in
-seconds, for tests.
+`consistency.py` trains the shipped weights in about 12 CPU minutes; the expected figures are on the
+card beside them, in jax3dgen/assets/consistency. `:paper` has the paper's head, linear on both
+features, and its negatives, which are generated views only; `:tiny` runs every part in seconds, for
+tests.
 """
 
 from jax3dgen.recipes.nets import consistency

@@ -46,11 +46,11 @@ def default_config():
   c.sample = multiview_net.default_config().sample  # how they are sampled
 
   c.train = ConfigDict()
-  c.train.objects = 300  # objects of the split 'train' on which the linear heads are fitted
+  c.train.objects = 200  # objects of the split 'train' on which the linear heads are fitted
   c.train.first = 20000  # the number of the first of them
 
   c.test = ConfigDict()
-  c.test.objects = 150  # objects of the split 'validation'
+  c.test.objects = 100  # objects of the split 'validation'
   c.test.samples = 4  # generated sets of views of each
   return c.lock()
 

@@ -22,6 +22,8 @@ from jax3dgen.recipes.nets import consistency_checks as checks
 from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
 
+CHANGES = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
+           'proportions')
 SHARES = ('generated', 'corrupted', 'object', 'view')  # of config.negatives
 
 CARD = """# The metric of 3D consistency of the embedded world
@@ -32,10 +34,11 @@ disk: the vision transformer of `features`, tuned, and the head `{head}`
 object, near 0 where not; an object's score is the sum over its views.
 
 - licence: Apache-2.0, as the project
-- data: none fetched; objects of `jax3dgen.data.multiview`, drawn while training
-- loss: squared error to 1 for true views and to 0 for negatives: {generated:g} views of a
-  multi-view prior, {corrupted:g} views after a change ({changes}), {object:g} of another object,
-  {view:g} of another side
+- data: none fetched; objects of `jax3dgen.data.multiview`, split 'train'
+- loss: squared error to 1 for true views and to 0 for negatives, which are by their shares
+  {generated:g} views of the shipped multi-view prior, {corrupted:g} views after a change
+  ({changes}),
+  {object:g} views of another object, {view:g} another side of the object
 - command: `python -m experiments.train_net --config configs/nets/consistency.py \
 --workdir runs/consistency`
 - {steps} steps of {batch} objects on {devices} devices, seed {seed}, averaged weights; the config
@@ -82,15 +85,13 @@ def default_config():
   c.negatives.view = 0.15  # another view of the object
 
   c.changed = ConfigDict()
-  c.changed.count = 2000  # objects of the split 'train', each rendered as it is and after a change
-  c.changed.first = 10000  # the number of the first of them; those below 6000 trained the prior
-  # Changes of `data/view_corruptions`; one that is repeated is drawn more often.
-  c.changed.names = ('hands swapped', 'hands swapped', 'hand color', 'hand color', 'color', 'hat',
-                     'proportions')
+  c.changed.count = 1500  # objects of the split 'train', each rendered as it is and after a change
+  c.changed.first = 10000  # the number of the first of them
+  c.changed.names = CHANGES  # of `data/view_corruptions`; a repeated one is drawn more often
 
   c.generated = ConfigDict()
-  c.generated.count = 300  # objects of the split 'train' whose views are sampled
-  c.generated.first = 6000  # the number of the first of them
+  c.generated.count = 200  # objects of the split 'train' whose views are sampled
+  c.generated.first = 6000  # the number of the first of them, beyond those that trained the prior
 
   c.sample = multiview_net.default_config().sample  # how they are sampled
 
@@ -99,11 +100,11 @@ def default_config():
   c.optim.warmup = 50
   c.optim.ema = 0.995
 
-  c.train.steps = 600
+  c.train.steps = 500
   c.train.batch = 8  # objects per step, over all devices together
 
   c.test = ConfigDict()
-  c.test.objects = 150  # objects of the split 'validation'
+  c.test.objects = 100  # objects of the split 'validation'
   return c.lock()
 
 

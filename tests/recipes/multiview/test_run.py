@@ -3,6 +3,7 @@
 import json
 
 import jax
+from ml_collections import FrozenConfigDict
 import numpy as np
 import pytest
 
@@ -96,7 +97,7 @@ def test_killed_and_resumed_in_every_phase(unbroken, tmp_path, small, monkeypatc
 @pytest.fixture(scope='module')
 def pool(small, tmp_path_factory):
   """The stored rollouts of the small problem."""
-  c = config()
+  c = FrozenConfigDict(config())
   return rollouts.run(small, problem.base(small), small.pool, c.sampler, c.rollout, 0, (1, 2), 8,
                       tmp_path_factory.mktemp('pool'), 'rollout')
 
@@ -120,7 +121,7 @@ def test_stored_states_and_log_probabilities(small, pool):
 
 def test_rollouts_that_differ_by_the_noise_on_the_reference(small, tmp_path):
   """A scale of 0 leaves the reference as it is; the sampler's noise is the same in all."""
-  c = config(rollout__source='reference')
+  c = FrozenConfigDict(config(rollout__source='reference'))
   pool = rollouts.run(small, problem.base(small), small.pool, c.sampler, c.rollout, 0, (1, 2), 8,
                       tmp_path, 'rollout')
   np.testing.assert_array_equal(pool['picture'][:, 0], 2 * small.pool.reference - 1)
@@ -132,8 +133,9 @@ def test_rollouts_that_differ_by_the_noise_on_the_reference(small, tmp_path):
 
 def test_tuning_prefers_the_winners(small, pool, tmp_path):
   """The log-ratios of the winners rise above those of the losers; at first both are 0."""
-  c = config(train__steps=30, train__batch=8, loss__simple=0.0, optim__rate=3e-3,
-             checkpoint__every=30, log__every=1, loss__weights='even', loss__beta=100.0)
+  c = FrozenConfigDict(config(
+      train__steps=30, train__batch=8, loss__simple=0.0, optim__rate=3e-3, checkpoint__every=30,
+      log__every=1, loss__weights='even', loss__beta=100.0))
   values = score.run(small, pool, c, None, tmp_path / 'score')
   table = tune.preferences(values, c, rollouts.scales(c.rollout))
   clean = tune.clean_arrays(small.views, small.params, pool, small.pool, c)

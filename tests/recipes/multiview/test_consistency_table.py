@@ -16,6 +16,7 @@ from jax3dgen.perception import consistency
 from jax3dgen.prior import multiview
 from jax3dgen.recipes.multiview import consistency_table
 from jax3dgen.recipes.nets import consistency_checks as checks
+from tests import commands
 from tests.fakes import small_views
 
 
@@ -66,3 +67,13 @@ def test_agreement_by_hand():
   assert rows[consistency_table.AGREEMENT]['auc'] == pytest.approx(4 / 5)
   wide = rows[consistency_table.WIDE]
   assert wide['auc'] == 1 and wide['count'] == 4
+
+
+def test_the_table_of_the_page_is_that_of_its_rows():
+  root = commands.ROOT / 'docs' / 'results'
+  rows = [json.loads(line) for line in (root / 'consistency.jsonl').read_text().splitlines()]
+  text = (root / 'multiview.md').read_text(encoding='utf-8')
+  lines = consistency_table.page(rows).splitlines()
+  assert len(lines) == 2 + 16
+  for line in lines:
+    assert line in text, line

@@ -1,10 +1,23 @@
 """All benchmarks: `python -m benchmarks.run`. Ratios within one run are what counts."""
 
-from benchmarks import conv3d, demo, dso, flops, hashgrid, objectives, physics, step, sweep, unet
+from benchmarks import (
+  conv3d,
+  demo,
+  dso,
+  flops,
+  hashgrid,
+  multiview,
+  objectives,
+  physics,
+  step,
+  sweep,
+  unet,
+)
 
 
 def main():
-  for part in (hashgrid, conv3d, step, objectives, demo, physics, sweep, dso, unet, flops):
+  for part in (hashgrid, conv3d, step, objectives, demo, physics, sweep, dso, unet, multiview,
+               flops):
     print(f'\n# {part.__doc__.splitlines()[0]}')
     part.main()
 

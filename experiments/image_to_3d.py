@@ -4,8 +4,8 @@
   python -m experiments.image_to_3d --config configs/image_to_3d.py:trellis \\
       --config.generator.weights=FOLDER --config.image='photos/*.png' --workdir runs/photos
 
-The workdir receives mesh.glb, turntable.mp4, report.html and result.json; of several pictures each
-has a folder there. The embedded generator knows the objects of its card
+The workdir receives mesh.glb, turntable.mp4, views.png, report.html and result.json; of several
+pictures each has a folder there. The embedded generator knows the objects of its card
 (jax3dgen/assets/generator). Exit status: 0 done, 3 pictures were left out.
 """
 

@@ -4,14 +4,15 @@
   python -m experiments.train_net --config.name=my_net --workdir runs/mine
 
 configs/nets has the nets that the package ships: `referee`, `features`, `noisy_pose`, `text_image`,
-`prior`, and `occupancy` and `generator`, which are trained one after the other. `--config.name`
-names any other one: a module on the path with a `NET`, trained with the defaults of that module
-unless they are overridden (CONTRIBUTING.md, "Adding a small net").
+`prior`, `multiview`, which begins with the weights of `prior`, and `occupancy` and `generator`,
+which are trained one after the other. `--config.name` names any other one: a module on the path
+with a `NET`, trained with the defaults of that module unless they are overridden (CONTRIBUTING.md,
+"Adding a small net").
 
 Examples are drawn while it trains, or once into the workdir: there is no data set to fetch. The
 workdir receives the folder `weights` (weights.safetensors, config.json, card.md with the held-out
-figures, curve.csv, curve.svg, sha256), metrics.csv, TensorBoard events and checkpoints; the prior
-adds samples. The same command again resumes.
+figures, curve.csv, curve.svg, sha256), metrics.csv, TensorBoard events and checkpoints; the priors
+add samples. The same command again resumes.
 """
 
 from experiments import _command

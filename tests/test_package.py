@@ -162,6 +162,7 @@ def test_readme_has_examples():
     pytest.param(n, marks=[pytest.mark.slow] * (n > 0)) for n in range(len(examples()))])
 def test_readme_examples_run_from_an_empty_folder(outside, tmp_path, number):
   _, config = _config.load(f'{ROOT / "configs" / "embedded.py"}:tiny')
+  config.train.steps, config.log.preview_every, config.result.turntable_frames = 3, 0, 2
   check = "\nassert None not in globals().get('results', [])\n"
   done = outside(TINY.format(tiny=config.to_dict()) + examples()[number] + check, cwd=tmp_path)
   assert done.returncode == 0, done.stderr

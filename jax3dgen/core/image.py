@@ -12,6 +12,12 @@ def resize(image, size):
   return jax.image.resize(image, (batch, *size, channels), 'linear', antialias=True)
 
 
+def over(image, background):
+  """[..., 3] of an image [..., 4], whose last channel is its opacity, on a grey level."""
+  opacity = image[..., 3:]
+  return image[..., :3] * opacity + background * (1 - opacity)
+
+
 def to_uint8(image):
   """Host array [..., C] uint8 of an image in [0, 1]."""
   return np.asarray(np.clip(np.asarray(image, np.float32), 0, 1) * 255 + 0.5, np.uint8)

@@ -6,6 +6,7 @@ Functions here take and return plain pytrees, whatever their leaves mean.
 import hashlib
 import re
 
+from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +44,20 @@ def mask(tree, pattern):
   """The same tree with True where the regular expression is found in the leaf's name."""
   search = re.compile(pattern).search
   return jax.tree_util.tree_map_with_path(lambda path, _: search(name(path)) is not None, tree)
+
+
+def partition(tree, pattern):
+  """(the leaves in whose names the regular expression is found, all others), nested dicts both."""
+  search, parts = re.compile(pattern).search, ({}, {})
+  for n, leaf in named(tree).items():
+    parts[search(n) is None][n] = leaf
+  return tuple(traverse_util.unflatten_dict(part, sep='/') for part in parts)
+
+
+def join(*parts):
+  """One nested dict of the leaves of several; a later leaf replaces an earlier of its name."""
+  flat = {n: leaf for part in parts for n, leaf in named(part).items()}
+  return traverse_util.unflatten_dict(flat, sep='/')
 
 
 def ema(average, new, decay):

@@ -42,8 +42,7 @@ def stands(logits):
       continue
   out = np.zeros(len(logits), bool)
   if bodies:
-    result = sweep.run(body.Bodies(tuple(bodies.values()), ()), sweep.tilts(0, 0, None), 'native',
-                       SECONDS, TIMESTEP)
+    result = sweep.upright(bodies.values(), seconds=SECONDS, timestep=TIMESTEP)
     out[list(bodies)] = result.stable[:, 0]
   return out
 
@@ -51,10 +50,10 @@ def stands(logits):
 def standing(split, count, first=0, kinds=()):
   """The first `count` seeds of a split, from number `first` on, of objects of the `kinds` (all
   without names) that stand (`stands` of their true logits)."""
-  kept, size = [], max(10, 2 * count)
-  while len(kept) < count:
+  out, size = [], max(10, 2 * count)
+  while len(out) < count:
     chunk = [seed for seed in seeds(split, size, first)
              if not kinds or objects.KINDS[seed % len(objects.KINDS)] in kinds]
-    kept += [seed for seed, ok in zip(chunk, stands(objects.logits(objects.draw(chunk)))) if ok]
+    out += [seed for seed, ok in zip(chunk, stands(objects.logits(objects.draw(chunk)))) if ok]
     first += size
-  return kept[:count]
+  return out[:count]

@@ -22,6 +22,7 @@ from jax3dgen.nn import vit
 SIZE = 32  # pixels per side of the input of the shipped network
 MIDDLE, SPREAD = 0.5, 0.25  # its input is (image - MIDDLE) / SPREAD
 SIZES = ('width', 'depth', 'heads', 'patch', 'grid')
+LAYOUT = ('registers', 'gated', 'offset', 'remat')  # what may differ in other networks
 
 
 class Features(NamedTuple):
@@ -53,6 +54,19 @@ class Apply:
 def small(net):
   """The Apply of a network with the input size and normalisation of the shipped one."""
   return Apply(net, 3 * (MIDDLE,), 3 * (SPREAD,), SIZE)
+
+
+def describe(apply):
+  """The record, plain JSON, by which `of` builds an Apply of float32 again."""
+  net = {name: getattr(apply.net, name) for name in (*SIZES, *LAYOUT)}
+  return {'net': net, 'middle': list(apply.middle), 'spread': list(apply.spread),
+          'size': apply.size}
+
+
+def of(record):
+  """The Apply that `describe` describes. KeyError or TypeError for another record."""
+  net = vit.ViT(**{name: record['net'][name] for name in (*SIZES, *LAYOUT)})
+  return Apply(net, tuple(record['middle']), tuple(record['spread']), record['size'])
 
 
 def folder():

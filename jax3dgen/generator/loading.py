@@ -21,5 +21,7 @@ def load(c):
   """
   name = c.name or ('trellis' if c.weights else 'embedded')
   module = modules.find('jax3dgen.generator', name, 'config.generator.name', 'load')
-  options = {'dtype': c.dtype, 'image': c.image or None} if name == 'trellis' else {}
+  # Tuning of the full size needs its blocks recomputed; without gradients that changes nothing.
+  options = ({'dtype': c.dtype, 'image': c.image or None, 'remat': True} if name == 'trellis'
+             else {})
   return module.load(c.weights or None, **options)

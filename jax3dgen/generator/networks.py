@@ -54,8 +54,7 @@ def assemble(flow, decoder, encoder, image, shape, normalization=None):
     if images.ndim != 4 or images.shape[-1] not in (3, 4):
       raise ConfigError(f'Images have the shape [B, H, W, 3 or 4], not {images.shape}.')
     if images.shape[-1] == 4:
-      alpha = images[..., 3:]
-      images = images[..., :3] * alpha + image.background * (1 - alpha)
+      images = pictures.over(images, image.background)
     images = pictures.resize(images, (image.size, image.size))
     return Cond(image.tokens(params['image'], images))
 

@@ -199,8 +199,7 @@ class Loftr(nn.Module):
     columns) `size` and `other`: mutual nearest cells."""
     p = confidences(first, second, self.temperature)
     inside = self.inside(size)[:, None] & self.inside(other)[None]
-    mutual = (p == p.max(1, keepdims=True)) & (p == p.max(2, keepdims=True))
-    matches = mutual & (p > self.threshold) & inside[None]
+    matches = mutual(p, self.threshold) & inside[None]
     j = jnp.argmax(matches, -1)
     best = jnp.where(matches.any(-1), jnp.take_along_axis(p, j[..., None], -1)[..., 0], 0.0)
     confidence, i = jax.lax.top_k(best, min(self.most, best.shape[-1]))
@@ -235,10 +234,16 @@ class Loftr(nn.Module):
 
 
 def confidences(first, second, temperature):
-  """Dual softmax [B, L, S] of features [B, L, C] and [B, S, C], in float32."""
-  logits = jnp.einsum('blc,bsc->bls', first, second, preferred_element_type=jnp.float32)
+  """Dual softmax [..., L, S] of features [..., L, C] and [..., S, C], in float32."""
+  logits = jnp.einsum('...lc,...sc->...ls', first, second, preferred_element_type=jnp.float32)
   logits = logits / (first.shape[-1] * temperature)
-  return jax.nn.softmax(logits, 1) * jax.nn.softmax(logits, 2)
+  return jax.nn.softmax(logits, -2) * jax.nn.softmax(logits, -1)
+
+
+def mutual(confidence, threshold):
+  """The matches [..., L, S] bool: the highest of row and column, and above the threshold."""
+  highest = lambda axis: confidence == confidence.max(axis, keepdims=True)
+  return highest(-1) & highest(-2) & (confidence > threshold)
 
 
 def cut_out(fine, cells, columns, window):

@@ -51,14 +51,21 @@ class ResBlock(nn.Module):
 
 
 class TextBlock(nn.Module):
-  """Attention among the positions of x [B, H, W, C], then to caption tokens [B, L, D], then MLP."""
+  """Attention among the positions of x [B, H, W, C], then to caption tokens [B, L, D], then MLP.
+
+  `join` maps the normed positions [B, N, C] to what attends, [A, M, C] with A M = B N in the same
+  order, its context [A, K, C] and the mask [A, K] of `layers.Attention`; None: each image alone.
+  """
   heads: int
   expansion: int
 
   @nn.compact
-  def __call__(self, x, tokens):
+  def __call__(self, x, tokens, join=None):
     h = x.reshape(x.shape[0], -1, x.shape[-1])
-    h = h + layers.Attention(self.heads, name='self')(nn.RMSNorm(name='norm_self')(h))
+    state = nn.RMSNorm(name='norm_self')(h)
+    state, context, mask = join(state) if join else (state, None, None)
+    attended = layers.Attention(self.heads, name='self')(state, context, mask)
+    h = h + attended.reshape(h.shape)
     h = h + layers.Attention(self.heads, name='cross')(nn.RMSNorm(name='norm_cross')(h), tokens)
     h = h + layers.Mlp(self.expansion, name='mlp')(nn.RMSNorm(name='norm_mlp')(h))
     return h.reshape(x.shape)
@@ -76,17 +83,25 @@ class UNetSmall(nn.Module):
 
   @nn.compact
   def __call__(self, x, t, tokens, pooled):
+    return self.denoise(x, t, tokens, pooled)
+
+  def denoise(self, x, t, tokens, pooled, shift=0.0, join=None):
+    """The whole net, for the compact `__call__` of this class and of others.
+
+    `shift` [B, E] is added to the embedding of noise level and caption; join(name, level) gives the
+    `join` of the TextBlock of that name.
+    """
     wave = nn.silu(nn.Dense(self.embedding, name='time_in')(layers.time_embedding(t, 64)))
     emb = nn.silu(nn.Dense(self.embedding, name='time_out')(wave)
-                  + nn.Dense(self.embedding, name='pooled')(pooled))
+                  + nn.Dense(self.embedding, name='pooled')(pooled) + shift)
 
     def block(h, level, name):
       channels = self.channels[level]
       h = ResBlock(channels, name=f'{name}_res')(h, emb)
       if level == 0:
         return h
-      return TextBlock(max(channels // self.head_width, 1), self.expansion,
-                       name=f'{name}_text')(h, tokens)
+      return TextBlock(max(channels // self.head_width, 1), self.expansion, name=f'{name}_text')(
+          h, tokens, join and join(name, level))
 
     last = len(self.channels) - 1
     h = Conv(self.channels[0], name='conv_in')(layers.space_to_depth(x, 2))

@@ -1,4 +1,10 @@
-"""Point correspondences of two images by LoFTR with its outdoor weights (Sun et al. 2021)."""
+"""Point correspondences of two images: LoFTR (Sun et al. 2021), and dense features of a ViT.
+
+The number of matches between a reference and the other views is the preference of MV-D3PO-M. Its
+publication uses LoFTR; `score` counts mutual nearest neighbours of the patch features of any
+network of `formats/features` under LoFTR's criterion, a dual softmax. Axes: N objects, V views, S
+pixels per side, L and M patches of two images, C channels.
+"""
 
 from pathlib import Path
 
@@ -7,7 +13,9 @@ import jax.numpy as jnp
 
 from jax3dgen.formats import convert, rules_loftr
 from jax3dgen.nn import loftr
-from jax3dgen.perception import augment
+from jax3dgen.perception import augment, consistency, contrastive
+
+THRESHOLD, TEMPERATURE = 0.2, 0.1  # LoFTR's: least confidence, and divisor of the similarities
 
 
 def load(path, most=1024):
@@ -23,3 +31,26 @@ def load(path, most=1024):
   grey = lambda x: (x * augment.GREY.reshape(1, 1, 1, 3)).sum(-1, keepdims=True)
   apply = lambda params, first, second: net.apply({'params': params}, grey(first), grey(second))
   return apply, convert.load_tree(Path(path), rules_loftr.RULES, target)
+
+
+def count(first, second):
+  """The number [...] int32 of mutual nearest neighbours of features [..., L, C] and [..., M, C].
+
+  LoFTR's selection on cosines: a dual softmax, mutual, with a confidence above THRESHOLD.
+  """
+  rows = lambda x: x.shape[-1] ** 0.5 * contrastive.unit(x)  # `confidences` divides by C
+  confidence = loftr.confidences(rows(first), rows(second), TEMPERATURE)
+  return loftr.mutual(confidence, THRESHOLD).sum((-1, -2), dtype=jnp.int32)
+
+
+def score(apply, params, references, views, slots):
+  """Matches [N] of the references with the views, summed over the views other than their own.
+
+  `apply`, `params` are those of `formats.features.load`; references [N, S, S, 3] and views [N, V,
+  S, S, 3] in [0, 1]; slots [N], the references' views, of which every patch would match.
+  """
+  patches = lambda images: (lambda x: x.reshape(len(x), -1, x.shape[-1]))(
+      apply(params, images).patches)
+  first, second = patches(references), patches(views.reshape(-1, *views.shape[2:]))
+  second = second.reshape(*views.shape[:2], *second.shape[1:])
+  return consistency.total(count(first[:, None], second), slots)

@@ -24,9 +24,8 @@ GRAVITY = 9.81
 CHECKS = 100  # checks of the energy in a drop
 GAIN = 0.1  # limits of energy gain (in m g x size) and of penetration (in size)
 REST = 0.01  # speed limit of a body at rest, in sqrt(g x size)
-WARNINGS = [int(kind) for kind in (mujoco.mjtWarning.mjWARN_BADQPOS,
-                                   mujoco.mjtWarning.mjWARN_BADQVEL,
-                                   mujoco.mjtWarning.mjWARN_BADQACC)]
+# Of not finite or huge positions, velocities and accelerations.
+WARNINGS = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
 
 
 class Motion(NamedTuple):
@@ -157,15 +156,18 @@ def follow(model, data, body, seconds, fps=None):
   timestep = model.opt.timestep
   total = max(round(seconds / timestep), 1)
   stride = max(round(1 / (fps * timestep)), 1) if fps else -(-total // CHECKS)
-  state = lambda: np.concatenate([[data.time], data.qpos, data.qvel])
-  rows, done, warned = [state()], 0, False
+  position, velocity, warnings = data.qpos, data.qvel, data.warning.number[WARNINGS]  # views
+  rows, count, done, warned = np.empty((1 - (-total // stride), 14)), 0, 0, False
+
+  def record():
+    rows[count, 0], rows[count, 1:8], rows[count, 8:] = data.time, position, velocity
+  record()
   while done < total and not warned:
     steps = min(stride, total - done)
     mujoco.mj_step(model, data, nstep=steps)
-    done += steps
-    rows.append(state())
-    warned = bool(data.warning.number[WARNINGS].any())
-  rows = np.array(rows)
+    done, count, warned = done + steps, count + 1, bool(warnings.any())
+    record()
+  rows = rows[:count + 1]
   times, qpos, qvel = rows[:, 0], rows[:, 1:8], rows[:, 8:]
   with np.errstate(all='ignore'):
     bad = ~sound(qpos, qvel, body.hull - body.center, body.mass, body.inertia, qpos[0], qvel[0])

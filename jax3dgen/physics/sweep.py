@@ -14,7 +14,7 @@ import numpy as np
 
 from jax3dgen.core import parallel, rng
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.physics import brax_check, mjx_batch, native_batch, outcome, penalty, rest
+from jax3dgen.physics import body, brax_check, mjx_batch, native_batch, outcome, penalty, rest
 
 # Default time steps in seconds, for SMALL engines also the largest stable ones; `rest` has none.
 TIMESTEPS = {'native': 1e-3, 'mjx': 4e-3, 'penalty': 2e-3, 'rest': 0.0,
@@ -78,6 +78,12 @@ def run(bodies, tilts, engine='native', seconds=10.0, timestep=None, threshold_d
             for name in ('quaternion', 'position', 'rotation_deg', 'diverged', 'settled')}
   return Result(**fields, stable=np.asarray(outcome.stable(outcomes, threshold_deg)),
                 errors=np.array(outcomes.errors or [''] * len(bodies.items), str))
+
+
+def upright(items, engine='native', seconds=10.0, timestep=None, threshold_deg=20.0, least=1):
+  """`run` of `body.Body` records [M] released upright (P = 1), packed where the engine needs it."""
+  bodies = body.Bodies(tuple(items), ()) if engine == 'native' else body.pack(items)
+  return run(bodies, tilts(0, 0.0, None), engine, seconds, timestep, threshold_deg, least=least)
 
 
 def margins(bodies, tilts, least=1):

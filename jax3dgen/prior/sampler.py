@@ -1,9 +1,14 @@
 """Samplers of a prior; each is one `lax.scan` and is jitted by the caller."""
 
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jax3dgen.core import rng
+from jax3dgen.core.types import Array
 from jax3dgen.prior import base
 
 
@@ -13,24 +18,55 @@ def times(schedule, steps):
   return jnp.linspace(high, low, steps + 1, dtype=jnp.float32)
 
 
-def ddim_step(schedule, x, t, t_next, eps, noise, eta, clip=None):
-  """x_t [B, ...] -> x_{t_next} (Song et al. 2021, Eq. 12); eta 0 deterministic, 1 ancestral.
+class Transition(NamedTuple):
+  """N(mean, std^2 I) of x at the next level: mean [B, ...], std [B, 1, ...]; x0 [B, ...] is the
+  clean estimate that the mean is made of."""
+  mean: Array
+  std: Array
+  x0: Array
 
-  t and t_next are [B]. The schedule need not preserve variance. `clip` bounds the clean
+
+def transition(here, there, x, eps, eta, clip=None):
+  """The Transition of a DDIM step (Song et al. 2021, Eq. 12); eta 0 deterministic, 1 ancestral.
+
+  x and eps are [B, ...] at the level `here`; `here` and `there` are (alpha, sigma) of the two
+  levels, shaped to multiply x. The schedule need not preserve variance. `clip` bounds the clean
   estimate to [-clip, clip] and makes eps consistent with it.
   """
   chex.assert_equal_shape([x, eps])
-  chex.assert_shape([t, t_next], x.shape[:1])
-  x0 = base.x0_from_eps(schedule, x, t, eps)
+  (alpha, sigma), (alpha_next, sigma_next) = here, there
+  x0 = (x - sigma * eps) / alpha
   if clip is not None:
     x0 = jnp.clip(x0, -clip, clip)
-    eps = base.eps_from_x0(schedule, x, t, x0)
-  alpha, sigma = base.coefficients(schedule, t, x)
-  alpha_next, sigma_next = base.coefficients(schedule, t_next, x)
+    eps = (x - alpha * x0) / sigma
+  std = eta * _ancestral(here, there)
+  deterministic = jnp.sqrt(jnp.maximum(sigma_next**2 - std**2, 0.0))
+  return Transition(alpha_next * x0 + deterministic * eps, std, x0)
+
+
+def _ancestral(here, there):
+  """The standard deviation of an ancestral step: that of q(x_next | x, x_0) (Ho et al. 2020)."""
+  (alpha, sigma), (alpha_next, sigma_next) = here, there
   ratio = (alpha * sigma_next) / (alpha_next * sigma)
-  fresh = eta * sigma_next * jnp.sqrt(jnp.maximum(1.0 - ratio**2, 0.0))
-  deterministic = jnp.sqrt(jnp.maximum(sigma_next**2 - fresh**2, 0.0))
-  return alpha_next * x0 + deterministic * eps + fresh * noise
+  return sigma_next * jnp.sqrt(jnp.maximum(1.0 - ratio**2, 0.0))
+
+
+def ddim_step(schedule, x, t, t_next, eps, noise, eta, clip=None):
+  """x_t [B, ...] -> x_{t_next} by `transition` with the noise [B, ...]; t and t_next are [B]."""
+  chex.assert_shape([t, t_next], x.shape[:1])
+  step = transition(*(base.coefficients(schedule, level, x) for level in (t, t_next)), x, eps, eta,
+                    clip)
+  return step.mean + step.std * noise
+
+
+def log_density(step, x_next, reduction='mean'):
+  """log N(x_next; mean, std^2 I) [B] of a Transition with std > 0.
+
+  The mean over the entries of x_next [B, ...] (D3PO's code), or their sum.
+  """
+  entries = (-0.5 * ((x_next - step.mean) / step.std) ** 2 - jnp.log(step.std)
+             - 0.5 * np.log(2 * np.pi))
+  return {'mean': jnp.mean, 'sum': jnp.sum}[reduction](entries, tuple(range(1, entries.ndim)))
 
 
 def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=None, share=0.0,
@@ -41,15 +77,23 @@ def ddim(key, prior, params, cond, null, shape, steps, guidance, eta=0.0, clip=N
   `negative` are those of `base.guided_predictor`. The result is the clean estimate at the lowest
   safe noise level.
   """
-  schedule = prior.schedule
-  k_start, k_noise = jax.random.split(key)
-  grid = times(schedule, steps)
   predict = base.guided_predictor(prior, params, cond, null, guidance, share, negative)
+  return ddim_of(key, prior.schedule, lambda x, t, _: predict(x, t), shape, steps, eta, clip)
+
+
+def ddim_of(key, schedule, predict, shape, steps, eta=0.0, clip=None):
+  """`ddim` with the noise predictions of any function (x_t [B, ...], t [B], key) -> eps.
+
+  The key is another one in each step.
+  """
+  k_start, k_noise = jax.random.split(key)
+  k_predict = rng.stream(key, 'predict')
+  grid = times(schedule, steps)
 
   def body(carry, i):
     x, _ = carry
     t, t_next = _levels(grid, i, shape)
-    eps = predict(x, t)
+    eps = predict(x, t, jax.random.fold_in(k_predict, i))
     noise = jax.random.normal(jax.random.fold_in(k_noise, i), shape)
     return (ddim_step(schedule, x, t, t_next, eps, noise, eta, clip),
             _clean(schedule, x, t, eps, clip)), None

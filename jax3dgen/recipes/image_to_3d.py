@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jax3dgen.core import camera as cameras
-from jax3dgen.core import files, image, paths, rng
+from jax3dgen.core import files, image, paths, rng, settings
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.export import mesh_io, report, turntable
 from jax3dgen.generator import flow, loading, pictures
@@ -28,6 +28,8 @@ from jax3dgen.scene import mesh as meshes
 from jax3dgen.scene import projection, raster, voxels
 from jax3dgen.train import workdir as workdirs
 
+VIEWS = 4  # of views.png
+ROOM = 1.25  # distance of the turntable's cameras over that of the picture's: the mesh is all in it
 AT_LEAST = {'count': 1, 'sampler.steps': 1, 'result.turntable_frames': 1,
             'result.turntable_size': 16, 'result.drop_seconds': 0}
 
@@ -65,18 +67,11 @@ def default_config():
 
 def check(config):
   """ConfigError for the first field with an invalid value."""
-  flat = config.to_dict()
-  for name, least in AT_LEAST.items():
-    section, _, leaf = name.rpartition('.')
-    value = (flat[section] if section else flat)[leaf]
-    if value < least:
-      raise ConfigError(f'config.{name}={value!r} is not {least} or more.')
+  settings.check(config, at_least=AT_LEAST, positive=('camera.step_deg',))
   for name in ('azimuth_deg', 'elevation_deg'):
     low, high = config.camera[name]
     if low > high:
       raise ConfigError(f'config.camera.{name}={config.camera[name]!r} is not a range.')
-  if config.camera.step_deg <= 0:
-    raise ConfigError(f'config.camera.step_deg={config.camera.step_deg!r} is not positive.')
   if not config.image:
     raise ConfigError('config.image is missing: a picture, or a folder of them.')
 
@@ -137,8 +132,9 @@ def one(config, folder, path, generator, params, command):
   samples, faults = [], []
   for logits in sample(config, generator, params, picture):
     try:
-      surface = voxels.mesh(logits)
-      samples.append((surface, outputs.drop(config, surface), voxels.parts(logits)))
+      occupancy = voxels.occupancy(logits)
+      surface = voxels.surface(occupancy)
+      samples.append((surface, outputs.drop(config, surface), voxels.count(occupancy)))
     except Jax3dgenError as error:
       faults.append(str(error))
   if not samples:
@@ -153,9 +149,11 @@ def one(config, folder, path, generator, params, command):
 
 
 def write(config, folder, path, picture, surface, before, figures, began, command):
-  """Writes mesh.glb, turntable.mp4, report.html and, last, result.json; returns the figures.
+  """Writes mesh.glb, turntable.mp4, views.png, report.html and, last, result.json; returns the
+  figures.
 
-  picture [S, S, 4] shows the object, cropped; `before` is the drop of the uncut `surface`.
+  views.png is the picture and VIEWS views of the mesh, counter-clockwise from its front. picture
+  [S, S, 4] shows the object, cropped; `before` is the drop of the uncut `surface`.
   """
   surface, flat_cut, (fall, stability) = outputs.cut_to_stand(config, surface, before)
   grid = lambda name: np.deg2rad(np.arange(
@@ -167,10 +165,15 @@ def write(config, folder, path, picture, surface, before, figures, began, comman
   draw = lambda camera: raster.render(surface, camera, config.result.turntable_size,
                                       (1.0, 1.0, 1.0), samples=2)
   elevation = float(fitted.camera.elevation[0])
-  lens = config.camera.distance, np.deg2rad(config.camera.fovy_deg)
+  lens = ROOM * config.camera.distance, np.deg2rad(config.camera.fovy_deg)
   mesh_io.write(folder / 'mesh.glb', surface)
   turntable.write_video(folder / 'turntable.mp4', draw(
       cameras.ring(config.result.turntable_frames, elevation, *lens)))
+  side = config.result.turntable_size
+  shown = np.asarray(image.resize(image.over(picture, 1.0)[None], (side, side)))
+  ring = cameras.ring(VIEWS, elevation, *lens)
+  turntable.write_png(folder / 'views.png', image.grid(
+      np.concatenate([shown, draw(ring)]), VIEWS + 1))
   figures = figures | {
       **stability, 'flat_cut': flat_cut, 'stable_uncut': before[1]['stable'],
       'rotation_deg_uncut': before[1]['rotation_deg'], 'camera_overlap': round(fitted.overlap, 4),
@@ -179,14 +182,12 @@ def write(config, folder, path, picture, surface, before, figures, began, comman
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
       'watertight': meshes.is_watertight(surface.faces),
       'seconds': round(time.monotonic() - began, 1)}
-  on_white = picture[..., :3] * picture[..., 3:] + 1 - picture[..., 3:]
-  side = config.result.turntable_size
   report.write_report(
       folder / 'report.html', path.name, figures, config.to_dict(), command, mesh=surface,
       rest=native.path(fall.motion) if fall and not fall.diverged else None,
       fps=outputs.MOTION_FPS, film=folder / 'turntable.mp4', glb=folder / 'mesh.glb',
-      pictures=[('the input, and the mesh from its camera', image.grid(np.stack([
-          image.resize(on_white[None], (side, side))[0], draw(fitted.camera)[0]]), 2))])
+      pictures=[('the input, and the mesh from its camera', image.grid(
+          np.concatenate([shown, draw(fitted.camera)]), 2))])
   with files.replacing(folder / 'result.json') as beside:
     beside.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
   return figures

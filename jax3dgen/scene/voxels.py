@@ -5,6 +5,8 @@ Grids are [R, R, R] with axes x, y, z (+z up); voxel (i, j, k) is centred at ((i
 and voxels that share a corner belong to one part. All on the host.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from skimage import measure
 
@@ -18,31 +20,68 @@ DROPPED = -0.5  # logit of the voxels of dropped parts
 NUDGE = 0.01  # keeps vertices off the voxel centres, where triangles would have no area
 
 
-def mesh(logits, smallest=SMALLEST, which='parts'):
-  """The surface logit = 0 of logits [R, R, R] as a closed Mesh (float32 vertices).
+class Occupancy(NamedTuple):
+  """A grid with the connected parts of its occupied voxels.
+
+  grid [R + 2, R + 2, R + 2] float32, the logits with an empty layer round them; part, of the same
+  shape, the part of each voxel from 1, 0 where it is empty; sizes [N], the voxels of each part.
+  """
+  grid: np.ndarray
+  part: np.ndarray
+  sizes: np.ndarray
+
+
+def occupancy(logits):
+  """The Occupancy of logits [R, R, R], for `surface` and `count`.
+
+  MeshError where no voxel is occupied or a logit is not finite.
+  """
+  logits = np.asarray(logits, np.float32)
+  if not np.isfinite(logits).all():
+    raise MeshError('The occupancy has logits that are not finite.')
+  if not (logits > 0).any():
+    raise MeshError('The occupancy is empty: no logit is positive.')
+  grid = np.pad(logits, 1, constant_values=OUTSIDE)
+  part = measure.label(grid > 0, connectivity=3)
+  return Occupancy(grid, part, np.bincount(part.ravel())[1:])
+
+
+def surface(occupancy, smallest=SMALLEST, which='parts'):
+  """The surface logit = 0 of an Occupancy as a closed Mesh (float32 vertices).
 
   which: 'parts' keeps every part with at least `smallest` times the voxels of the largest, as one
-  body; 'largest' keeps the largest part alone. MeshError where no voxel is occupied or a logit is
-  not finite.
+  body; 'largest' keeps the largest part alone.
   """
   if which not in ('parts', 'largest'):
     raise ValueError(f"which={which!r} is neither 'parts' nor 'largest'.")
-  grid, label, sizes = _parts(logits)
-  least = sizes.max() if which == 'largest' else smallest * sizes.max()
-  kept = np.flatnonzero(sizes >= least)[:1 if which == 'largest' else None] + 1
-  grid[(label > 0) & ~np.isin(label, kept)] = DROPPED
+  grid, part, sizes = occupancy
+  stays = sizes >= smallest * sizes.max()
+  if which == 'largest':
+    stays = np.arange(len(sizes)) == np.argmax(sizes)
+  if not stays.all():
+    grid = np.where(np.concatenate([[True], stays])[part], grid, np.float32(DROPPED))
   grid = np.where(np.abs(grid) < NUDGE, np.where(grid > 0, NUDGE, -NUDGE), grid)
   vertices, faces, _, _ = measure.marching_cubes(grid, 0.0, gradient_direction='ascent')
-  return Mesh(((vertices - 0.5) / len(logits) - 0.5).astype(np.float32), faces.astype(np.int32))
+  return Mesh(((vertices - 0.5) / (len(grid) - 2) - 0.5).astype(np.float32),
+              faces.astype(np.int32))
+
+
+def count(occupancy, smallest=SMALLEST):
+  """The number of parts that `surface` keeps as one body."""
+  return int((occupancy.sizes >= smallest * occupancy.sizes.max()).sum())
+
+
+def mesh(logits, smallest=SMALLEST, which='parts'):
+  """The `surface` of logits [R, R, R]; MeshError where they have none."""
+  return surface(occupancy(logits), smallest, which)
 
 
 def parts(logits, smallest=SMALLEST):
-  """The number of parts that `mesh` keeps as one body; 0 where no voxel is occupied."""
+  """The `count` of logits [R, R, R]; 0 where no voxel is occupied or a logit is not finite."""
   try:
-    sizes = _parts(logits)[2]
+    return count(occupancy(logits), smallest)
   except MeshError:
     return 0
-  return int((sizes >= smallest * sizes.max()).sum())
 
 
 def cut(mesh, height):
@@ -55,15 +94,3 @@ def cut(mesh, height):
   if height == 0:
     return mesh
   return meshes.above(mesh, float(mesh.vertices[:, 2].min()) + height)
-
-
-def _parts(logits):
-  """(grid [R + 2] * 3 with an empty layer round it, labels of its parts from 1, voxels of each)."""
-  logits = np.asarray(logits, np.float32)
-  if not np.isfinite(logits).all():
-    raise MeshError('The occupancy has logits that are not finite.')
-  if not (logits > 0).any():
-    raise MeshError('The occupancy is empty: no logit is positive.')
-  grid = np.pad(logits, 1, constant_values=OUTSIDE)
-  label = measure.label(grid > 0, connectivity=3)
-  return grid, label, np.bincount(label.ravel())[1:]

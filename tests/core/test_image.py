@@ -32,6 +32,16 @@ def test_enlarge_repeats_pixels():
                                                                           np.ones((2, 2))))
 
 
+def test_over_a_background():
+  """Against Pillow, whose arithmetic is of 8 bits."""
+  rgba = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+  for grey in (0, 128, 255):
+    page = Image.new('RGBA', (7, 5), (grey, grey, grey, 255))
+    page.alpha_composite(Image.fromarray(rgba))
+    np.testing.assert_allclose(image.over(rgba / np.float32(255), grey / 255),
+                               np.asarray(page)[..., :3] / 255, atol=1.01 / 255)
+
+
 def test_uint8_rounds_and_clips():
   np.testing.assert_array_equal(image.to_uint8(np.array([[-1.0, 0.5, 2.0]])), [[0, 128, 255]])
 

@@ -35,6 +35,17 @@ def test_mask_finds_names():
   assert masked == dict(zip(NAMES, [False, True, False, True]))
 
 
+def test_partition_and_join():
+  tree_ = {'a': {'kernel': 1, 'bias': 2}, 'b': {'c': {'kernel': 3}}}
+  first, second = tree.partition(tree_, '^a/|c/kernel')
+  assert first == tree_ and second == {}
+  first, second = tree.partition(tree_, 'bias|^b')
+  assert first == {'a': {'bias': 2}, 'b': {'c': {'kernel': 3}}} and second == {'a': {'kernel': 1}}
+  assert tree.join(first, second) == tree_ == tree.join(tree_)
+  assert tree.join(tree_, {'a': {'bias': 7}}, {'d': 4}) == {
+      'a': {'kernel': 1, 'bias': 7}, 'b': {'c': {'kernel': 3}}, 'd': 4}
+
+
 def test_ema_is_the_weighted_sum_of_the_past():
   values, decay = [3.0, -1.0, 5.0], 0.9
   average = {'a': jnp.float32(1.0)}

@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,14 +56,28 @@ def test_the_study_of_stabilised_solids(tmp_path):
     (signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
 def test_the_study_can_be_stopped(tmp_path, number, status):
   """It says how far it is where no terminal shows a bar, and a signal ends it there."""
-  arguments = commands.arguments('stabilize', '--config', 'configs/stabilize.py:study', '--workdir',
-                                 tmp_path)
+  code = tmp_path / 'probe.py'
+  code.write_text('''
+import time
+from experiments import _command
+from experiments import stabilize as command
+from jax3dgen.recipes.stability import stabilize
+
+def examine(seed, config, seeds=[]):
+  seeds.append(seed)
+  time.sleep(60 * (len(seeds) - 1))
+  return [{'stands': True}]
+stabilize.examine = examine  # the first solid takes no time
+_command.main(command.run, command.__doc__, config='configs/stabilize.py')
+''')
+  arguments = [sys.executable, code, '--config', 'configs/stabilize.py:study', '--workdir',
+               tmp_path / 'run']
   with subprocess.Popen(arguments, cwd=commands.ROOT, env=commands.environment(), text=True,
                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
     assert process.stdout.readline().startswith('solid 1/50')
     process.send_signal(number)
     assert process.wait(60) == status
-  assert not list(tmp_path.glob('stabilize.*'))
+  assert not list(tmp_path.glob('run/stabilize.*'))
 
 
 def test_nothing_to_stabilise_is_refused(tmp_path, capsys):

@@ -18,3 +18,13 @@ def test_interval_has_wilson_s_closed_form(hits, count):
 def test_shares_as_text():
   assert intervals.share(3, 10) == '3 of 10 (11% to 60%)'
   assert intervals.share(0, 0) == 'no runs'
+
+
+def test_bootstrap_of_a_mean_is_that_of_the_statistic():
+  rng = np.random.default_rng(1)
+  groups = rng.integers(0, 40, 200)
+  values = rng.normal(size=200) + groups / 20
+  ours = intervals.bootstrap_mean(values, groups)
+  general = intervals.bootstrap(lambda index: values[index].mean(), groups)
+  assert ours[0] == pytest.approx(general[0])
+  np.testing.assert_allclose(ours[1:], general[1:], atol=0.03)

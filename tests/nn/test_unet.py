@@ -170,6 +170,8 @@ def test_equals_diffusers(monkeypatch, name, remat, patches):
       lambda x: module.apply({'params': p}, x, t, tokens, extra), x))(params, x)
   close(output, expected, 2e-4)
   close(grad, expected_grad, 1e-3)
+  if name == 'mvdream':  # in half precision it has nothing that the two others have not
+    return
   half = unet.UNet(**fields, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
   output = jax.jit(lambda p, x: half.apply({'params': p}, x, t, tokens, extra))(
       jax.tree.map(lambda p: p.astype(jnp.bfloat16), params), x)

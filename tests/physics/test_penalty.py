@@ -85,12 +85,12 @@ def test_a_tilted_box_falls_beyond_its_critical_angle(tilt, final):
 
 def test_labels_are_those_of_mujoco_for_most_random_solids():
   """Those that four nudges do not change. A larger study is in docs/results/engines.md."""
-  bodies = body.pack([solids.random_solid(seed) for seed in range(70)])
+  bodies = body.pack([solids.random_solid(seed) for seed in range(36)])
   tilts = np.float32([(0, 0, 0), (2e-3, 0, 0), (-2e-3, 0, 0), (0, 2e-3, 0), (0, -2e-3, 0)])
   result = sweep.run(bodies, tilts[:1], 'penalty')
   truth = native_batch.simulate(bodies, tilts, timestep=4e-3).rotation_deg < 20
   robust = (truth == truth[:, :1]).all(1)
-  assert not result.diverged.any() and robust.sum() >= 50
+  assert not result.diverged.any() and robust.sum() >= 25
   assert np.mean(result.stable[robust] == truth[robust, :1]) >= 0.985
 
 

@@ -49,6 +49,12 @@ def test_a_picture_becomes_a_mesh_of_its_colour_that_stands(tmp_path, capsys):
   page = (tmp_path / 'run' / 'report.html').read_text()
   assert 'the mesh from its camera' in page and 'box.png' in page
   assert (tmp_path / 'run' / 'turntable.mp4').stat().st_size > 1000
+  views = np.asarray(Image.open(tmp_path / 'run' / 'views.png'))
+  size = views.shape[0]
+  assert views.shape == (size, 5 * size, 3)
+  cells = views.reshape(size, 5, size, 3).transpose(1, 0, 2, 3)
+  np.testing.assert_allclose(cells[0, size // 2, size // 2], (200, 140, 120), atol=3)
+  assert all((cell < 250).any() and (cell[0] > 250).all() for cell in cells)
   before = (tmp_path / 'run' / 'mesh.glb').stat().st_mtime_ns
   assert call(tmp_path / 'run', f'--config.image={path}', '--config.count=2') == 0
   assert 'is finished' in capsys.readouterr().out

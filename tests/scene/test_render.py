@@ -149,7 +149,8 @@ def test_normals_of_nothing_are_zero_and_unknown_methods_are_named():
     render_rays(None, fog, jnp.float32(1.0), rays, render.RenderOptions(4, normals='sobel'))
 
 
-@pytest.mark.parametrize('normals', [None, 'analytic', 'finite'])
+@pytest.mark.parametrize('normals', [
+    pytest.param(None, marks=pytest.mark.slow), 'analytic', 'finite'])  # both have all of None's
 def test_gradients_are_finite_for_empty_and_solid_fields_and_misses(normals):
   field = nerf.field(levels=2, table_log2=8, base=3, finest=6, hidden=8)
   field_params = field.init(KEY)

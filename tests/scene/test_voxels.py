@@ -49,6 +49,20 @@ def test_parts_above_the_share_are_one_body():
   close(voxels.mesh(logits, which='largest'), (large,))
 
 
+def test_an_occupancy_serves_several_surfaces():
+  """Bit for bit those of the logits, in any order: none changes the grid."""
+  logits = np.maximum(ball((0, 0, -0.2), 0.25), ball((0.4, 0.4, 0.4), 0.06)).astype(np.float32)
+  shared = voxels.occupancy(logits)
+  for smallest, which in ((0.03, 'largest'), (0.03, 'parts'), (0.0, 'parts'), (0.0, 'largest')):
+    ours = voxels.surface(shared, smallest, which)
+    alone = voxels.mesh(logits.copy(), smallest, which)
+    np.testing.assert_array_equal(ours.vertices, alone.vertices)
+    np.testing.assert_array_equal(ours.faces, alone.faces)
+    assert voxels.count(shared, smallest) == voxels.parts(logits, smallest)
+  np.testing.assert_array_equal(shared.grid[1:-1, 1:-1, 1:-1], logits)
+  assert shared.sizes.sum() == (logits > 0).sum() == (shared.part > 0).sum()
+
+
 def test_voxels_that_share_a_corner_are_one_part():
   logits = np.full((6, 6, 6), -1.0)
   logits[1:3, 1:3, 1:3] = logits[3:5, 3:5, 3:5] = 1.0

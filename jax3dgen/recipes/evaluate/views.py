@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from jax3dgen.core import camera as cameras
+from jax3dgen.core import image
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.export import mesh_io
 from jax3dgen.recipes.distill import config as distill_config
@@ -208,7 +209,7 @@ def read_all(paths):
         rgba = np.asarray(file.convert('RGBA'), np.float32) / 255
     except OSError as error:
       raise ConfigError(f'{path} cannot be read as a picture.') from error
-    pictures.append(rgba[..., :3] * rgba[..., 3:] + 1.0 - rgba[..., 3:])
+    pictures.append(image.over(rgba, 1.0))
     if pictures[-1].shape != pictures[0].shape:
       (h, w), (height, width) = pictures[-1].shape[:2], pictures[0].shape[:2]
       raise ConfigError(f'{path} is {w} x {h} pixels, but {paths[0].name} is {width} x {height}: '

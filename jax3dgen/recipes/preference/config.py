@@ -1,9 +1,8 @@
 """Settings of the loop generate > label > tune > evaluate."""
 
-import math
-
 from ml_collections import ConfigDict
 
+from jax3dgen.core import settings
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import objects
 from jax3dgen.generator import loading
@@ -121,25 +120,10 @@ def default_config():
 
 def check(config):
   """ConfigError for the first field with an invalid value."""
-  for field, choices in CHOICES.items():
-    if _value(config, field) not in choices:
-      raise ConfigError(f'config.{field}={_value(config, field)!r}: it is one of '
-                        f'{", ".join(choices)}.')
-  for field, least in AT_LEAST.items():
-    if not least <= _value(config, field) < math.inf:
-      raise ConfigError(f'config.{field}={_value(config, field)!r} is not {least} or more.')
-  for field in POSITIVE:
-    if not 0 < _value(config, field) < math.inf:
-      raise ConfigError(f'config.{field}={_value(config, field)!r} must be positive.')
+  settings.check(config, CHOICES, AT_LEAST, POSITIVE)
   for kind in config.images.pool_kinds:
     if kind not in objects.KINDS:
       raise ConfigError(f'config.images.pool_kinds has {kind!r}: the kinds are '
                         f'{", ".join(objects.KINDS)}.')
   if not 0 <= config.loss.negative <= 1:
     raise ConfigError(f'config.loss.negative={config.loss.negative} is not between 0 and 1.')
-
-
-def _value(config, field):
-  for name in field.split('.'):
-    config = config[name]
-  return config

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from jax3dgen.core import machine
-from jax3dgen.core.errors import Jax3dgenError
+from jax3dgen.core.errors import Jax3dgenError, MeshError
 from jax3dgen.physics import body as bodies
 from jax3dgen.physics import native, normalize, sweep
 from jax3dgen.scene import voxels
@@ -68,9 +68,7 @@ def _margins_deg(items):
 
 def drop(items, cfg):
   """The `sweep.Result` of bodies released upright, by the section config.label."""
-  packed = (bodies.Bodies(tuple(items), ()) if cfg.engine == 'native' else bodies.pack(items))
-  return sweep.run(packed, sweep.tilts(0, 0.0, None), cfg.engine, cfg.seconds, cfg.timestep,
-                   cfg.threshold_deg, least=LEAST)
+  return sweep.upright(items, cfg.engine, cfg.seconds, cfg.timestep, cfg.threshold_deg, LEAST)
 
 
 def mesh(logits, cfg):
@@ -82,8 +80,12 @@ def mesh(logits, cfg):
 def bodies_of(logits, cfg):
   """({judge: Body}, number of parts, reason) of one sample; a judge without a body is left out, and
   so is `largest` where there is one part."""
-  parts, items, reasons = voxels.parts(logits, cfg.smallest), {}, []
-  surface = functools.cache(lambda which: voxels.mesh(logits, cfg.smallest, which))
+  try:
+    occupancy = voxels.occupancy(logits)
+  except MeshError as error:
+    return {}, 0, '; '.join(f'{judge}: {error}' for judge in JUDGES)
+  parts, items, reasons = voxels.count(occupancy, cfg.smallest), {}, []
+  surface = functools.cache(lambda which: voxels.surface(occupancy, cfg.smallest, which))
   for judge in JUDGES if parts != 1 else JUDGES[:2]:
     try:
       items[judge] = _body(surface('largest' if judge == 'largest' else 'parts'),

@@ -8,7 +8,6 @@ from jax3dgen.recipes.preference import study
 
 HEADER = ('run', 'model', 'seeds', 'stable', 'more than base', 'raw', 'largest part', 'rotation',
           'Chamfer', 'of base', 'F-score', 'IoU', 'of base', 'parts', 'volume')
-RESAMPLES = 2000
 
 
 def text(rows, command):
@@ -69,14 +68,9 @@ def interval(statistic, pairs, key, form):
   ours, theirs, image = (np.concatenate(x) for x in zip(*(
       (values(row, key), values(other, key), np.asarray(row['singles']['image']))
       for row, other in pairs)))
-  members = [np.flatnonzero(image == i) for i in np.unique(image)]
-  rng = np.random.default_rng(0)
-  draws = []
-  for _ in range(RESAMPLES):
-    index = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-    draws.append(statistic(ours[index], theirs[index]))
-  low, high = np.percentile(draws, [2.5, 97.5])
-  return f'{form.format(statistic(ours, theirs))} ({form.format(low)} to {form.format(high)})'
+  value, low, high = intervals.bootstrap(
+      lambda index: statistic(ours[index], theirs[index]), image)
+  return f'{form.format(value)} ({form.format(low)} to {form.format(high)})'
 
 
 def values(row, key):

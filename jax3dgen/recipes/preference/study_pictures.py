@@ -28,8 +28,7 @@ def samples(problem, models, rows, cfg, size=96):
   table = []
   if problem.test.picture is not None:
     rgba = np.asarray(problem.test.picture(image))
-    table.append(list(images.resize(rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:],
-                                    (size, size))))
+    table.append(list(images.resize(images.over(rgba, 1.0), (size, size))))
   if problem.test.mesh is not None:
     table.append([shaded(problem.test.mesh(int(i)), TRUE, size) for i in image])
   for model in models:

@@ -20,7 +20,8 @@ from jax3dgen.recipes.nets import ship
 from jax3dgen.train import descent
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-NAMES = ('referee', 'features', 'noisy_pose', 'text_image', 'prior', 'occupancy', 'generator')
+NAMES = ('referee', 'features', 'noisy_pose', 'text_image', 'prior', 'occupancy', 'generator',
+         'multiview', 'consistency')
 DEVICES = {'generator': 1}  # of those that trained the weights, where not 2
 ASSETS = {name: name for name in NAMES} | {'prior': 'embedded_prior'}
 

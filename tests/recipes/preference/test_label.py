@@ -54,6 +54,21 @@ def test_the_largest_part_is_judged_alone():
   assert alone['parts'][0] == 1 and not alone['stable_cut'][0]
 
 
+def test_the_parts_of_a_sample_are_computed_once(monkeypatch):
+  """And its bodies are bit for bit those of a mesh for each judge."""
+  grid, calls = with_crumb(towers(0.2)[0]), []
+  label_parts = voxels.measure.label
+  monkeypatch.setattr(voxels.measure, 'label',
+                      lambda *args, **kw: calls.append(1) or label_parts(*args, **kw))
+  items, parts, reason = label.bodies_of(grid, config())
+  assert (len(calls), parts, reason) == (1, 2, '')
+  for judge, height, which in (('cut', 0.5 / R, 'parts'), ('raw', 0.0, 'parts'),
+                               ('largest', 0.5 / R, 'largest')):
+    alone = body.of_surface(voxels.mesh(grid, which=which), height)
+    for name in ('hull', 'mass', 'center', 'inertia'):
+      np.testing.assert_array_equal(getattr(items[judge], name), getattr(alone, name))
+
+
 def test_each_judge_drops_its_own_mesh():
   """Against the drop test of the meshes, cut by manifold3d, one at a time."""
   grids, cfg = [with_crumb(towers(0.2)[0]), towers(0.31)[0]], config()

@@ -1,0 +1,1 @@
+"""Preference tuning of a multi-view prior (MV-D3PO): rollout, score, tune, evaluate."""

@@ -1,0 +1,107 @@
+"""Figures of a model's views of test objects: likeness, true consistency, scores, diversity.
+
+Axes: G objects, R samples of each, N = G R, V views, S pixels per side.
+"""
+
+import jax
+from ml_collections import FrozenConfigDict
+import numpy as np
+
+from jax3dgen.core import image as pictures
+from jax3dgen.data import multiview as world
+from jax3dgen.export import turntable
+from jax3dgen.metrics import frechet, intervals, referee
+from jax3dgen.metrics import multiview as metrics
+from jax3dgen.recipes.multiview import rollouts
+from jax3dgen.recipes.multiview import score as scores
+from jax3dgen.recipes.preference import blocks
+
+SHOWN = 8  # objects in a picture
+
+
+def views_of(problem, model, cfg, folder):
+  """Generated views [G, R, V, S, S, 3] in [0, 1] of the test objects; the noise follows from
+  config.evaluation.seed, the object and the sample alone, so that it is equal for every model."""
+  samples = FrozenConfigDict({'source': 'sampler', 'samples': cfg.evaluation.samples,
+                              'scales': (0.0,)})
+  x0 = rollouts.run(problem, model, problem.test, cfg.sampler, samples, cfg.evaluation.seed, (0, 0),
+                    cfg.batch, folder, folder.name, ('x0',))['x0']
+  return rollouts.decoded(problem, model.params, x0)
+
+
+def run(problem, model, cfg, judges, folder):
+  """{name: host array [N]} of the samples of the test objects, object by object.
+
+  object and sample; those of `metrics.columns`; a column for each of `judges` {name:
+  score.Judge}; spread, the standard deviation
+  over the samples of an object, NaN for one sample; and features [N, V, D] of the referee.
+  """
+  test = problem.test
+  by_object = views_of(problem, model, cfg, folder)
+  count, samples = by_object.shape[:2]
+  number, views = np.repeat(np.arange(count), samples), by_object.reshape(-1, *by_object.shape[2:])
+  pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[number], tree)
+  slot, params = test.slot[number], referee.load()
+  spread = by_object.std(1).mean((1, 2, 3, 4)) if samples > 1 else np.full(count, np.nan)
+  rows = metrics.columns(views, pick(test.truth), pick(test.objects), world.HAND_RGB, slot)
+  rows |= {name: scores.by_judge(judge, test.reference[number], views, slot)
+           for name, judge in judges.items()}
+  return rows | {'object': number, 'sample': np.tile(np.arange(samples), count),
+                 'spread': spread[number], 'features': features(params, views),
+                 'features_true': features(params, test.images[number])}
+
+
+def features(params, views):
+  """The referee's last features [N, V, D] of views [N, V, S, S, 3]."""
+  rows = np.asarray(referee.features(params, views.reshape(-1, *views.shape[2:])))
+  return rows.reshape(*views.shape[:2], -1)
+
+
+def columns(rows):
+  """The names of the columns of `run` that a table has: numbers, shares and scores."""
+  fixed = {'object', 'sample', 'spread', 'features', 'features_true',
+           *(f'{name}_{end}' for name in metrics.SHARES for end in ('right', 'count'))}
+  plain = [*metrics.NUMBERS, *metrics.SHARES]
+  return plain + [name for name in rows if name not in fixed and name not in plain]
+
+
+def value(rows, name, index=slice(None)):
+  """The figure `name` of the samples `index`: a mean, or a share of the counted cases."""
+  if name in metrics.SHARES:
+    return rows[f'{name}_right'][index].sum() / max(rows[f'{name}_count'][index].sum(), 1)
+  return rows[name][index].mean()
+
+
+def summary(rows):
+  """The figures of `run` as plain numbers: {name: value}, the counts of shares, the number of
+  samples, `spread`, the Frechet distance of the referee's features of single views from the true
+  views', and a digest."""
+  numbers = {name: float(value(rows, name)) for name in columns(rows)}
+  numbers |= {f'{name}_count': int(rows[f'{name}_count'].sum()) for name in metrics.SHARES}
+  moments = lambda x: frechet.moments(x.reshape(-1, x.shape[-1]))
+  numbers['frechet'] = frechet.distance(moments(rows['features']), moments(rows['features_true']))
+  return numbers | {'samples': len(rows['object']), 'spread': float(rows['spread'].mean()),
+                    'digest': blocks.digest(rows)}
+
+
+def changes(rows, base):
+  """{name: (change, low, high)} of the figures from those of the base on equal noise; 95 %
+  intervals by the bootstrap over objects."""
+  return {name: intervals.bootstrap(
+      lambda index, name=name: value(rows, name, index) - value(base, name, index), rows['object'])
+          for name in columns(rows)}
+
+
+def picture(path, problem, models, cfg):
+  """Writes a PNG: for each of the first test objects the reference and a row of true views, and a
+  row of views of each of `models` {name: Model}."""
+  few = problem._replace(test=problem.test.head(SHOWN))
+  table = [few.test.images]
+  for name, model in models.items():
+    table.append(views_of(few, model, cfg, path.parent / 'shown' / name)[:, 0])
+  reference = few.test.reference[:, None]
+  blank = np.ones_like(reference)
+  rows = [np.concatenate([reference if i == 0 else blank, views], 1)
+          for i, views in enumerate(table)]
+  cells = np.stack(rows, 1)  # [objects, rows, 1 + V, S, S, 3]
+  turntable.write_png(path, pictures.grid(cells.reshape(-1, *cells.shape[3:]), cells.shape[2]))

@@ -6,7 +6,6 @@ its objective at low weight for what they leave open. Views may also come from e
 config.views is then their folder.
 """
 
-import json
 import pathlib
 
 import jax
@@ -34,7 +33,7 @@ def default_config():
   """A locked ConfigDict for the embedded priors; an unknown field raises."""
   c = ConfigDict()
   c.image = ''  # a picture with an alpha channel or an even background, from a side of the object
-  c.views = ''  # a folder of views and their cameras in place of a picture (`recipes/distill/views`)
+  c.views = ''  # a folder of views and cameras in place of a picture (`recipes/distill/views`)
   c.crop = True  # crop the picture to its object; False: it has the framing of the prior's training
   c.seed = 0  # seeds the views
 

@@ -47,6 +47,8 @@ def read(folder):
     raise ConfigError(f'config.views.folder={str(folder)!r} has no {CAMERAS}.') from error
   except (ValueError, KeyError, TypeError) as error:
     raise ConfigError(f'{path} is not a list of objects with {", ".join(FIELDS)}.') from error
+  if not rows:
+    raise ConfigError(f'{path} names no picture.')
   kinds = set(map(bool, table['orthographic']))
   if len(kinds) != 1:
     raise ConfigError(f'The cameras of {path} are not all orthographic, or all not.')
@@ -63,7 +65,10 @@ def read(folder):
 def _rgba(path):
   image = pictures.rgba(pictures.read(path))
   if np.asarray(image)[..., 3].min() == 255:
-    image = pictures.without_background(image)
+    try:
+      image = pictures.without_background(image)
+    except ConfigError as error:
+      raise ConfigError(f'{path}: {error}') from error
   return np.asarray(image, np.float32) / 255
 
 
@@ -80,13 +85,14 @@ def write(folder, images, names, azimuth_deg, elevation_deg, distance, fovy_deg,
 
 
 def penalty(cfg, options, field, params, views, key, frac, step):
-  """(weighted penalty [], {'views_color', 'views_opacity'}) of one of the pictures, drawn at random.
+  """(weighted penalty [], {'views_color', 'views_opacity'}) of one of the pictures, at random.
 
   The mean square error of the field's colours over config.render.background, and of its opacity;
   `options` are the renderer's.
   """
   k = jax.random.randint(rng.stream(key, 'picture'), (), 0, len(views.alpha))
-  rgb, alpha, camera = jax.tree.map(lambda x: x[k][None], (views.rgb, views.alpha, views.camera))
+  rgb, alpha, camera = jax.tree.map(lambda x: jnp.asarray(x)[k][None],
+                                    (views.rgb, views.alpha, views.camera))
   rays = cameras.rays(camera, *alpha.shape[1:])
   out = render.render_rays(rng.stream(key, 'ray'), field.query, params, rays, options, frac)
   background = shading.constant(cfg.render.background)(rays.direction)

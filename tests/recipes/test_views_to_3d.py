@@ -1,0 +1,64 @@
+"""A picture to views to an asset: the command, from a picture and from a folder of views."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import views_to_3d as configs
+from experiments import _command
+from experiments import views_to_3d as command
+from jax3dgen.core import launch
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import multiview as world
+from jax3dgen.export import turntable
+from jax3dgen.recipes import views_to_3d
+from jax3dgen.recipes.distill import views
+from tests.commands import ROOT
+
+true = jax.jit(world.render)
+
+
+def test_settings_that_exclude_each_other_are_one_sentence(tmp_path):
+  config = configs.get_config('tiny')
+  with pytest.raises(ConfigError, match='one of the two'):
+    views_to_3d.run(config, tmp_path)
+  config.image = config.views = 'x'
+  with pytest.raises(ConfigError, match='one of the two'):
+    views_to_3d.run(config, tmp_path)
+
+
+def test_a_picture_is_cropped_to_its_object(tmp_path):
+  picture = np.ones((40, 60, 3), np.float32)
+  picture[10:20, 5:15] = (1.0, 0.0, 0.0)
+  turntable.write_png(tmp_path / 'a.png', picture)
+  cropped = views_to_3d.read(tmp_path / 'a.png')
+  assert cropped.shape == (32, 32, 3)
+  red = cropped[..., 1] < 0.5
+  rows, columns = np.nonzero(red)
+  assert abs(rows.mean() - 15.5) < 1 and abs(columns.mean() - 15.5) < 1
+  assert abs(red.sum() ** 0.5 - 32 / 1.2) < 3
+  whole = views_to_3d.read(tmp_path / 'a.png', crop=False)
+  assert (whole[..., 1] < 0.5).mean() < 0.08
+
+
+@pytest.mark.slow
+def test_the_command_makes_an_asset_of_a_picture(tmp_path, monkeypatch, capsys):
+  """The views of the shipped prior look like the object; again, the run is finished."""
+  picture = np.asarray(true(world.draw('validation', 1)))[0]
+  turntable.write_png(tmp_path / 'front.png', picture[0])
+  monkeypatch.setattr(launch, 'reexecute', lambda: None)
+  argv = ['--config', str(ROOT / 'configs' / 'views_to_3d.py:tiny'), '--workdir',
+          str(tmp_path / 'run'), f'--config.image={tmp_path / "front.png"}', '--config.crop=False',
+          '--config.sampler.steps=12', '--config.asset.train.batch=4']
+  call = lambda: _command.call(command.run, command.__doc__, config='configs/views_to_3d.py',
+                               argv=argv)
+  assert call() == 0
+  read = views.read(tmp_path / 'run' / 'views')
+  white = read.rgb * read.alpha[..., None] + 1 - read.alpha[..., None]
+  assert np.square(white - picture).mean() < 0.02
+  assert (tmp_path / 'run' / 'views.png').is_file() and (tmp_path / 'run' / 'mesh.glb').is_file()
+  assert json.loads((tmp_path / 'run' / 'result.json').read_text())['faces'] > 0
+  capsys.readouterr()
+  assert call() == 0 and 'is finished' in capsys.readouterr().out

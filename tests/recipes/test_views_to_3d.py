@@ -30,8 +30,8 @@ def test_settings_that_exclude_each_other_are_one_sentence(tmp_path):
 
 
 def test_a_picture_is_cropped_to_its_object(tmp_path):
-  picture = np.ones((40, 60, 3), np.float32)
-  picture[10:20, 5:15] = (1.0, 0.0, 0.0)
+  picture = np.ones((400, 600, 3), np.float32)
+  picture[100:200, 50:150] = (1.0, 0.0, 0.0)
   turntable.write_png(tmp_path / 'a.png', picture)
   cropped = views_to_3d.read(tmp_path / 'a.png')
   assert cropped.shape == (32, 32, 3)

@@ -130,6 +130,7 @@ def test_the_camera_reaches_the_critic_and_none_is_zeros():
   assert isinstance(cond, Cond)
 
 
+@pytest.mark.slow
 def test_esd_mixes_the_critics_with_and_without_a_camera():
   prior, params = small()
   state = vsd.init(KEY, params, ConfigDict(esd.DEFAULTS))

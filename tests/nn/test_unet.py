@@ -158,7 +158,8 @@ def case(name):
 
 
 @pytest.mark.parametrize('name, remat, patches', [
-    ('sd1', False, unet_blocks.PATCHES), ('sdxl', True, 0), ('mvdream', False, 0)])
+    ('sd1', False, unet_blocks.PATCHES), pytest.param('sdxl', True, 0, marks=pytest.mark.slow),
+    ('mvdream', False, 0)])
 def test_equals_diffusers(monkeypatch, name, remat, patches):
   monkeypatch.setattr(unet_blocks, 'PATCHES', patches)  # 0: the convolutions of accelerators
   fields, net, extra, added = case(name)

@@ -134,6 +134,7 @@ def test_shipped_weights():
   assert tokenize(['a red bear, side view', '']).shape[0] == 2
 
 
+@pytest.mark.slow
 def test_shipped_prior_denoises():
   """It tells a figurine from its noise far better than the mean image would, with its caption."""
   prior, params, _ = embedded.load()

@@ -35,6 +35,7 @@ def call(workdir, weights, *args):
             '--config.result.turntable_frames=1', *args])
 
 
+@pytest.mark.slow
 def test_runs_end_to_end_checkpoints_and_resumes(weights, tmp_path, capsys):
   quick = '--config.render.latent_steps=1'  # then the encoder's turn comes
   with pytest.MonkeyPatch.context() as patch:  # dies when its steps are done

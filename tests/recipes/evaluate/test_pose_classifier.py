@@ -73,6 +73,7 @@ def test_the_page_says_what_was_counted():
   assert pose_classifier_page.accuracy(np.array([[8, 2], [0, 0]])).startswith('80.0% (49.0 to 94.3')
 
 
+@pytest.mark.slow
 def test_run_writes_its_files(tmp_path, monkeypatch):
   monkeypatch.setattr(templates, 'build', functools.partial(templates.build, copies=2))
   result = pose_classifier.run(configs.get_config('tiny'), tmp_path, 'python')

@@ -70,6 +70,7 @@ class Killed(BaseException):
   """As SIGKILL, nothing handles it."""
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_in_every_phase(unbroken, tmp_path, small, monkeypatch):
   """Killed after the first file of each phase; the digests are those of the unbroken run."""
   monkeypatch.setattr(score, 'judge', lambda name, weights='': score.Judge(
@@ -105,15 +106,17 @@ def pool(small, tmp_path_factory):
 def test_stored_states_and_log_probabilities(small, pool):
   """Recomputed from the stored states and keys, step by step: x and log p agree."""
   grid, flat = rollouts.levels(small.views, 4), lambda x: x.reshape(-1, *x.shape[2:])
+  recomputed = jax.jit(lambda params, *states: rollout.policy_log_prob(
+      rollouts.predictor(small.views, params, 1.0), small.views.schedule, *states, 1.0,
+      rollouts.CLIP))
   for k in (1, 2):
     keys = jax.random.wrap_key_data(flat(pool['reference_key']))
     keys = rollout.step_keys(keys, k)
     cond = rollouts.renew(rollouts.condition(
         small.views, small.params, flat(pool['picture']), flat(pool['picture'])), keys)
     t, t_next = (np.full(8, grid[i], np.float32) for i in (k, k + 1))
-    again = rollout.policy_log_prob(
-        rollouts.predictor(small.views, small.params, 1.0), small.views.schedule,
-        flat(pool['x'])[:, k - 1], flat(pool['x'])[:, k], t, t_next, cond, 1.0, rollouts.CLIP)
+    again = recomputed(small.params, flat(pool['x'])[:, k - 1], flat(pool['x'])[:, k], t, t_next,
+                       cond)
     np.testing.assert_allclose(again, flat(pool['log_prob'])[:, k - 1], rtol=1e-4, atol=1e-4)
   np.testing.assert_array_equal(pool['picture'][:, 0], pool['picture'][:, 1])
   assert (pool['x0'][:, 0] != pool['x0'][:, 1]).any()
@@ -131,6 +134,7 @@ def test_rollouts_that_differ_by_the_noise_on_the_reference(small, tmp_path):
     tune.preferences(np.zeros((4, 2)), c, rollouts.scales(c.rollout))
 
 
+@pytest.mark.slow
 def test_tuning_prefers_the_winners(small, pool, tmp_path):
   """The log-ratios of the winners rise above those of the losers; at first both are 0."""
   c = FrozenConfigDict(config(

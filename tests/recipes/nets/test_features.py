@@ -83,6 +83,7 @@ def test_all_devices_together_are_one_batch(monkeypatch):
   assert float(apart.mean()) == pytest.approx(float(together), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_run_writes_a_folder_that_loads(tmp_path, monkeypatch):
   """A whole tiny run on pictures that compile in no time."""
   monkeypatch.setattr(figurine_views, 'pictures', noise)

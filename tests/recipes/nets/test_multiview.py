@@ -53,6 +53,7 @@ def test_training_begins_at_the_prior_and_leaves_some_leaves(config):
   assert tree.named(whole).keys() == (names | others).keys()
 
 
+@pytest.mark.slow
 def test_pictures_are_rendered_once_and_kept(config, tmp_path, monkeypatch):
   cfg = FrozenConfigDict(config)
   first = multiview.data(cfg, tmp_path)

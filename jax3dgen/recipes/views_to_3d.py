@@ -98,7 +98,7 @@ def read(path, crop=True):
   picture = pictures.read(path)
   if not crop:
     picture = np.asarray(picture.convert('RGB'), np.float32)[None] / 255
-    return np.asarray(images.resize(picture, (world.SIZE, world.SIZE)))[0]
+    return np.clip(images.resize(picture, (world.SIZE, world.SIZE)), 0.0, 1.0)[0]
   rgba = pictures.square(picture, world.SIZE)
   return rgba[..., :3] * rgba[..., 3:] + 1.0 - rgba[..., 3:]
 

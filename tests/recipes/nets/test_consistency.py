@@ -79,6 +79,7 @@ def trained(tmp_path_factory):
   return workdir, folder
 
 
+@pytest.mark.slow
 def test_run_writes_a_folder_that_loads(trained):
   workdir, folder = trained
   apply, params = metric.load(folder)
@@ -95,6 +96,7 @@ def test_run_writes_a_folder_that_loads(trained):
       share * rows[name] for name, share in shares.items()), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_data_of_changes_are_pairs_of_pictures(trained):
   stored = weights.Tensors(next(trained[0].glob('changed_*.safetensors')))
   assert stored['true'].shape == stored['bad'].shape == (8, 5, 32, 32, 3)

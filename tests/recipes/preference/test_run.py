@@ -52,6 +52,7 @@ def test_a_run_leaves_its_phases_and_a_table(unbroken):
   assert set(first['digests']) == {'pool', 'labels', 'adapters'}
 
 
+@pytest.mark.slow
 def test_the_command_embeds_pictures_and_knows_a_finished_run(tmp_path, capsys, monkeypatch):
   argv = ['--config', str(ROOT / 'configs' / 'dso.py:tiny'), '--workdir', str(tmp_path),
           '--config.generator.name=tests.fakes.tower_generator', '--config.images.pool=4',

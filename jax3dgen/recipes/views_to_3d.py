@@ -48,7 +48,8 @@ def default_config():
   c.asset = distill_config.default_config()  # the run that makes the asset of the views
   c.asset.prompt = 'a figurine'
   c.asset.train.steps = 600
-  c.asset.views.color, c.asset.views.opacity = 3e4, 1e4
+  c.asset.distill.guidance = 1.0  # with more, the prompt draws the colours away from the views
+  c.asset.views.color, c.asset.views.opacity = 3e5, 1e5
   return c.lock()
 
 

@@ -107,17 +107,19 @@ def minibatch(pool, levels, keys, cond, renew, rows, k, advantage):
                    advantage)
 
 
-def objective(predict, schedule, batch, beta, eta, clip=None, bound=None):
+def objective(predict, schedule, batch, beta, eta, clip=None, bound=None, reduction='mean'):
   """(L_D3PO, metrics) of `predict` (x [N, ...], t [N], cond) -> eps.
 
   One call of predict on the N rows of the Minibatch (2 B for B pairs); the reference's
   log-probabilities are the stored ones. beta: a number or [G] (`even_betas` at the steps); clip: of
-  the ratio; eta and `bound`, of the clean estimate, are those of the rollouts. The paper adds
+  the ratio; eta and `bound`, of the clean estimate, are those of the rollouts; reduction: of
+  log-probabilities over entries, of which `batch` has the means. The paper adds
   `feedback.multiview`'s L_simple-MV with weight 1.
   """
   shape = batch.advantage.shape
-  logp = rollout.policy_log_prob(predict, schedule, *batch[:5], eta, bound).reshape(shape)
-  stored = batch.log_prob.reshape(shape)
+  logp = rollout.policy_log_prob(predict, schedule, *batch[:5], eta, bound, reduction)
+  entries = batch.x[0].size if reduction == 'sum' else 1
+  logp, stored = logp.reshape(shape), entries * batch.log_prob.reshape(shape)
   value = jnp.mean(advantage_loss(logp, stored, batch.advantage, beta, clip))
   return value, {'preference': value} | ratio_metrics(logp - stored, batch.advantage)
 

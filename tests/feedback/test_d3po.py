@@ -194,6 +194,15 @@ def test_one_call_of_the_policy_for_all_rows(pool):
   assert calls == [4]
 
 
+def test_sums_with_a_smaller_beta_are_means(pool):
+  batch = d3po.minibatch(pool, LEVELS, KEYS, COND, renew, ROWS, STEPS, ADVANTAGE)
+  of = lambda beta, reduction: d3po.objective(policy(0.05), SCHEDULE, batch, beta, 0.8, None, 1.0,
+                                              reduction)[0]
+  entries = batch.x[0].size
+  np.testing.assert_allclose(of(50.0 / entries, 'sum'), of(50.0, 'mean'), rtol=1e-4)
+  assert abs(of(50.0, 'sum') - of(50.0, 'mean')) > 1e-3
+
+
 def test_even_betas_make_steps_comparable():
   """The loss depends on the error of the clean estimate alone, whatever the step."""
   betas = d3po.even_betas(20.0, SCHEDULE, LEVELS, 1.0)

@@ -53,7 +53,7 @@ def default_config():
   c.rollout.scales = rollout_pairs.SCALES  # of the noise on the reference, one after the other
   c.rollout.seed = 0  # of their noise
 
-  c.metric = consistency.default_config()  # training of the metric on the rollouts' own images
+  c.metric = consistency.default_config()  # training of the metric, with views of the base
   c.metric.train.steps = 0  # of it; 0: the metric is metric.weights as they are
 
   c.score = ConfigDict()

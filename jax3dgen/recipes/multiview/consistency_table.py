@@ -7,7 +7,6 @@ Axes: N objects, R samples of each, V views, C channels of a class token.
 """
 
 import functools
-import json
 import pathlib
 
 import jax
@@ -79,8 +78,7 @@ def run(config, workdir, command=''):
     rows += [names | row for row in _agreement(value, _likeness(samples, held)[0])]
   rows += [{'head': 'SSIM to the truth', 'negatives': ''} | row
            for row in _agreement(*_likeness(samples, held)[::-1])]
-  with files.replacing(workdir / 'consistency.jsonl') as beside:
-    beside.write_text(''.join(json.dumps(row) + '\n' for row in rows), encoding='utf-8')
+  files.write_lines(workdir / 'consistency.jsonl', rows)
   with files.replacing(workdir / 'consistency.md') as beside:
     beside.write_text(page(rows, command), encoding='utf-8')
   return rows

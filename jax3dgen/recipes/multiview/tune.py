@@ -71,7 +71,7 @@ def objective(views, cfg, count):
     if with_pairs:
       batch, strength = stored(key, params, pool, table)
       value, metrics = d3po.objective(predict, views.schedule, batch, strength, cfg.sampler.eta,
-                                      c.clip or None, rollouts.CLIP)
+                                      c.clip or None, rollouts.CLIP, c.reduction)
     if c.simple or not with_pairs:
       chosen = jax.random.randint(rng.stream(key, 'objects'), (max(c.fresh // count, 1),), 0,
                                   len(clean['x0']))

@@ -32,9 +32,9 @@ def views_of(problem, model, cfg, folder):
 def run(problem, model, cfg, judges, folder):
   """{name: host array [N]} of the samples of the test objects, object by object.
 
-  object and sample; those of `metrics.columns`; a column for each of `judges` {name:
-  score.Judge}; spread, the standard deviation
-  over the samples of an object, NaN for one sample; and features [N, V, D] of the referee.
+  object and sample; those of `metrics.columns`; a column for each of `judges` {name: score.Judge};
+  spread, the standard deviation over the samples of an object, NaN for one sample; and features
+  [N, V, D] of the referee.
   """
   test = problem.test
   by_object = views_of(problem, model, cfg, folder)
@@ -95,11 +95,10 @@ def changes(rows, base):
 def picture(path, problem, models, cfg):
   """Writes a PNG: for each of the first test objects the reference and a row of true views, and a
   row of views of each of `models` {name: Model}."""
-  few = problem._replace(test=problem.test.head(SHOWN))
-  table = [few.test.images]
-  for name, model in models.items():
-    table.append(views_of(few, model, cfg, path.parent / 'shown' / name)[:, 0])
-  reference = few.test.reference[:, None]
+  folder = path.parent / 'test'  # where `run` left the samples
+  table = [problem.test.images[:SHOWN], *(
+      views_of(problem, model, cfg, folder / name)[:SHOWN, 0] for name, model in models.items())]
+  reference = problem.test.reference[:SHOWN, None]
   blank = np.ones_like(reference)
   rows = [np.concatenate([reference if i == 0 else blank, views], 1)
           for i, views in enumerate(table)]

@@ -34,13 +34,9 @@ class Views(NamedTuple):
     """The reference pictures [I, S, S, 3]."""
     return self.images[np.arange(len(self.slot)), self.slot]
 
-  def head(self, count):
-    """The first `count` of them."""
-    return Views(*jax.tree.map(lambda x: x[:count], tuple(self)))
-
 
 class Problem(NamedTuple):
-  """views: a `prior.multiview.MultiView`; params: its parameters; pool and test: Views."""
+  """views: a `prior.multiview.MultiviewPrior`; params: its parameters; pool and test: Views."""
   views: Any
   params: Any
   pool: Views

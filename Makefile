@@ -19,7 +19,7 @@ TESTS := --ignore=tests/test_layers.py tests  # which `lint` has run
 # The tables of docs/results/dso.md: rows of dso.jsonl there are not computed again, the rest takes
 # hours. All parts share a workdir, so that they share samples, labels and runs.
 dso: venv
-	for part in main steps pool variants transfer tilts; do \
+	for part in main rivals steps pool variants transfer tilts; do \
 	  $(RUN) -m experiments.dso_study --config configs/dso_study.py:$$part --workdir runs/dso $(FLAGS) || exit 1; done
 
 .PHONY: demo test test-all lint bench compare dso venv dev lock clean

@@ -22,12 +22,12 @@ def flags(parser):
 def run(config, workdir, args):
   from jax3dgen.core import files
   from jax3dgen.core.errors import ConfigError
-  from jax3dgen.recipes.preference import study, study_page, study_pictures
+  from jax3dgen.recipes.preference import study, study_page, study_pictures, study_rows
   if args.merge and not config.table:
     raise ConfigError('--merge needs config.table, the file that it adds to.')
   rows = study.run(config, workdir)
   if args.merge:
-    print(f'{study.merge(config, workdir)} new rows in {config.table}.')
+    print(f'{study_rows.merge(config, workdir)} new rows in {config.table}.')
   command = shlex.join(['python', '-m', 'experiments.dso_study', *sys.argv[1:]])
   text = study_page.text(rows, command)
   with files.replacing(workdir / 'dso_study.md') as beside:

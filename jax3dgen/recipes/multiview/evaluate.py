@@ -74,13 +74,14 @@ def value(rows, name, index=slice(None)):
 
 def summary(rows):
   """The figures of `run` as plain numbers: {name: value}, the counts of shares, the number of
-  samples, `spread`, the Frechet distance of the referee's features of single views from the true
-  views', and a digest."""
+  samples, `spread` (None for one sample), the Frechet distance of the referee's features of single
+  views from the true views', and a digest."""
   numbers = {name: float(value(rows, name)) for name in columns(rows)}
   numbers |= {f'{name}_count': int(rows[f'{name}_count'].sum()) for name in metrics.SHARES}
   moments = lambda x: frechet.moments(x.reshape(-1, x.shape[-1]))
   numbers['frechet'] = frechet.distance(moments(rows['features']), moments(rows['features_true']))
-  return numbers | {'samples': len(rows['object']), 'spread': float(rows['spread'].mean()),
+  spread = float(rows['spread'].mean())
+  return numbers | {'samples': len(rows['object']), 'spread': None if np.isnan(spread) else spread,
                     'digest': blocks.digest(rows)}
 
 
@@ -92,15 +93,13 @@ def changes(rows, base):
           for name in columns(rows)}
 
 
-def picture(path, problem, models, cfg):
+def picture(path, problem, views):
   """Writes a PNG: for each of the first test objects the reference and a row of true views, and a
-  row of views of each of `models` {name: Model}."""
-  folder = path.parent / 'test'  # where `run` left the samples
-  table = [problem.test.images[:SHOWN], *(
-      views_of(problem, model, cfg, folder / name)[:SHOWN, 0] for name, model in models.items())]
+  row of its first sample in each of `views` [models] of [G, R, V, S, S, 3]."""
+  table = [problem.test.images[:SHOWN], *(each[:SHOWN, 0] for each in views)]
   reference = problem.test.reference[:SHOWN, None]
   blank = np.ones_like(reference)
-  rows = [np.concatenate([reference if i == 0 else blank, views], 1)
-          for i, views in enumerate(table)]
+  rows = [np.concatenate([reference if i == 0 else blank, images], 1)
+          for i, images in enumerate(table)]
   cells = np.stack(rows, 1)  # [objects, rows, 1 + V, S, S, 3]
   turntable.write_png(path, pictures.grid(cells.reshape(-1, *cells.shape[3:]), cells.shape[2]))

@@ -49,4 +49,4 @@ def number(value):
   """A number for a table; '-' for one that is not defined."""
   if isinstance(value, int):
     return str(value)
-  return '-' if value != value else f'{value:.3f}'
+  return '-' if value is None or value != value else f'{value:.3f}'

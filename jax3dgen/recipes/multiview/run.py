@@ -27,6 +27,9 @@ from jax3dgen.recipes.preference import adapters as adapter_files
 from jax3dgen.recipes.preference import blocks
 from jax3dgen.train import workdir as workdirs
 
+ADAPTERS = 'adapters.safetensors'
+SCORED = ('d3po', 'advantage')  # losses that need preferences
+
 default_config = settings.default_config
 
 
@@ -94,7 +97,7 @@ def tune_model(problem, base, cfg, workdir, judges, shared=None):
     pool = rollouts.run(problem, base, problem.pool, cfg.sampler, cfg.rollout, cfg.rollout.seed,
                         (cfg.loss.first, cfg.loss.last), cfg.batch, shared / 'rollout', 'rollout')
     record['digests'] = {'rollouts': blocks.digest(pool)}
-  if cfg.loss.name in ('d3po', 'advantage'):
+  if cfg.loss.name in SCORED:
     judge = judges.get(cfg.score.by)
     values = score.run(problem, pool, cfg, judge, shared / 'score' / cfg.score.by)
     table = tune.preferences(values, cfg, rollouts.scales(cfg.rollout))
@@ -107,7 +110,7 @@ def tune_model(problem, base, cfg, workdir, judges, shared=None):
   clean = tune.clean_arrays(problem.views, base.params, pool, problem.pool, cfg)
   adapters = tune.run(problem, base, pool, table, clean, cfg, workdir / 'tune', 'tune')
   step = max(adapters)
-  parallel.from_main(adapter_files.save, workdir / 'adapters.safetensors', adapters[step],
+  parallel.from_main(adapter_files.save, workdir / ADAPTERS, adapters[step],
                      cfg.lora.scale)
   record['digests'] = record.get('digests', {}) | {'adapters': tree.digest(adapters[step])}
   return Tuning(problems.tuned(base, adapters[step], cfg.lora.scale), record | {'step': step})
@@ -116,7 +119,9 @@ def tune_model(problem, base, cfg, workdir, judges, shared=None):
 def write(workdir, figures, rows, problem, models, cfg, command):
   """Writes multiview.md, samples.png and result.json; returns the figures."""
   with workdirs.writing(workdir):
-    evaluate.picture(workdir / 'samples.png', problem, models, cfg)
+    evaluate.picture(workdir / 'samples.png', problem, [
+        evaluate.views_of(problem, model, cfg, workdir / 'test' / name)
+        for name, model in models.items()])
     for name, text in (('multiview.md', page.text(figures, cfg, command)),
                        ('result.json', json.dumps(figures, indent=1) + '\n')):
       with files.replacing(workdir / name) as beside:

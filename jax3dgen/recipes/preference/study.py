@@ -9,25 +9,24 @@ All runs share a base model, test images and, per seed, the noise of the samples
 one seed are compared sample by sample.
 """
 
+import functools
 import pathlib
 
 import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 import numpy as np
 
-from jax3dgen.core import files, parallel, rng
+from jax3dgen.core import parallel, rng
 from jax3dgen.core.errors import ConfigError, Jax3dgenError
 from jax3dgen.metrics import geometry
 from jax3dgen.physics import body as bodies
 from jax3dgen.physics import stabilize, sweep
-from jax3dgen.recipes.distill import outputs
-from jax3dgen.recipes.preference import blocks, evaluate, study_pictures
+from jax3dgen.recipes.preference import blocks, evaluate, study_pictures, study_rows
 from jax3dgen.recipes.preference import label as labels
 from jax3dgen.recipes.preference import problem as problems
 from jax3dgen.recipes.preference import run as preference
-from jax3dgen.train import workdir as workdirs
 
-BASE = 'base'  # the name of the rows before any tuning
+BASE = study_rows.BASE
 LISTS = ('chamfer', 'iou')  # figures of single samples that a row holds
 
 
@@ -52,23 +51,14 @@ def default_config():
 
 def check(config):
   """ConfigError for the first invalid field."""
-  if config.seeds < 0 or config.first_seed < 0 or config.tilts < 1:
-    raise ConfigError('config.seeds and config.first_seed must be 0 or more, config.tilts 1 or '
-                      'more.')
+  if config.tilts < 1:
+    raise ConfigError('config.tilts must be 1 or more.')
   for engine in config.engines:
     if engine not in sweep.ENGINES:
       raise ConfigError(f'config.engines={config.engines!r}: the engines are '
                         f'{", ".join(sweep.ENGINES)}.')
-  names = [name for name, _ in (*config.runs, *config.evaluations)] + [BASE]
-  if len(set(names)) < len(names):
-    raise ConfigError(f'config.runs and config.evaluations have two of one name, or one named '
-                      f'{BASE!r}.')
-  for name, changes in (*config.runs, *config.evaluations):
-    try:
-      settings = changed(config, changes, 0)
-    except (KeyError, TypeError, AttributeError) as error:
-      raise ConfigError(f'The changes of {name!r} do not fit config.dso: {error}.') from error
-    preference.settings.check(settings)
+  study_rows.check(config, (*config.runs, *config.evaluations),
+                   lambda changes: changed(config, changes, 0), preference.settings.check)
 
 
 def changed(config, changes, seed):
@@ -79,37 +69,29 @@ def changed(config, changes, seed):
   return c
 
 
-def digest(settings):
-  """What tells the settings of rows apart."""
-  return outputs.config_digest(settings)[:12]
-
-
 def run(config, workdir, problem=None):
-  """[row] of the study's part, those of config.table included; new rows are in workdir/rows.jsonl.
+  """[row] of the study's part, by `study_rows.run`; `problem` as in `preference.run`.
 
-  `problem` as in `preference.run`. ConfigError where the config is invalid or a row of the table
-  was made with other settings.
+  ConfigError where the config is invalid or a row of the table was made with other settings.
   """
   parallel.initialize()
   check(config)
-  workdir = pathlib.Path(workdir)
-  with workdirs.lock(workdir):
-    table = {row_key(row): row for path in (config.table, workdir / 'rows.jsonl') if path
-             for row in read(path)}
-    wanted = []
-    for seed in range(config.first_seed, config.first_seed + config.seeds):
-      tasks = [(BASE, (), False)] + [(*run, True) for run in config.runs] + [
-          (*evaluation, False) for evaluation in config.evaluations]
-      for name, changes, tuned in tasks:
-        settings = changed(config, changes, seed)
-        for key in models_of(config, settings, name, tuned):
-          wanted.append((name, seed, key))
-        if missing(table, wanted, name, seed, settings):
-          problem = problem or problems.build(FrozenConfigDict(config.dso))
-          for row in compute(config, settings, problem, workdir, name, seed, tuned):
-            table[row_key(row)] = row
-            parallel.from_main(write, workdir / 'rows.jsonl', table)
-  return [table[key] for key in wanted]
+  build = functools.cache(lambda: problem or problems.build(FrozenConfigDict(config.dso)))
+  return study_rows.run(config, workdir, tasks(config), lambda task: compute(
+      config, task, build(), pathlib.Path(workdir)))
+
+
+def tasks(config):
+  """The Tasks of the study's part, seed by seed."""
+  runs = [(BASE, (), False), *((*run, True) for run in config.runs),
+          *((*evaluation, False) for evaluation in config.evaluations)]
+  result = []
+  for seed in study_rows.seeds(config):
+    for name, changes, tuned in runs:
+      settings = changed(config, changes, seed)
+      models = models_of(config, settings, name, tuned)
+      result.append(study_rows.Task(name, seed, settings, tuple(models), tuned))
+  return result
 
 
 def models_of(config, settings, name, tuned):
@@ -124,25 +106,11 @@ def models_of(config, settings, name, tuned):
   return [*rounds, *steps, *(f'{rounds[-1]} {t}' for t in tilted)]
 
 
-def missing(table, wanted, name, seed, settings):
-  """Whether a row of the run is not in the table; ConfigError where it has other settings."""
-  keys = [key for key in wanted if key[:2] == (name, seed)]
-  for key in keys:
-    if key in table and table[key]['settings'] != digest(settings):
-      raise ConfigError(f'The row of {name!r}, seed {seed}, in the table was made with other '
-                        'settings; remove it, or give the run another name.')
-  return not all(key in table for key in keys)
-
-
-def row_key(row):
-  """(name, seed, model), which a table has once."""
-  return row['name'], row['seed'], row['model']
-
-
-def compute(config, settings, problem, workdir, name, seed, tuned):
-  """Yields the rows of a run or evaluation of one seed."""
+def compute(config, task, problem, workdir):
+  """Yields the rows of a Task."""
+  name, seed, settings, tuned = task.name, task.seed, task.settings, task.tuned
   cfg = FrozenConfigDict(settings)
-  head = {'name': name, 'seed': seed, 'settings': digest(settings)}
+  head = task.head
   folder, shared = workdir / 'runs' / f'{name}-{seed}', workdir / 'shared'
   base = problems.base(problem)
   reference = evaluate_test(problem, base, changed(config, (), seed), shared / f'base-{seed}')
@@ -266,28 +234,3 @@ def tilted(config, cfg, problem, model, engine, seed):
                        cfg.label.seconds, cfg.label.timestep, cfg.label.threshold_deg)
     stable[f'{size:g}'] = float(result.stable.sum() / (len(items) * config.tilts))
   return {'samples': len(items), 'tilts': config.tilts, 'stable': stable}
-
-
-def read(path):
-  """The rows of a table; [] where there is no file, ConfigError where it is damaged."""
-  try:
-    return files.read_lines(path)
-  except FileNotFoundError:
-    return []
-  except ValueError as error:
-    raise ConfigError(f'{path} is damaged: {error}.') from error
-
-
-def write(path, table):
-  """Writes rows as JSON lines."""
-  with workdirs.writing(path):
-    files.write_lines(path, table.values())
-
-
-def merge(config, workdir):
-  """Adds the rows of workdir/rows.jsonl that config.table lacks; returns their number."""
-  table = {row_key(row): row for row in read(config.table)}
-  rows = {row_key(row): row for row in read(pathlib.Path(workdir) / 'rows.jsonl')}
-  more = {key: row for key, row in rows.items() if key not in table}
-  write(config.table, table | more)
-  return len(more)

@@ -7,7 +7,14 @@ import pytest
 
 from experiments import _config
 from jax3dgen.core.errors import ConfigError
-from jax3dgen.recipes.preference import evaluate, problem, study, study_page, study_pictures
+from jax3dgen.recipes.preference import (
+  evaluate,
+  problem,
+  study,
+  study_page,
+  study_pictures,
+  study_rows,
+)
 from jax3dgen.recipes.preference import label as labels
 from tests.commands import ROOT
 from tests.fakes import tower_generator
@@ -57,8 +64,8 @@ def test_a_finished_study_computes_nothing_again(unbroken, monkeypatch):
 def test_rows_of_a_table_are_not_computed_again(unbroken, tmp_path, monkeypatch):
   workdir, rows = unbroken
   path = tmp_path / 'dso.jsonl'
-  assert study.merge(config(table=str(path)), workdir) == len(rows)
-  assert study.merge(config(table=str(path)), workdir) == 0
+  assert study_rows.merge(config(table=str(path)), workdir) == len(rows)
+  assert study_rows.merge(config(table=str(path)), workdir) == 0
   monkeypatch.setattr(study, 'compute', lambda *args: pytest.fail('computed again'))
   assert study.run(config(table=str(path)), tmp_path / 'other') == rows
   with pytest.raises(ConfigError, match='other settings'):
@@ -70,7 +77,7 @@ def test_rows_of_a_table_are_not_computed_again(unbroken, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize('changes, sentence', [
     ({'runs': (('a', (('loss.nothing', 1),)),)}, "'a' do not fit"),
-    ({'runs': (('base', ()),)}, 'one of them named|two of one name'),
+    ({'runs': (('base', ()),)}, 'two runs of one name, or one named'),
     ({'engines': ('sand',)}, 'the engines are'), ({'tilts': 0}, 'config.tilts'),
     ({'runs': (('a', (('loss.name', 'hope'),)),)}, 'config.loss.name')])
 def test_invalid_settings_are_refused(changes, sentence, tmp_path):

@@ -2,10 +2,11 @@
 
 All parts share the base, the test images and, per seed, the noise. `:main`, the default, are the
 tuning runs, the best of several samples and deformation, three seeds each; `:rivals` are flat cuts
-(DSO D.2) and guidance by the margin. `:steps` follows DRO and DPO beyond the step that is chosen
-(DSO Table 8, Figure 6b), `:pool` varies the number of images (Figure 6b), `:variants` has terms and
-noises that DSO has not, `:transfer` tunes without some kinds of object, `:tilts` puts base, DPO and
-DRO to tilts in three engines (Table 6); these have one seed. `:tiny` is for tests.
+(DSO D.2), guidance by the margin, and the base's labels under MuJoCo's legacy inertia. `:steps`
+follows DRO and DPO beyond the step that is chosen (DSO Table 8, Figure 6b), `:pool` varies the
+number of images (Figure 6b), `:variants` has terms and noises that DSO has not, `:transfer` tunes
+without some kinds of object, `:tilts` puts base, DPO and DRO to tilts in three engines (Table 6);
+these have one seed. `:tiny` is for tests.
 """
 
 from jax3dgen.core.errors import ConfigError
@@ -20,6 +21,7 @@ VARIANTS = {'tracked': {'loss.noise': 'tracked'}, 'growth': {'loss.growth': 1.0}
 LARGEST = objects.EXTENT * objects.RESOLUTION  # voxels of the largest extent of an object
 CUTS = {f'flat cut {share:g}': {'label.cut': share * LARGEST} for share in (.05, .1, .15, .2)}
 GUIDED = {f'guidance {scale:g}': {'sampler.margin': scale} for scale in (0.02, 0.05, 0.1)}
+LEGACY = {'legacy inertia': {'label.inertia': 'mujoco_legacy'}}
 KEPT = ('figurine', 'stack', 'animal', 'goblet')  # kinds of the pool of `:transfer`
 
 
@@ -40,7 +42,7 @@ def get_config(variant=''):
     config.stabilize = True
     config.seeds = 3
   elif variant == 'rivals':
-    config.evaluations = named(CUTS | GUIDED)
+    config.evaluations = named(CUTS | GUIDED | LEGACY)
   elif variant == 'steps':
     config.runs = named({'dro to 480': DRO | ALL_STEPS,
                          'dpo to 600': {'train.steps': 600, 'optim.warmup': 30.0}})

@@ -5,6 +5,7 @@ name of its judge, the network behind it: figures of different judges cannot be 
 """
 
 from collections.abc import Callable
+import functools
 import json
 import sys
 from typing import NamedTuple
@@ -103,7 +104,8 @@ def load_judge(name, text):
     return Judge(text, modules.function(text, f'config.judge.{name}'))
   apply, params = inception.load(text)
   answer = INCEPTION[name]
-  return Judge(f'{name} of the {inception.NAME}', jax.jit(lambda x: answer(apply(params, x))))
+  judge = jax.jit(lambda params, x: answer(apply(params, x)))
+  return Judge(f'{name} of the {inception.NAME}', functools.partial(judge, params))
 
 
 def load_judges(config):

@@ -7,6 +7,7 @@ levels, the condition left out at times for guidance (Xiang et al. 2025).
 Axes: B objects of this device, r and c of the latent, L tokens of D channels.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -134,14 +135,15 @@ def examples(seeds, encoder, image, fixed, tokens=True):
 
   The latent is the posterior's mean.
   """
-  encode = jax.jit(lambda drawn: encoder.apply({'params': fixed['encoder']}, objects.occupancy(
+  encode = jax.jit(lambda params, drawn: encoder.apply({'params': params}, objects.occupancy(
       drawn))[..., :encoder.latent].astype(jnp.float16))
-  embed = jax.jit(lambda images: image.tokens(fixed['image'], images).astype(jnp.float16))
+  embed = jax.jit(lambda params, images: image.tokens(params, images).astype(jnp.float16))
 
   def rows(seeds):
     drawn = objects.draw(seeds)
-    latent = {'latent': encode(drawn)}
-    return latent | {'tokens': embed(condition_pictures(drawn))} if tokens else latent
+    latent = {'latent': encode(fixed['encoder'], drawn)}
+    return latent | {'tokens': embed(fixed['image'], condition_pictures(drawn))} if (
+        tokens) else latent
   return ship.in_chunks(rows, np.array(seeds))
 
 
@@ -217,7 +219,8 @@ def sample(generator, params, key, seeds, count, cfg):
   drawn = objects.draw(seeds)
   true = np.asarray(objects.logits(drawn))
   embed, decode = jax.jit(generator.embed), jax.jit(generator.decode)
-  recode = jax.jit(lambda x: generator.decode(params, generator.encode(params, jax.nn.sigmoid(x))))
+  recode = functools.partial(jax.jit(lambda params, x: generator.decode(params, generator.encode(
+      params, jax.nn.sigmoid(x)))), params)
   tokens = ship.in_chunks(lambda x: embed(params, x).tokens, condition_pictures(drawn))
 
   def integrate(rows):

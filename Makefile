@@ -69,7 +69,7 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt requirements/torch
 # and 3.12. setuptools is in the runtime file because the package itself is built in .venv.
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
-DEV := build pytest pytest-xdist ruff
+DEV := build fast-simplification pytest pytest-xdist ruff xatlas
 TORCH := torch==2.13.0 transformers diffusers
 
 lock:

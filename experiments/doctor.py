@@ -17,9 +17,9 @@ import jax3dgen
 from jax3dgen.core import launch, machine
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'mujoco', 'mujoco-mjx')
-EXTRAS = {'cuda': ('jax_cuda13_plugin',), 'tpu': ('libtpu',),
-          'pretrained': ('diffusers', 'huggingface_hub', 'transformers'), 'convert': ('torch',),
-          'brax': ('brax',), 'dev': ('build', 'pytest', 'ruff', 'torch')}
+EXTRAS = {'cuda': ('jax_cuda13_plugin',), 'tpu': ('libtpu',), 'convert': ('torch',),
+          'pretrained': ('diffusers', 'huggingface_hub', 'transformers'), 'brax': ('brax',),
+          'texture': ('xatlas', 'fast_simplification'), 'dev': ('build', 'pytest', 'ruff', 'torch')}
 DEMO_GIB = 3.0  # memory that `make demo` needs
 
 

@@ -67,7 +67,7 @@ def test_lock_covers_both_pythons_and_has_no_addresses():
 
 def test_extras_name_what_they_need(setup):
   extras = setup['options.extras_require']
-  assert {'cuda', 'tpu', 'pretrained', 'convert', 'brax', 'dev'} == set(extras)
+  assert {'cuda', 'tpu', 'pretrained', 'convert', 'brax', 'texture', 'dev'} == set(extras)
   assert 'python_version >= "3.12"' in extras['cuda'] and 'jax[cuda13]>=0.11.1' in extras['cuda']
 
 

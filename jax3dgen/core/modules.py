@@ -1,4 +1,4 @@
-"""Modules and functions by the names in a config: of a package, or of a module on the path."""
+"""Modules and functions by the names in a config, and modules of extras."""
 
 import importlib
 
@@ -39,3 +39,13 @@ def function(text, field):
   if not callable(value):
     raise ConfigError(f'{field}={text!r}: the module {module} has no function {name}.')
   return value
+
+
+def extra(name, extra, user):
+  """The module `name` of a package of an extra; ConfigError where it is missing, whose sentence
+  begins with what needs it."""
+  try:
+    return importlib.import_module(name)
+  except ImportError as error:
+    raise ConfigError(f"{user} needs {name.split('.')[0]}: pip install 'jax3dgen[{extra}]'."
+                      ) from error

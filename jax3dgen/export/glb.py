@@ -4,12 +4,14 @@ In the file +y is up and colours are linear light. `gltf_data` reads the arrays 
 the scene; textures and materials are ignored.
 """
 
+import io
 import itertools
 import json
 import struct
 
 import jax
 import numpy as np
+from PIL import Image
 
 from jax3dgen.core import image
 from jax3dgen.core.errors import MeshError
@@ -19,25 +21,36 @@ from jax3dgen.scene import mesh as meshes
 
 CODES = {np.dtype(dtype): code for code, dtype in gltf_data.DTYPES.items()}
 TRIANGLES, STRIP, FAN = 4, 5, 6
+LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071  # of a sampler
 MAX_PARTS = 10**5  # primitives of a scene, all instances counted
 MAX_LAYERS = 256  # attributes of a primitive, and morph targets whose weight is not 0
 
 
-def encode(mesh):
-  """GLB bytes of a host Mesh (+z up): positions, normals, 16-bit colours and a matte material.
+def encode(mesh, texture=None):
+  """GLB bytes of a host Mesh (+z up): positions, normals, a matte material, and 16-bit vertex
+  colours, or in place of them a `scene.texture.Texture` of the mesh as a PNG.
 
   A mesh far from the origin is placed there by its node.
   """
   mesh, offset = meshes.near_origin(mesh)
   node = {'mesh': 0} | ({'translation': _turned(offset).tolist()} if offset.any() else {})
-  position = _y_up(mesh.vertices)
-  normal = _y_up(np.asarray(jax.jit(meshes.normals)(mesh.vertices, mesh.faces)))
+  source = texture.atlas.source if texture else slice(None)
+  position = _y_up(mesh.vertices)[source]
+  normal = _y_up(np.asarray(jax.jit(meshes.normals)(mesh.vertices, mesh.faces)))[source]
   arrays = {'POSITION': position, 'NORMAL': normal}
-  if mesh.colors is not None:
+  material, files = {'metallicFactor': 0.0, 'roughnessFactor': 0.9}, {}
+  if texture:
+    arrays['TEXCOORD_0'] = texture.atlas.uv.astype(np.float32)
+    material['baseColorTexture'] = {'index': 0}
+    files = {'textures': [{'source': 0, 'sampler': 0}],
+             'samplers': [{'magFilter': LINEAR, 'minFilter': LINEAR_MIPMAP_LINEAR,
+                           'wrapS': CLAMP_TO_EDGE, 'wrapT': CLAMP_TO_EDGE}]}
+  elif mesh.colors is not None:
     rgba = np.pad(image.srgb_to_linear(mesh.colors), ((0, 0), (0, 1)), constant_values=1)
     arrays['COLOR_0'] = np.round(rgba * 65535).astype(np.uint16)
   attributes = {name: index for index, name in enumerate(arrays)}
-  arrays['indices'] = mesh.faces.astype(np.uint32).reshape(-1, 1)
+  faces = texture.atlas.faces if texture else mesh.faces
+  arrays['indices'] = faces.astype(np.uint32).reshape(-1, 1)
   accessors, views, blob = [], [], b''
   kinds = {width: kind for kind, width in gltf_data.WIDTHS.items()}
   for name, values in arrays.items():
@@ -49,11 +62,16 @@ def encode(mesh):
   accessors[0] |= {'min': position.min(0).tolist(), 'max': position.max(0).tolist()}
   if 'COLOR_0' in attributes:
     accessors[attributes['COLOR_0']]['normalized'] = True
+  if texture:
+    picture = png(texture.image)
+    files['images'] = [{'bufferView': len(views), 'mimeType': 'image/png'}]
+    views.append({'buffer': 0, 'byteOffset': len(blob), 'byteLength': len(picture)})
+    blob += picture + b'\0' * (-len(picture) % 4)
   primitive = {'attributes': attributes, 'indices': len(attributes), 'material': 0}
   header = {
       'asset': {'version': '2.0', 'generator': 'jax3dgen'}, 'scene': 0,
       'scenes': [{'nodes': [0]}], 'nodes': [node], 'meshes': [{'primitives': [primitive]}],
-      'materials': [{'pbrMetallicRoughness': {'metallicFactor': 0.0, 'roughnessFactor': 0.9}}],
+      'materials': [{'pbrMetallicRoughness': material}], **files,
       'accessors': accessors, 'bufferViews': views, 'buffers': [{'byteLength': len(blob)}]}
   text = json.dumps(header, separators=(',', ':')).encode()
   text += b' ' * (-len(text) % 4)
@@ -61,6 +79,13 @@ def encode(mesh):
       struct.pack('<4sII', gltf_data.MAGIC, 2, 28 + len(text) + len(blob)),
       struct.pack('<I4s', len(text), gltf_data.JSON), text,
       struct.pack('<I4s', len(blob), gltf_data.BINARY), blob])
+
+
+def png(picture):
+  """PNG bytes of a picture [H, W, 3] in [0, 1]."""
+  stream = io.BytesIO()
+  Image.fromarray(image.to_uint8(picture)).save(stream, 'PNG')
+  return stream.getvalue()
 
 
 def parts(data, limit, folder):

@@ -85,8 +85,9 @@ def read_solids(path, up='auto'):
                    turn @ solid.inertia @ turn.T), others) for solid in bodies]
 
 
-def write(path, mesh):
-  """Writes a Mesh in the format of the suffix of `path`; an error leaves no partial file.
+def write(path, mesh, texture=None):
+  """Writes a Mesh in the format of the suffix of `path`, GLB with a `scene.texture.Texture`; an
+  error leaves no partial file.
 
   Numbers are float32, or float64 for a mesh far from the origin. Raises MeshError for an empty or
   non-finite mesh, for a format that is not written, and for STL of a mesh far from the origin.
@@ -101,7 +102,10 @@ def write(path, mesh):
   far = meshes.near_origin(mesh)[1].any()
   if far and kind == 'stl':
     raise MeshError(f'{path}: the mesh is too far from the origin for the 32-bit numbers of STL.')
-  data = WRITERS[kind](mesh if far else mesh.replace(vertices=vertices.astype(np.float32)))
+  if texture and kind != 'glb':
+    raise MeshError(f'{path}: a texture is written to glb files.')
+  mesh = mesh if far else mesh.replace(vertices=vertices.astype(np.float32))
+  data = glb.encode(mesh, texture) if texture else WRITERS[kind](mesh)
   with files.replacing(path) as beside:
     beside.write_bytes(data)
 

@@ -8,7 +8,6 @@ Quaternions are (w, x, y, z).
 """
 
 import functools
-import importlib
 import warnings
 
 import chex
@@ -16,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core import modules
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.physics import mjx_batch, worlds
 
@@ -78,7 +78,4 @@ def _template(x64):
 
 
 def _brax(module):
-  try:
-    return importlib.import_module(f'brax.{module}')
-  except ImportError as error:
-    raise ConfigError("This engine needs brax: pip install 'jax3dgen[brax]'.") from error
+  return modules.extra(f'brax.{module}', 'brax', 'This engine')

@@ -48,7 +48,8 @@ def extract(query, params, resolution, level=None, frac=1.0, radius=1.0):
   vertices = vertices.astype(np.float32)
   if not is_watertight(faces):
     raise MeshError('The extracted surface is not closed; another resolution or level may help.')
-  return Mesh(vertices, faces, _colors(query, params, vertices, faces, spacing, frac))
+  return Mesh(vertices, faces, colors_at(
+      query, params, vertices, np.asarray(jax.jit(normals)(vertices, faces)), spacing, frac))
 
 
 def sample(query, params, resolution, frac=1.0, radius=1.0):
@@ -133,7 +134,7 @@ def flat_cut(mesh, share):
     raise MeshError(f'The cut share of the height must be between 0 and 1, not {share}.')
   low, high = mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()
   cut = above(mesh, low + share * (high - low))
-  return _with_colors(*largest_shell(cut.vertices, cut.faces), mesh)
+  return with_colors(*largest_shell(cut.vertices, cut.faces), mesh)
 
 
 def above(mesh, height):
@@ -141,12 +142,12 @@ def above(mesh, height):
   cut = manifold(mesh).trim_by_plane((0.0, 0.0, 1.0), float(height))
   if cut.is_empty():
     raise MeshError('The mesh is empty above the cut.')
-  return _with_colors(*_surface_of(cut), mesh)
+  return with_colors(*surface_of(cut), mesh)
 
 
 def refine(mesh, length):
   """A closed Mesh with the same surface and no edge longer than about `length`."""
-  return _with_colors(*_surface_of(manifold(mesh).refine_to_length(float(length))), mesh)
+  return with_colors(*surface_of(manifold(mesh).refine_to_length(float(length))), mesh)
 
 
 def manifold(mesh):
@@ -158,14 +159,14 @@ def manifold(mesh):
   return solid
 
 
-def _surface_of(solid):
+def surface_of(solid):
   """Vertices float32 [V, 3] and faces int32 [F, 3] of a manifold3d solid."""
   surface = solid.to_mesh()
   return np.asarray(surface.vert_properties)[:, :3], np.asarray(surface.tri_verts, np.int32)
 
 
-def _with_colors(vertices, faces, mesh):
-  """A Mesh with the colours of the nearest vertices of `mesh`."""
+def with_colors(vertices, faces, mesh):
+  """A Mesh of vertices and faces with the colours of the nearest vertices of `mesh`."""
   if mesh.colors is None:
     return Mesh(vertices, faces)
   _, nearest = spatial.cKDTree(mesh.vertices).query(vertices)
@@ -260,16 +261,16 @@ def _surface(density, level, spacing):
   return (vertices - 1) * spacing - 1.0, faces
 
 
-def _colors(query, params, vertices, faces, spacing, frac):
-  """sRGB [V, 3] of short rays along the inward normals, from half a grid cell outside."""
-  normal = np.asarray(jax.jit(normals)(vertices, faces))
-  colors = np.empty_like(vertices)
+def colors_at(query, params, points, normal, spacing, frac=1.0):
+  """sRGB [N, 3] of a surface at points [N, 3] with outward normals [N, 3]: of short rays along the
+  inward normals, from half of `spacing`, the side of a grid cell, outside."""
+  colors = np.empty_like(points)
   size = CHUNK // len(DEPTHS)
-  for start in range(0, len(vertices), size):
+  for start in range(0, len(points), size):
     part = slice(start, start + size)
-    rgb = _ray_colors(query, params, _pad(vertices[part], size), _pad(normal[part], size),
+    rgb = _ray_colors(query, params, _pad(points[part], size), _pad(normal[part], size),
                       np.float32(spacing), frac)
-    colors[part] = rgb[:len(vertices[part])]
+    colors[part] = rgb[:len(points[part])]
   return np.clip(colors, 0.0, 1.0)
 
 

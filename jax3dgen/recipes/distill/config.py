@@ -157,6 +157,8 @@ def default_config():
 
   c.result = ConfigDict()
   c.result.mesh_resolution = 96  # cells per side of the grid whose surface becomes the mesh
+  c.result.faces = 0  # of the mesh, by the extra `texture`; 0: as many as the grid makes
+  c.result.texture = 0  # texels per side of the mesh's texture, likewise; 0: vertex colours
   c.result.flat_cut = 0.1  # largest share of the height cut off below to make it stand; 0: none
   c.result.elevation_deg = 15.0  # elevation of turntable and previews
   c.result.turntable_size = 256  # pixels per side of the turntable
@@ -174,6 +176,7 @@ AT_LEAST = {
     'render.n_samples': 1, 'render.n_importance': 0, 'log.preview_size': 1, 'log.every': 0,
     'log.preview_every': 0, 'checkpoint.every': 0, 'checkpoint.keep': 1,
     'result.mesh_resolution': 8, 'result.turntable_size': 2, 'result.turntable_frames': 1,
+    'result.faces': 0, 'result.texture': 0,
     'optim.clip': 0, 'optim.eps': 0, 'optim.decay': 0, 'optim.fit_decay': 0,
     'optim.fit_warmup': 0, 'field.density_noise': 0, 'result.drop_seconds': 0}
 SHARES = ('camera.by_area', 'guide.rescale', 'shading.probability', 'shading.textureless')

@@ -22,7 +22,7 @@ from jax3dgen.metrics import janus, referee
 from jax3dgen.physics import body, native
 from jax3dgen.prior import words
 from jax3dgen.recipes.distill import step as scene_step
-from jax3dgen.scene import mesh, render, shading
+from jax3dgen.scene import mesh, render, shading, texture
 from jax3dgen.train import memory
 
 PREVIEW_VIEWS = 8
@@ -126,6 +126,22 @@ def cut_to_stand(cfg, generated, before):
   return generated, 0.0, before
 
 
+def few_faces(cfg, surface):
+  """(mesh with config.result.faces faces, its Hausdorff distance from `surface` in units)."""
+  return texture.simplify(surface, cfg.result.faces) if cfg.result.faces else (surface, 0.0)
+
+
+def textured(parts, field, surface, uncut):
+  """(Texture of a mesh with the field's colours, its `texture.psnr`); None, None where
+  config.result.texture is 0."""
+  size, spacing = parts.cfg.result.texture, 2.0 / (parts.cfg.result.mesh_resolution - 1)
+  if not size:
+    return None, None
+  query = parts.field.query
+  baked = texture.bake(query, field, surface, texture.unwrap(surface, size), size, spacing, uncut)
+  return baked, texture.psnr(query, field, surface, baked, spacing, uncut)
+
+
 def config_digest(config):
   """sha256 of the config without its fields for logs and checkpoints, which change no result."""
   plain = {k: v for k, v in config.to_dict().items() if k not in ('log', 'checkpoint')}
@@ -154,7 +170,8 @@ def write(parts, workdir, fields, config, began, command):
   cfg = parts.cfg
   particles = write_particles(parts, workdir, fields)
   field = scene_step.particle(cfg, fields, 0)
-  generated = mesh.extract(parts.field.query, field, cfg.result.mesh_resolution)
+  generated, distance = few_faces(cfg, mesh.extract(parts.field.query, field,
+                                                    cfg.result.mesh_resolution))
   before = drop(cfg, generated)
   surface, flat_cut, (fall, stability) = cut_to_stand(cfg, generated, before)
   judgement = make_judge(parts)(field, cfg.prompt)
@@ -162,7 +179,8 @@ def write(parts, workdir, fields, config, began, command):
   camera = ring(cfg, cfg.result.turntable_frames)
   frames = [draw(field, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
             for i in range(cfg.result.turntable_frames)]
-  mesh_io.write(workdir / 'mesh.glb', surface)
+  picture, texture_db = textured(parts, field, surface, generated)
+  mesh_io.write(workdir / 'mesh.glb', surface, picture)
   turntable.write_video(workdir / 'turntable.mp4', np.stack(frames))
   figures = {
       'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
@@ -173,6 +191,10 @@ def write(parts, workdir, fields, config, began, command):
       'rotation_deg_uncut': before[1]['rotation_deg'],
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
       'watertight': mesh.is_watertight(surface.faces)}
+  if cfg.result.faces:
+    figures['hausdorff'] = distance
+  if picture:
+    figures['texture_psnr'] = texture_db
   if particles:
     figures['particles'] = particles
   report.write_report(

@@ -23,7 +23,7 @@ from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.distill import sampled_templates, train_state
 from jax3dgen.recipes.distill import step as scene_step
 from jax3dgen.recipes.distill import views as known_views
-from jax3dgen.scene import nerf
+from jax3dgen.scene import nerf, texture
 from jax3dgen.train import optim
 from jax3dgen.train import workdir as workdirs
 
@@ -133,6 +133,8 @@ def build(config):
   parallel.share_batch(cfg.train.batch)
   distill_config.check_levels(cfg, prior.schedule.safe_range)
   referee.labels(), referee.load()  # a damaged referee stops the run here, not at its end
+  if cfg.result.texture or cfg.result.faces:
+    texture.packages()
   field = build_field(cfg)
   key, field_key = keys(cfg)
   shapes = jax.eval_shape(field.init, key)

@@ -70,44 +70,49 @@ def texels(atlas, values, size):
   return raster.render(Mesh(flat, atlas.faces, values), FROM_ABOVE, size, (np.nan,) * 3)[0]
 
 
-def bake(query, params, mesh, atlas, size, spacing, uncut=None):
-  """The Texture [size, size] of a field on a Mesh, by `colors_at` of the points of its texels.
+def bake(color, mesh, atlas, size):
+  """The Texture [size, size] of color (points [N, 3], unit normals [N, 3]) -> [N, 3] on a Mesh.
 
   Texels that the surface does not cover have the colour of the nearest that it does.
   """
-  points, normal = (texels(atlas, x[atlas.source], size) for x in _surface(mesh))
+  points, normals = (texels(atlas, x[atlas.source], size) for x in _surface(mesh))
   covered = np.isfinite(points[..., 0])
   if not covered.any():
     raise MeshError(f'The atlas has no texel at {size} x {size}; take a larger texture.')
   image = np.zeros((size, size, 3), np.float32)
-  image[covered] = colors_at(query, params, points[covered], normal[covered], spacing, uncut)
+  image[covered] = color(points[covered], _unit(normals[covered]))
   _, index = ndimage.distance_transform_edt(~covered, return_indices=True)
   return Texture(atlas, image[tuple(index)])
 
 
-def colors_at(query, params, points, normal, spacing, uncut=None):
-  """`mesh.colors_at` of points [N, 3] with normals of any length, but that points further than
-  `spacing` from the vertices of the Mesh `uncut`, on the faces of a cut, have the colours of the
-  nearest of these."""
-  length = np.linalg.norm(normal, axis=-1, keepdims=True)
-  colors = meshes.colors_at(query, params, points, normal / np.maximum(length, 1e-9), spacing)
-  if uncut is None:
-    return colors
-  gap, nearest = spatial.cKDTree(uncut.vertices).query(points)
-  return np.where(gap[:, None] > spacing, np.asarray(uncut.colors)[nearest], colors)
+def of_uncut(color, uncut, distance):
+  """`color` of `bake`, but that points further than `distance` from the vertices of the Mesh
+  `uncut`, on the faces of a cut, have the colours of the nearest of these."""
+  tree = spatial.cKDTree(uncut.vertices)
+
+  def mixed(points, normals):
+    gap, nearest = tree.query(points)
+    return np.where(gap[:, None] > distance, np.asarray(uncut.colors)[nearest],
+                    color(points, normals))
+  return mixed
 
 
-def psnr(query, params, mesh, texture, spacing, uncut=None):
-  """dB of a Texture, bilinear, against `colors_at`, at SAMPLES random points of the surface."""
+def psnr(color, mesh, texture):
+  """dB of a Texture, bilinear, against `color` as in `bake`, at SAMPLES random points."""
   vertices, normals = _surface(mesh)
   rng, faces = np.random.default_rng(0), np.asarray(mesh.faces)
   _, face, _ = meshes.sample_surface(vertices, faces, *rng.random((3, SAMPLES)))
   weight = rng.dirichlet(np.ones(3), SAMPLES)[..., None]
   at = lambda values, corners: (weight * values[corners[face]]).sum(1)
-  true = colors_at(query, params, at(vertices, faces).astype(np.float32),
-                   at(normals, faces).astype(np.float32), spacing, uncut)
+  true = color(at(vertices, faces).astype(np.float32), _unit(at(normals, faces)))
   error = lookup(texture, at(texture.atlas.uv, texture.atlas.faces)) - true
   return float(-10 * np.log10(np.square(error).mean()))
+
+
+def _unit(normals):
+  """Normals [N, 3] of length 1, float32."""
+  length = np.linalg.norm(normals, axis=-1, keepdims=True)
+  return (normals / np.maximum(length, 1e-9)).astype(np.float32)
 
 
 def lookup(texture, uv):

@@ -32,9 +32,14 @@ def surface():
   return mesh.extract(query, {}, RESOLUTION)
 
 
+def rays(points, normals):
+  """The field's colours at points of its surface."""
+  return mesh.colors_at(query, {}, points, normals, SPACING)
+
+
 @pytest.fixture(scope='module')
 def baked(surface):
-  return texture.bake(query, {}, surface, texture.unwrap(surface, SIZE), SIZE, SPACING)
+  return texture.bake(rays, surface, texture.unwrap(surface, SIZE), SIZE)
 
 
 def inside(vertices, faces, rng, count=4000):
@@ -63,19 +68,17 @@ def test_a_texture_looks_like_its_field(surface, baked):
   normal = np.asarray(mesh.normals(surface.vertices, surface.faces))[surface.faces[face]]
   normal = (weights[..., None] * normal).sum(1)
   normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-  error = texture.lookup(baked, uv) - mesh.colors_at(
-      query, {}, points.astype(np.float32), normal.astype(np.float32), SPACING)
+  error = texture.lookup(baked, uv) - rays(points.astype(np.float32), normal.astype(np.float32))
   decibels = -10 * np.log10(np.square(error).mean())
   assert decibels > 35
-  assert texture.psnr(query, {}, surface, baked, SPACING) == pytest.approx(decibels, abs=0.5)
+  assert texture.psnr(rays, surface, baked) == pytest.approx(decibels, abs=0.5)
 
 
 def test_faces_of_a_cut_have_the_colors_of_the_nearest_surface(surface):
   cut = mesh.flat_cut(surface, 0.3)
   atlas = texture.unwrap(cut, 64)
-  black = lambda params, xyz, frac=1.0: base.Sample(jnp.full(xyz.shape[:-1], 60.0),
-                                                    jnp.zeros(xyz.shape))
-  image = texture.bake(black, {}, cut, atlas, 64, SPACING, uncut=surface).image
+  black = texture.of_uncut(lambda points, normals: 0 * points, surface, SPACING)
+  image = texture.bake(black, cut, atlas, 64).image
   points = texture.texels(atlas, cut.vertices[atlas.source], 64)
   covered = np.isfinite(points[..., 0])
   gap = np.linalg.norm(points[covered][:, None] - surface.vertices[None], axis=-1)

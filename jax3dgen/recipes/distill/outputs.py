@@ -4,11 +4,13 @@ Everything is computed from the final field, so a run that was killed here repea
 result.json is written last: where it exists, all other results exist too.
 """
 
+from collections.abc import Callable
 import functools
 import hashlib
 import json
 import math
 import time
+from typing import Any, NamedTuple
 
 import jax
 from matplotlib import image as png
@@ -17,6 +19,7 @@ import numpy as np
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import files, image, parallel, tree
 from jax3dgen.core.errors import MeshError
+from jax3dgen.core.types import Mesh
 from jax3dgen.export import mesh_io, report, turntable
 from jax3dgen.metrics import janus, referee
 from jax3dgen.physics import body, native
@@ -83,16 +86,21 @@ def previews(workdir):
 def make_judge(parts):
   """(field, prompt) -> the referee's figures of its views from 24 azimuths (see `metrics/janus`).
   """
-  labels, params = referee.labels(), referee.load()
-  draw = renderer(parts, scene_step.stage_at(parts.cfg, parts.cfg.train.steps).size)
-  camera = janus.view_cameras(*lens(parts.cfg))
+  draw = renderer(parts, judged_size(parts.cfg))
+  return lambda field, prompt: judged(parts.cfg, functools.partial(draw, field), prompt)
 
-  def judge(field, prompt):
-    prompt_words = words.with_synonyms(prompt)
-    label = lambda names: next((name for name in names if name in prompt_words), None)
-    return janus.evaluate_views(params, draw(field, camera), labels, label(labels.kinds),
-                                label(labels.colors))
-  return judge
+
+def judged_size(cfg):
+  """Pixels per side of the views that the referee judges: those of the last training views."""
+  return scene_step.stage_at(cfg, cfg.train.steps).size
+
+
+def judged(cfg, draw, prompt):
+  """The referee's figures of what `draw` (Camera) -> images draws from 24 azimuths."""
+  labels, prompt_words = referee.labels(), words.with_synonyms(prompt)
+  label = lambda names: next((name for name in names if name in prompt_words), None)
+  return janus.evaluate_views(referee.load(), draw(janus.view_cameras(*lens(cfg))), labels,
+                              label(labels.kinds), label(labels.colors))
 
 
 def drop(cfg, surface):
@@ -126,20 +134,36 @@ def cut_to_stand(cfg, generated, before):
   return generated, 0.0, before
 
 
-def few_faces(cfg, surface):
-  """(mesh with config.result.faces faces, its Hausdorff distance from `surface` in units)."""
-  return texture.simplify(surface, cfg.result.faces) if cfg.result.faces else (surface, 0.0)
+class Asset(NamedTuple):
+  """A finished object: its Mesh; draw (pixels per side) -> (Camera) -> images [B, H, W, 3]; color,
+  as in `texture.bake`, with the distance from its surface up to which it holds; and what made it.
+  """
+  surface: Mesh
+  draw: Callable
+  color: Callable
+  reach: float
+  params: Any
 
 
-def textured(parts, field, surface, uncut):
-  """(Texture of a mesh with the field's colours, its `texture.psnr`); None, None where
+def field_asset(parts, field):
+  """The Asset of a field."""
+  cells, query = parts.cfg.result.mesh_resolution, parts.field.query
+  spacing = 2.0 / (cells - 1)
+  return Asset(mesh.extract(query, field, cells),
+               lambda size: functools.partial(renderer(parts, size), field),
+               lambda points, normals: mesh.colors_at(query, field, points, normals, spacing),
+               spacing, field)
+
+
+def textured(cfg, asset, surface):
+  """(Texture of a mesh with an Asset's colours, its `texture.psnr`); None, None where
   config.result.texture is 0."""
-  size, spacing = parts.cfg.result.texture, 2.0 / (parts.cfg.result.mesh_resolution - 1)
+  size = cfg.result.texture
   if not size:
     return None, None
-  query = parts.field.query
-  baked = texture.bake(query, field, surface, texture.unwrap(surface, size), size, spacing, uncut)
-  return baked, texture.psnr(query, field, surface, baked, spacing, uncut)
+  color = texture.of_uncut(asset.color, asset.surface, asset.reach)
+  baked = texture.bake(color, surface, texture.unwrap(surface, size), size)
+  return baked, texture.psnr(color, surface, baked)
 
 
 def config_digest(config):
@@ -161,47 +185,44 @@ def write_particles(parts, workdir, fields):
 
 
 def write(parts, workdir, fields, config, began, command):
-  """Writes mesh.glb, turntable.mp4, report.html and result.json; returns the figures (a dict).
-
-  `fields` are the final parameters, `began` is when this process began (time.monotonic()). Raises
-  MeshError, and writes no result, where a field has no surface. These are the results of the first
-  of several particles; for the others see `write_particles`.
-  """
-  cfg = parts.cfg
+  """`write_asset` of the field with the final parameters `fields`; of several particles the first,
+  for the others see `write_particles`. MeshError, and no result, where a field has no surface."""
   particles = write_particles(parts, workdir, fields)
-  field = scene_step.particle(cfg, fields, 0)
-  generated, distance = few_faces(cfg, mesh.extract(parts.field.query, field,
-                                                    cfg.result.mesh_resolution))
+  asset = field_asset(parts, scene_step.particle(parts.cfg, fields, 0))
+  return write_asset(parts.cfg, workdir, asset, config, began, command, previews(workdir),
+                     workdir / 'metrics.csv', {'particles': particles} if particles else {})
+
+
+def write_asset(cfg, workdir, asset, config, began, command, strips, curves, more=None):
+  """Writes mesh.glb, turntable.mp4, report.html and result.json; returns the figures (a dict), with
+  those of `more`. `began` is when this process began (time.monotonic()), `strips` and `curves` are
+  the previews and curves of `report.write_report`."""
+  generated, distance = (texture.simplify(asset.surface, cfg.result.faces) if cfg.result.faces
+                         else (asset.surface, None))
   before = drop(cfg, generated)
   surface, flat_cut, (fall, stability) = cut_to_stand(cfg, generated, before)
-  judgement = make_judge(parts)(field, cfg.prompt)
-  draw = renderer(parts, cfg.result.turntable_size)
-  camera = ring(cfg, cfg.result.turntable_frames)
-  frames = [draw(field, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
+  judgement = judged(cfg, asset.draw(judged_size(cfg)), cfg.prompt)
+  draw, camera = asset.draw(cfg.result.turntable_size), ring(cfg, cfg.result.turntable_frames)
+  frames = [draw(jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
             for i in range(cfg.result.turntable_frames)]
-  picture, texture_db = textured(parts, field, surface, generated)
+  picture, texture_db = textured(cfg, asset, surface)
   mesh_io.write(workdir / 'mesh.glb', surface, picture)
   turntable.write_video(workdir / 'turntable.mp4', np.stack(frames))
   figures = {
       'prompt': cfg.prompt, 'steps': cfg.train.steps, 'seed': cfg.seed,
       'seconds': round(time.monotonic() - began, 1),
       'peak_memory_gib': round(memory.peak() / memory.GIB, 3),
-      'params_digest': tree.digest(field), 'config_digest': config_digest(config), **judgement,
-      **stability, 'flat_cut': flat_cut, 'stable_uncut': before[1]['stable'],
+      'params_digest': tree.digest(asset.params), 'config_digest': config_digest(config),
+      **judgement, **stability, 'flat_cut': flat_cut, 'stable_uncut': before[1]['stable'],
       'rotation_deg_uncut': before[1]['rotation_deg'],
       'vertices': len(surface.vertices), 'faces': len(surface.faces),
       'watertight': mesh.is_watertight(surface.faces)}
-  if cfg.result.faces:
-    figures['hausdorff'] = distance
-  if picture:
-    figures['texture_psnr'] = texture_db
-  if particles:
-    figures['particles'] = particles
+  figures |= {name: value for name, value in (('hausdorff', distance), ('texture_psnr', texture_db))
+              if value is not None} | (more or {})
   report.write_report(
       workdir / 'report.html', cfg.prompt, figures, config.to_dict(), command, mesh=surface,
       rest=native.path(fall.motion) if fall and not fall.diverged else None, fps=MOTION_FPS,
-      film=workdir / 'turntable.mp4', glb=workdir / 'mesh.glb', previews=previews(workdir),
-      curves=workdir / 'metrics.csv')
+      film=workdir / 'turntable.mp4', glb=workdir / 'mesh.glb', previews=strips, curves=curves)
   with files.replacing(workdir / 'result.json') as path:
     path.write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
   return figures

@@ -3,6 +3,7 @@
 Everything is built from the config, and checked, before anything compiles.
 """
 
+from collections.abc import Callable
 import contextlib
 import inspect
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ from jax3dgen.train import workdir as workdirs
 class Parts(NamedTuple):
   """The records, parameters and initial state of a run, and its frozen config.
 
+  field: what is optimised, a record whose `init` gives its parameters; observe (prior, cfg, count,
+  stage) is the `observe` of `scene_step.make_step` for one of `count` devices.
   `provide` is that of `sampled_templates.provider` where the run samples its pose templates, else
   None: until `with_templates` has called it, the classifier in `params` has zeros for templates.
   """
@@ -39,6 +42,7 @@ class Parts(NamedTuple):
   params: Any
   prompt: Prompt
   field: Any
+  observe: Callable
   distillation: base.Distillation
   tx: optax.GradientTransformation
   fit_tx: optax.GradientTransformation
@@ -122,8 +126,18 @@ def build_field(cfg):
                     background=f.background)
 
 
-def build(config):
-  """Parts of a run of a complete config; a Jax3dgenError for whatever the config gets wrong."""
+def field_scene(cfg):
+  """(field, observe) of `Parts` for the views of a hash-grid field."""
+  field = build_field(cfg)
+  return field, lambda prior, cfg, count, stage: scene_step.field_views(field, prior, cfg, count,
+                                                                        stage)
+
+
+def build(config, scene=field_scene):
+  """Parts of a run of a complete config; a Jax3dgenError for whatever the config gets wrong.
+
+  scene(cfg) -> (field, observe), what is optimised and how it is seen.
+  """
   distillation, _ = base.load(config.distill.name)
   if not config.prompt.strip():
     raise ConfigError('config.prompt is empty: say what to make, for example \'a red bear\'.')
@@ -135,14 +149,13 @@ def build(config):
   referee.labels(), referee.load()  # a damaged referee stops the run here, not at its end
   if cfg.result.texture or cfg.result.faces:
     texture.packages()
-  field = build_field(cfg)
+  field, observe = scene(cfg)
   key, field_key = keys(cfg)
   shapes = jax.eval_shape(field.init, key)
   tx = optim.adam(cfg.optim.rates, shapes, eps=cfg.optim.eps, clip=cfg.optim.clip,
                   accumulate=cfg.train.accumulate, decay=cfg.optim.decay)
   fit_tx = optim.fit_adam(cfg.optim)
-  parts = Parts(cfg, prior, params, prompt, field, distillation, tx, fit_tx, None,
-                provide)
+  parts = Parts(cfg, prior, params, prompt, field, observe, distillation, tx, fit_tx, None, provide)
   return parts._replace(state=start(parts, key, field_key))
 
 
@@ -163,7 +176,7 @@ def field_step(parts, axis_name, stage=None, count=None):
   """The training step of `Parts` (see `scene_step.make_step`) for one of `count` devices (None: all
   devices of the run)."""
   count = count or parallel.device_count()
-  observe = scene_step.field_views(parts.field, parts.prior, parts.cfg, count, stage)
+  observe = parts.observe(parts.prior, parts.cfg, count, stage)
   return scene_step.make_step(observe, parts.prior, parts.distillation, parts.tx, parts.fit_tx,
                               parts.cfg, count, axis_name)
 

@@ -49,33 +49,61 @@ def run(config, workdir, prompts=None, allow_change=False, command=''):
     workdirs.refuse_other_config(workdir, config)
   figures = parallel.from_main(complete_figures, workdir, config)
   parts = distill_parts.build(config)
+  steps = steps_of(parts, figures is None)
+  with workdirs.lock(workdir):
+    workdirs.check_config(workdir, config, allow_change)
+    start, field = descend(steps, workdir, config, outputs.previewer, watchdog(parts.cfg))
+    if figures and start == config.train.steps:
+      print(f'{workdir} is finished: {figures["steps"]} steps of {figures["prompt"]!r}.')
+      return Result(workdir, figures, field)
+    if figures is None and start == config.train.steps and parallel.is_main():
+      print(f'All {start} steps are done; their results are written from the field as it is.')
+    figures = parallel.from_main(outputs.write, parts, workdir, field, config, began,
+                                 command or REPEAT)
+  return Result(workdir, figures, field)
+
+
+class Steps(NamedTuple):
+  """The compiled steps of Parts: `axes` and `fixed` are those of `distill_parts.place`, stages the
+  Stage of every step, programs {Stage: mapped step}."""
+  parts: distill_parts.Parts
+  axes: Any
+  fixed: tuple
+  stages: list
+  programs: dict
+
+
+def steps_of(parts, trace=True):
+  """The Steps of Parts; with `trace` they are traced, so that what they refuse is refused before
+  any file is written."""
   axes, fixed = distill_parts.place(parts)
   stages = [scene_step.stage_at(parts.cfg, i) for i in range(parts.cfg.train.steps)]
   programs = {stage: parallel.map(distill_parts.field_step(parts, parallel.AXIS, stage), 3, axes)
               for stage in dict.fromkeys(stages)}
-  for program in () if figures else programs.values():
-    program.lower(parallel.replicate(parts.state), *fixed)  # refusals in tracing, before any file
-  with workdirs.lock(workdir):
-    workdirs.check_config(workdir, config, allow_change)
-    folder = workdir / 'checkpoints'
-    with contextlib.closing(
-        checkpoint.Checkpoints(folder, config.checkpoint.keep, config.to_json())) as checkpoints:
-      start, state = checkpoints.restore(parts.state) or (0, parts.state)
-      if figures and start == config.train.steps:
-        print(f'{workdir} is finished: {figures["steps"]} steps of {figures["prompt"]!r}.')
-        return Result(workdir, figures, state.field)
-      if start < config.train.steps:
-        parts, fixed = distill_parts.with_templates(parts, axes, fixed, workdir, start == 0)
-        preview = outputs.previewer(parts, workdir)
-        state = loop.optimise(
-            parts.cfg, workdir, [programs[stage] for stage in stages[start:]], start, state,
-            checkpoints, config.prompt, fixed,
-            lambda writer: [(config.log.preview_every, preview)], watchdog(parts.cfg))
-      elif figures is None and parallel.is_main():
-        print(f'All {start} steps are done; their results are written from the field as it is.')
-    figures = parallel.from_main(outputs.write, parts, workdir, state.field, config, began,
-                                 command or REPEAT)
-  return Result(workdir, figures, state.field)
+  for program in programs.values() if trace else ():
+    program.lower(parallel.replicate(parts.state), *fixed)
+  return Steps(parts, axes, fixed, stages, programs)
+
+
+def descend(steps, workdir, config, previewer, watchdog=None):
+  """(steps done before, the field's parameters after the last one) of a run in a locked workdir,
+  from its newest whole checkpoint on.
+
+  previewer(parts, workdir) -> the hook of previews. `watchdog` as in `loop.optimise`.
+  """
+  parts = steps.parts
+  with contextlib.closing(checkpoint.Checkpoints(
+      workdir / 'checkpoints', config.checkpoint.keep, config.to_json())) as checkpoints:
+    start, state = checkpoints.restore(parts.state) or (0, parts.state)
+    if start < config.train.steps:
+      parts, fixed = distill_parts.with_templates(parts, steps.axes, steps.fixed, workdir,
+                                                  start == 0)
+      preview = previewer(parts, workdir)
+      state = loop.optimise(
+          parts.cfg, workdir, [steps.programs[stage] for stage in steps.stages[start:]], start,
+          state, checkpoints, config.prompt, fixed,
+          lambda writer: [(config.log.preview_every, preview)], watchdog)
+  return start, state.field
 
 
 def run_prompts(config, workdir, prompts, allow_change, command):

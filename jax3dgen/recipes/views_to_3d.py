@@ -50,6 +50,8 @@ def default_config():
   c.asset.train.steps = 600
   c.asset.distill.guidance = 1.0  # with more, the prompt draws the colours away from the views
   c.asset.views.color, c.asset.views.opacity = 3e5, 1e5
+  # Cells of at least a pixel of the views, and densities that make edges: others are speckled.
+  c.asset.field.update({'levels': 4, 'finest': 24, 'activation': 'exp'})
   return c.lock()
 
 

@@ -1,6 +1,6 @@
 """Pictures of the object from known cameras, which a run's field is fitted to beside its objective.
 
-A folder holds the pictures, with an alpha channel or on an even background, and cameras.json: a
+A folder holds the pictures, with an alpha channel or over an even background, and cameras.json: a
 list with an object for each picture: file, azimuth_deg, elevation_deg, distance, fovy_deg, and
 whether it is orthographic, as in `core/camera.orbit`. All are square, of one size and one kind of
 projection.
@@ -13,6 +13,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import files, rng
@@ -64,17 +65,41 @@ def read(folder):
 
 def _rgba(path):
   image = pictures.rgba(pictures.read(path))
-  if np.asarray(image)[..., 3].min() == 255:
-    try:
-      image = pictures.without_background(image)
-    except ConfigError as error:
-      raise ConfigError(f'{path}: {error}') from error
-  return np.asarray(image, np.float32) / 255
+  if np.asarray(image)[..., 3].min() < 255:
+    return np.asarray(image, np.float32) / 255
+  try:
+    return unmixed(np.asarray(pictures.without_background(image), np.float32) / 255)
+  except ConfigError as error:
+    raise ConfigError(f'{path}: {error}') from error
+
+
+def unmixed(rgba):
+  """rgba [H, W, 4] of a picture over an even background, whose alpha is 0 there and 1 elsewhere,
+  without the background's share in the object's outermost pixels.
+
+  Such a pixel x is a mix of the background b, the median, and of a colour like that of the nearest
+  pixel further inside, c: alpha = (x - b).(c - b) / |c - b|^2, at most 1 and at least so large that
+  the colour, b + (x - b) / alpha, has channels in [0, 1].
+  """
+  rgb, alpha = rgba[..., :3], rgba[..., 3]
+  inside = ndimage.binary_erosion(alpha > 0)
+  if not inside.any() or alpha.all():
+    return rgba
+  nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+  color, behind = rgb[tuple(nearest)], np.median(rgb[alpha == 0], 0)[None, None]
+  away = color - behind
+  share = ((rgb - behind) * away).sum(-1) / np.maximum(np.square(away).sum(-1), 1e-6)
+  room = np.where(rgb < behind, behind, 1.0 - behind)
+  least = (np.abs(rgb - behind) / np.maximum(room, 1e-6)).max(-1)
+  share = np.clip(share, np.minimum(least, 1.0), 1.0)[..., None]
+  own = np.clip(behind + (rgb - behind) / np.maximum(share, 1e-6), 0.0, 1.0)
+  edge = ((alpha > 0) & ~inside)[..., None]
+  return np.where(edge, np.concatenate([own, share], -1), rgba)
 
 
 def write(folder, images, names, azimuth_deg, elevation_deg, distance, fovy_deg, orthographic):
-  """Writes `read`'s folder of pictures [V, S, S, 3 or 4] in [0, 1] with `names` and the angles [V];
-  the other settings are those of all."""
+  """Writes `read`'s folder of pictures [V, S, S, 3] in [0, 1] with `names` and the angles [V]; the
+  other settings are those of all."""
   rows = [dict(zip(FIELDS, (f'{name}.png', float(azimuth), float(elevation), distance, fovy_deg,
                             orthographic), strict=True))
           for name, azimuth, elevation in zip(names, azimuth_deg, elevation_deg, strict=True)]
@@ -87,15 +112,15 @@ def write(folder, images, names, azimuth_deg, elevation_deg, distance, fovy_deg,
 def penalty(cfg, options, field, params, views, key, frac, step):
   """(weighted penalty [], {'views_color', 'views_opacity'}) of one of the pictures, at random.
 
-  The mean square error of the field's colours over config.render.background, and of its opacity;
-  `options` are the renderer's.
+  The mean square error of the field's colours over a random colour, and of its opacity; `options`
+  are the renderer's. Over the colour of the picture's own background, fog of that colour is free.
   """
   k = jax.random.randint(rng.stream(key, 'picture'), (), 0, len(views.alpha))
   rgb, alpha, camera = jax.tree.map(lambda x: jnp.asarray(x)[k][None],
                                     (views.rgb, views.alpha, views.camera))
   rays = cameras.rays(camera, *alpha.shape[1:])
   out = render.render_rays(rng.stream(key, 'ray'), field.query, params, rays, options, frac)
-  background = shading.constant(cfg.render.background)(rays.direction)
+  background = shading.random_color(rng.stream(key, 'color'))(rays.direction)
   true = rgb * alpha[..., None] + background * (1.0 - alpha[..., None])
   errors = {'views_color': jnp.mean((shading.composite(out, background) - true) ** 2),
             'views_opacity': jnp.mean((out.opacity - alpha) ** 2)}

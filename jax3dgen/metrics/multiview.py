@@ -80,13 +80,25 @@ def judge(params, views, kind, color):
   return {name: (best[name] == truth[name]).mean(1) for name in best}
 
 
+def of_others(values, slot):
+  """The mean [N] of values [N, V] over the views other than the reference's."""
+  others = np.arange(values.shape[1])[None] != np.asarray(slot)[:, None]
+  return (np.asarray(values) * others).sum(1) / (values.shape[1] - 1)
+
+
+def compare(distances, views, true, slot):
+  """[N] for each of `distances`, functions of pictures ([B, S, S, 3], [B, S, S, 3]) -> [B].
+
+  The mean between views [N, V, S, S, 3] and the true ones over those other than the reference's.
+  """
+  flat = lambda x: np.asarray(x, np.float32).reshape(-1, *x.shape[2:])
+  return [of_others(np.asarray(distance(flat(views), flat(true))).reshape(views.shape[:2]), slot)
+          for distance in distances]
+
+
 def likeness(views, true, slot):
   """(PSNR [N], SSIM [N]) of views [N, V, S, S, 3], mean over those other than the reference's."""
-  count, number = views.shape[:2]
-  flat = lambda x: np.asarray(x, np.float32).reshape(-1, *x.shape[2:])
-  others = np.arange(number)[None] != np.asarray(slot)[:, None]
-  mean = lambda x: (np.asarray(x).reshape(count, number) * others).sum(1) / (number - 1)
-  return mean(pictures.psnr(flat(views), flat(true))), mean(pictures.ssim(flat(views), flat(true)))
+  return tuple(compare((pictures.psnr, pictures.ssim), views, true, slot))
 
 
 def share(hits, count):

@@ -1,9 +1,9 @@
 """Point correspondences of two images: LoFTR (Sun et al. 2021), and dense features of a ViT.
 
 The number of matches between a reference and the other views is the preference of MV-D3PO-M. Its
-publication uses LoFTR; `score` counts mutual nearest neighbours of the patch features of any
-network of `formats/features` under LoFTR's criterion, a dual softmax. Axes: N objects, V views, S
-pixels per side, L and M patches of two images, C channels.
+publication uses LoFTR, as `loftr_score` does; `score` counts mutual nearest neighbours of the patch
+features of any network of `formats/features` under LoFTR's criterion, a dual softmax. Axes: N
+objects, V views, S pixels per side, L and M patches of two images, C channels.
 """
 
 from pathlib import Path
@@ -11,10 +11,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from jax3dgen.core import image
 from jax3dgen.formats import convert, rules_loftr
 from jax3dgen.nn import loftr
 from jax3dgen.perception import augment, consistency, contrastive
 
+SIDE = 256  # pixels per side that LoFTR gets: its coarse cells have 8, so that of 32 it sees 4 x 4
 THRESHOLD, TEMPERATURE = 0.2, 0.1  # LoFTR's: least confidence, and divisor of the similarities
 
 
@@ -26,8 +28,8 @@ def load(path, most=1024):
   authors' outdoor_ds.ckpt or of kornia's copy of it.
   """
   net = loftr.Loftr(most=most)
-  image = jnp.zeros((1, 64, 64, 1))
-  target = jax.eval_shape(net.init, jax.random.key(0), image, image)['params']
+  grey = jnp.zeros((1, 64, 64, 1))
+  target = jax.eval_shape(net.init, jax.random.key(0), grey, grey)['params']
   grey = lambda x: (x * augment.GREY.reshape(1, 1, 1, 3)).sum(-1, keepdims=True)
   apply = lambda params, first, second: net.apply({'params': params}, grey(first), grey(second))
   return apply, convert.load_tree(Path(path), rules_loftr.RULES, target)
@@ -54,3 +56,15 @@ def score(apply, params, references, views, slots):
   first, second = patches(references), patches(views.reshape(-1, *views.shape[2:]))
   second = second.reshape(*views.shape[:2], *second.shape[1:])
   return consistency.total(count(first[:, None], second), slots)
+
+
+def loftr_score(apply, params, references, views, slots):
+  """Matches [N] as in `score`, by LoFTR: `apply`, `params` are those of `load`.
+
+  Pictures are resized to SIDE pixels per side; a match counts with the confidence that LoFTR asks
+  for (`loftr.Matches.mask`), at most `most` of a view.
+  """
+  large = lambda images: image.resize(images, (SIDE, SIDE))
+  first = large(references)
+  number = lambda second: apply(params, first, large(second)).mask.sum(-1, dtype=jnp.int32)
+  return consistency.total(jax.lax.map(number, jnp.moveaxis(views, 1, 0)).T, slots)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.formats import features
+from jax3dgen.nn import loftr
 from jax3dgen.perception import matching
 
 count = jax.jit(matching.count)
@@ -48,3 +49,23 @@ def test_score_leaves_out_the_slot_of_the_reference():
     each = [int(count(patches[n, slot], patches[n, v])) for v in range(5)]
     assert each[slot] > max(x for v, x in enumerate(each) if v != slot)
     assert ours[n] == sum(each) - each[slot]
+
+
+def test_loftr_score_is_the_sum_over_the_other_views_of_large_pictures():
+  """A match of the stand-in for LoFTR is a cell of 8 x 8 pixels whose mean is nearly equal."""
+  def apply(params, first, second):
+    assert first.shape == second.shape == (2, matching.SIDE, matching.SIDE, 3)
+    cells = lambda x: x.reshape(2, 32, 8, 32, 8, 3).mean((2, 4, 5)).reshape(2, -1)
+    near = jnp.abs(cells(first) - cells(second)) < params
+    return loftr.Matches(None, None, None, near)
+  views = jax.random.uniform(jax.random.key(0), (2, 5, 32, 32, 3))
+  slots = jnp.array([4, 0])
+  references = views[jnp.arange(2), slots]
+  ours = jax.jit(lambda *x: matching.loftr_score(apply, 0.05, *x))(references, views, slots)
+  pixels = np.asarray(views).mean(-1)  # a pixel becomes a cell, blurred alike in both pictures
+  assert ours.shape == (2,) and (np.asarray(ours) > 0).all()
+  large = np.asarray(jax.image.resize(pixels, (2, 5, 256, 256), 'linear'))
+  cells = large.reshape(2, 5, 32, 8, 32, 8).mean((3, 5))
+  for n, slot in enumerate(np.asarray(slots)):
+    each = [(np.abs(cells[n, slot] - cells[n, v]) < 0.05).sum() for v in range(5) if v != slot]
+    assert ours[n] == sum(each)

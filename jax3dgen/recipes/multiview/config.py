@@ -59,6 +59,7 @@ def default_config():
   c.score = ConfigDict()
   c.score.by = 'psnr'  # psnr, to the true views; metric; matches, of features with the reference
   c.score.pairs = 'all'  # all pairs of a reference; extreme: the best and the worst; equal_scale
+  c.score.loftr = ''  # LoFTR's published weights for the matches; '': by the shipped features
   c.score.gap = 0.0  # scores that differ by no more are a tie
 
   c.loss = ConfigDict()
@@ -91,6 +92,7 @@ def default_config():
   c.evaluation = ConfigDict()
   c.evaluation.samples = 1  # per test object, of the same noise for every model
   c.evaluation.seed = 1000  # of that noise
+  c.evaluation.lpips = ''  # LPIPS's weights; '': a distance of the shipped features instead
 
   c.log = ConfigDict()
   c.log.every = 20  # steps between rows of metrics.csv

@@ -10,10 +10,11 @@ import numpy as np
 from jax3dgen.core import image as pictures
 from jax3dgen.data import multiview as world
 from jax3dgen.export import turntable
-from jax3dgen.metrics import frechet, intervals, referee
+from jax3dgen.metrics import frechet, intervals, perceptual, referee
 from jax3dgen.metrics import multiview as metrics
 from jax3dgen.recipes.multiview import rollouts
 from jax3dgen.recipes.multiview import score as scores
+from jax3dgen.recipes.nets import ship
 from jax3dgen.recipes.preference import blocks
 
 SHOWN = 8  # objects in a picture
@@ -32,7 +33,8 @@ def views_of(problem, model, cfg, folder):
 def run(problem, model, cfg, judges, folder):
   """{name: host array [N]} of the samples of the test objects, object by object.
 
-  object and sample; those of `metrics.columns`; a column for each of `judges` {name: score.Judge};
+  object and sample; those of `metrics.columns`; 'lpips' or 'feature_distance' to the true views, by
+  `perceptual.load` of config.evaluation.lpips; a column for each of `judges` {name: score.Judge};
   spread, the standard deviation over the samples of an object, NaN for one sample; and features
   [N, V, D] of the referee.
   """
@@ -44,6 +46,9 @@ def run(problem, model, cfg, judges, folder):
   slot, params = test.slot[number], referee.load()
   spread = by_object.std(1).mean((1, 2, 3, 4)) if samples > 1 else np.full(count, np.nan)
   rows = metrics.columns(views, pick(test.truth), pick(test.objects), world.HAND_RGB, slot)
+  name, distance = perceptual.load(cfg.evaluation.lpips)
+  in_chunks = lambda *pairs: ship.in_chunks(lambda chunk: distance(*chunk), pairs, 500)
+  rows[name], = metrics.compare((in_chunks,), views, test.images[number], slot)
   rows |= {name: scores.by_judge(judge, test.reference[number], views, slot)
            for name, judge in judges.items()}
   return rows | {'object': number, 'sample': np.tile(np.arange(samples), count),

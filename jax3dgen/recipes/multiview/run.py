@@ -59,7 +59,8 @@ def run(config, workdir, problem=None, allow_change=False, command=''):
     problem = problem or problems.build(cfg, weights)
     base = problems.base(problem)
     metric = metric_weights(config, workdir, weights)
-    judges = {'metric': score.judge('metric', metric), 'matches': score.judge('matches')}
+    loftr = ('loftr', cfg.score.loftr) if cfg.score.loftr else ('matches',)
+    judges = {'metric': score.judge('metric', metric), 'matches': score.judge(*loftr)}
     tuning = tune_model(problem, base, cfg, workdir, judges)
     models = {'base': base, 'tuned': tuning.model}
     rows = {name: evaluate.run(problem, model, cfg, judges, workdir / 'test' / name)

@@ -30,9 +30,12 @@ class Judge(NamedTuple):
 
 
 def judge(name, weights=''):
-  """The Judge 'metric' of a folder of `perception/consistency`, or 'matches' of the features in a
-  folder; '' is the shipped one."""
-  if name == 'matches':
+  """The Judge of the weights in a folder: 'metric' of `perception/consistency`, or 'matches' of
+  features, '' being the shipped ones; or 'loftr', matches by LoFTR's published weights."""
+  if name == 'loftr':
+    apply, params = matching.load(weights)
+    score = jax.jit(lambda *views: matching.loftr_score(apply, params, *views))
+  elif name == 'matches':
     apply, params = features.load(weights or None)
     score = jax.jit(lambda *views: matching.score(apply, params, *views))
   else:

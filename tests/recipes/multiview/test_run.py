@@ -10,6 +10,7 @@ import pytest
 from configs import multiview_d3po
 from jax3dgen.core.errors import ConfigError, WeightError
 from jax3dgen.feedback import rollout
+from jax3dgen.metrics import perceptual
 from jax3dgen.recipes.multiview import evaluate, problem, rollouts, run, score, tune
 from jax3dgen.recipes.preference import adapters, blocks
 from tests.fakes import views_problem
@@ -171,6 +172,33 @@ def test_changes_are_paired_over_objects(small):
   change = evaluate.changes(better, rows)
   assert change['psnr'] == (1.0, 1.0, 1.0) and change['hands'] == (0.5, 0.5, 0.5)
   assert change['ssim'] == (0.0, 0.0, 0.0)
+
+
+def test_columns_of_the_evaluation_by_loops(small, tmp_path):
+  """Distance to the truth, spread of samples, and shift of the referee's features of all views."""
+  c = FrozenConfigDict(config(evaluation__samples=2))
+  model = problem.base(small)
+  rows = evaluate.run(small, model, c, {}, tmp_path / 'rows')
+  views = evaluate.views_of(small, model, c, tmp_path / 'rows')
+  distance = perceptual.load()[1]
+  assert views.shape[:2] == (4, 2) and 'feature_distance' in evaluate.columns(rows)
+  for n, (i, r) in enumerate(np.ndindex(4, 2)):
+    others = [k for k in range(5) if k != small.test.slot[i]]
+    true = small.test.images[i, others]
+    assert rows['feature_distance'][n] == pytest.approx(
+        float(np.mean(distance(views[i, r, others], true))), rel=1e-4)
+    apart = np.abs(views[i, 0] - views[i, 1]).mean() / 2  # the deviation of two from their mean
+    assert rows['spread'][n] == pytest.approx(apart, rel=1e-4)
+  centred, means = [], []
+  for name in ('features', 'features_true'):
+    x = rows[name].reshape(-1, rows[name].shape[-1]).astype(float)
+    means.append(x.mean(0))
+    centred.append((x - x.mean(0)[None]) / (len(x) - 1) ** 0.5)
+  # The trace of the root of C_a C_b is the sum of the singular values of X_a X_b^T.
+  trace = np.linalg.norm(centred[0] @ centred[1].T, 'nuc')
+  expected = (np.square(means[0] - means[1]).sum()
+              + sum(np.square(x).sum() for x in centred) - 2 * trace)
+  assert evaluate.summary(rows)['frechet'] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize('field, value, words', [

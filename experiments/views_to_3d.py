@@ -5,9 +5,10 @@
 
 A multi-view prior draws the object's front, right, back, left and top; a field is fitted to these
 views, with score distillation at low weight. The workdir receives views.png (the picture and the
-views), the folder views, and the files of `experiments.distill`: mesh.glb, turntable.mp4,
-report.html, result.json. The same command again resumes. With --config.views the views are those of
-a folder (jax3dgen/recipes/distill/views.py has its layout).
+views), overview.png (these and the mesh from four sides), the folder views, and the files of
+`experiments.distill`: mesh.glb, turntable.mp4, report.html, result.json. The same command again
+resumes. With --config.views the views are those of a folder (jax3dgen/recipes/distill/views.py has
+its layout).
 """
 
 from experiments import _command

@@ -32,9 +32,9 @@ def read(path):
     raise ConfigError(f'{path} cannot be read as a picture.') from error
 
 
-def square(image, size=SIZE):
+def square(image, size=SIZE, margin=MARGIN):
   """The object of a picture [H, W, 3 or 4] uint8, or of a PIL image: [size, size, 4] float32 in
-  [0, 1] with its alpha, centred in a square of 1.2 times its larger side.
+  [0, 1] with its alpha, centred in a square of `margin` times its larger side.
 
   The object is where alpha is above 0.8; without transparency, all that is not an even background
   which reaches the border. ConfigError where there is no object, or the background is not even.
@@ -43,7 +43,7 @@ def square(image, size=SIZE):
   if np.asarray(image)[..., 3].min() == 255:
     image = without_background(image)
   left, upper, right, lower = bounds(np.asarray(image)[..., 3])
-  half = int(MARGIN * max(right - left, lower - upper)) // 2
+  half = int(margin * max(right - left, lower - upper)) // 2
   x, y = (left + right) / 2, (upper + lower) / 2
   cut = image.crop((x - half, y - half, x + half, y + half))
   return np.asarray(cut.resize((size, size), Image.Resampling.LANCZOS), np.float32) / 255

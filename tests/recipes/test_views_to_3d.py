@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+from PIL import Image
 import pytest
 
 from configs import views_to_3d as configs
@@ -38,7 +39,7 @@ def test_a_picture_is_cropped_to_its_object(tmp_path):
   red = cropped[..., 1] < 0.5
   rows, columns = np.nonzero(red)
   assert abs(rows.mean() - 15.5) < 1 and abs(columns.mean() - 15.5) < 1
-  assert abs(red.sum() ** 0.5 - 32 / 1.2) < 3
+  assert abs(red.sum() ** 0.5 - 32 * views_to_3d.SHARE) < 1
   whole = views_to_3d.read(tmp_path / 'a.png', crop=False)
   assert (whole[..., 1] < 0.5).mean() < 0.08 and whole.min() >= 0 and whole.max() <= 1
 
@@ -59,6 +60,10 @@ def test_the_command_makes_an_asset_of_a_picture(tmp_path, monkeypatch, capsys):
   white = read.rgb * read.alpha[..., None] + 1 - read.alpha[..., None]
   assert np.square(white - picture).mean() < 0.02
   assert (tmp_path / 'run' / 'views.png').is_file() and (tmp_path / 'run' / 'mesh.glb').is_file()
+  with Image.open(tmp_path / 'run' / 'overview.png') as file:
+    assert file.size == (10 * 128, 128)
+    mesh = np.asarray(file)[:, 6 * 128:]
+  assert all((tile < 250).any() and (tile[[0, -1]] == 255).all() for tile in np.split(mesh, 4, 1))
   assert json.loads((tmp_path / 'run' / 'result.json').read_text())['faces'] > 0
   capsys.readouterr()
   assert call() == 0 and 'is finished' in capsys.readouterr().out

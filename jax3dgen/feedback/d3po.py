@@ -19,8 +19,6 @@ from jax3dgen.core.types import Array
 from jax3dgen.feedback import rollout
 from jax3dgen.prior import base
 
-LAST = 40  # steps that the paper tunes
-
 
 def loss(logp_w, logp_ref_w, logp_l, logp_ref_l, preferred, beta, clip):
   """-log sigmoid(preferred beta (r_w - r_l)), elementwise: [B, K] of log-probabilities [B, K].
@@ -59,17 +57,6 @@ def advantage_loss(logp, logp_ref, advantage, beta, clip):
   return -jax.nn.log_sigmoid(beta * jnp.sum(base.broadcast(advantage, ratio) * ratio, 1))
 
 
-def last_steps(count, last=LAST):
-  """(first, end) of the last steps of `count`: (10, 50) of 50 and all of 40 or less."""
-  return max(count - last, 0), count
-
-
-def over_steps(logp_w, logp_ref_w, logp_l, logp_ref_l, preferred, beta, clip, steps):
-  """The mean over pairs and over the steps `steps` = (first, end) of `loss`; no other is read."""
-  rows = (x[:, slice(*steps)] for x in (logp_w, logp_ref_w, logp_l, logp_ref_l))
-  return jnp.mean(loss(*rows, preferred, beta, clip))
-
-
 def even_betas(beta, schedule, levels, eta):
   """beta [K] over `rollout.clean_weights`: log-ratios of all steps then count alike (ours).
 
@@ -94,16 +81,14 @@ class Minibatch(NamedTuple):
   advantage: Array
 
 
-def minibatch(pool, levels, keys, cond, renew, rows, k, advantage):
-  """The Minibatch of rows [G, R] of a stored pool at steps k [G].
+def minibatch(x, log_prob, levels, rows, k, cond, advantage):
+  """The Minibatch of rows [G, R] of stored rollouts at steps k [G].
 
-  pool: a rollout.Rollout; levels [K + 1]; keys: its rollout.Keys; cond: leaves [rows of the pool,
-  ...]; renew as in `rollout.renewed`.
+  x [rollouts, K + 1, ...] and log_prob [rollouts, K] of K stored steps with levels [K + 1]; cond:
+  leaves [G R, ...] of these rows at these steps.
   """
   flat, k = rows.ravel(), jnp.repeat(k, rows.shape[1])
-  cond = jax.tree.map(lambda x: x[flat], cond)
-  return Minibatch(pool.x[k, flat], pool.x[k + 1, flat], levels[k], levels[k + 1],
-                   rollout.renewed(renew, cond, keys.reference[flat], k), pool.log_prob[k, flat],
+  return Minibatch(x[flat, k], x[flat, k + 1], levels[k], levels[k + 1], cond, log_prob[flat, k],
                    advantage)
 
 

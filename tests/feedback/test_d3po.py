@@ -97,25 +97,6 @@ def test_a_policy_is_pushed_towards_the_winner():
   assert jax.grad(value)(0.0) == pytest.approx(-BETA / s**2, rel=1e-5)
 
 
-@pytest.mark.parametrize('count, first', [(50, 10), (40, 0), (20, 0)])
-def test_no_other_step_is_read(count, first):
-  steps = d3po.last_steps(count)
-  assert steps == (first, count)
-  rows = [RNG.normal(size=(2, count)).astype(np.float32) for _ in range(4)]
-  for x in rows:
-    x[:, :first] = np.nan
-  value, grads = jax.value_and_grad(
-      lambda *x: d3po.over_steps(*x, PREFERRED[:2], BETA, None, steps), (0, 2))(*rows)
-  win, ref_win, lose, ref_lose = (x[:, first:] for x in rows)
-  r = (win - ref_win) - (lose - ref_lose)
-  expected = softplus(-PREFERRED[:2, None] * BETA * r).mean()
-  assert value == pytest.approx(expected, rel=1e-5)
-  for g in grads:
-    assert (np.asarray(g[:, :first]) == 0).all() and np.isfinite(g).all()
-  middle = d3po.over_steps(*rows, PREFERRED[:2], BETA, None, (count - 2, count - 1))
-  assert np.isfinite(middle)
-
-
 def test_advantages_of_two_rollouts_are_the_pair():
   pair = np.stack([W, L], 1), np.stack([REF_W, REF_L], 1)
   advantage = PREFERRED[:, None] * np.array([1, -1])
@@ -154,6 +135,14 @@ def pool():
                                         renew))()
 
 
+def minibatch(pool):
+  """The Minibatch of ROWS at STEPS of a `rollout.Rollout`."""
+  flat, k = ROWS.ravel(), jnp.repeat(STEPS, ROWS.shape[1])
+  cond = rollout.renewed(renew, COND[flat], KEYS.reference[flat], k)
+  return d3po.minibatch(jnp.moveaxis(pool.x, 0, 1), pool.log_prob.T, LEVELS, ROWS, STEPS, cond,
+                        ADVANTAGE)
+
+
 @jax.jit
 def objective_and_slope(theta, batch, beta):
   value = lambda theta: d3po.objective(policy(theta), SCHEDULE, batch, beta, 0.8, None, 1.0)
@@ -162,7 +151,7 @@ def objective_and_slope(theta, batch, beta):
 
 def test_the_objective_reads_what_the_rollouts_stored(pool):
   """Against the loss of each pair, and finite differences; the reference is not evaluated."""
-  batch = d3po.minibatch(pool, LEVELS, KEYS, COND, renew, ROWS, STEPS, ADVANTAGE)
+  batch = minibatch(pool)
   for i, (row, k) in enumerate(((1, 2), (0, 2), (2, 4), (3, 4))):
     np.testing.assert_array_equal(batch.x[i], pool.x[k, row])
     np.testing.assert_array_equal(batch.x_next[i], pool.x[k + 1, row])
@@ -187,15 +176,26 @@ def test_the_objective_reads_what_the_rollouts_stored(pool):
   assert metrics['accuracy'] == (win > lose).mean()
 
 
+def test_no_other_step_is_read(pool):
+  """The states and log-probabilities of all other steps may be anything."""
+  of = lambda pool: objective_and_slope(0.05, minibatch(pool), jnp.array([50.0, 100.0]))
+  read = np.isin(np.arange(K + 1), (*STEPS, *(STEPS + 1)))
+  poisoned = pool._replace(
+      x=jnp.where(read.reshape(-1, 1, 1, 1, 1), pool.x, jnp.nan),
+      log_prob=jnp.where(np.isin(np.arange(K), STEPS)[:, None], pool.log_prob, jnp.nan))
+  assert np.isnan(poisoned.log_prob).any()
+  jax.tree.map(np.testing.assert_array_equal, of(poisoned), of(pool))
+
+
 def test_one_call_of_the_policy_for_all_rows(pool):
-  batch = d3po.minibatch(pool, LEVELS, KEYS, COND, None, ROWS, STEPS, ADVANTAGE)
+  batch = minibatch(pool)
   calls = []
   jax.eval_shape(lambda: d3po.objective(policy(0.0, calls), SCHEDULE, batch, 1.0, 0.8))
   assert calls == [4]
 
 
 def test_sums_with_a_smaller_beta_are_means(pool):
-  batch = d3po.minibatch(pool, LEVELS, KEYS, COND, renew, ROWS, STEPS, ADVANTAGE)
+  batch = minibatch(pool)
   of = lambda beta, reduction: d3po.objective(policy(0.05), SCHEDULE, batch, beta, 0.8, None, 1.0,
                                               reduction)[0]
   entries = batch.x[0].size

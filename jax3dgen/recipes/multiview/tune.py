@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core import parallel, rng, tree
-from jax3dgen.feedback import d3po, multiview, rollout_pairs
+from jax3dgen.feedback import d3po, multiview, rollout, rollout_pairs
 from jax3dgen.recipes.multiview import problem as problems
 from jax3dgen.recipes.multiview import rollouts
 from jax3dgen.recipes.preference import adapters as adapter_files
@@ -53,15 +53,14 @@ def objective(views, cfg, count):
     size = max(2 * cfg.train.batch // count // rollouts_each, 1)
     chosen = jax.random.randint(rng.stream(key, 'pairs'), (size,), 0, len(table['rows']))
     k = jax.random.randint(rng.stream(key, 'step'), (size,), 0, steps)
-    flat, each = table['rows'][chosen].ravel(), jnp.repeat(k, rollouts_each)
+    rows = table['rows'][chosen]
+    flat, each = rows.ravel(), jnp.repeat(k, rollouts_each)
     keys = jax.random.wrap_key_data(pool['reference_key'][flat])
     cond = rollouts.condition(views, params, pool['picture'][flat],
                               jnp.zeros_like(pool['picture'][flat]))
-    keys = jax.vmap(jax.random.fold_in)(keys, c.first + each)
-    return d3po.Minibatch(
-        pool['x'][flat, each], pool['x'][flat, each + 1], grid[c.first + each],
-        grid[c.first + each + 1], rollouts.renew(cond, keys), pool['log_prob'][flat, each],
-        table['advantage'][chosen]), beta[c.first + k]
+    cond = rollout.renewed(rollouts.renew, cond, keys, c.first + each)
+    return d3po.minibatch(pool['x'], pool['log_prob'], grid[c.first:], rows, k, cond,
+                          table['advantage'][chosen]), beta[c.first + k]
 
   def loss(adapters, key, params, pool, table, clean):
     merged = problems.merged(params, adapters, cfg.lora.scale)

@@ -52,7 +52,7 @@ def default_config():
 
   c.asset = distill_config.default_config()  # the run that makes the asset of the views
   c.asset.prompt = 'a figurine'
-  c.asset.train.steps = 600
+  c.asset.train.steps = 400
   c.asset.distill.guidance = 1.0  # with more, the prompt draws the colours away from the views
   c.asset.views.color, c.asset.views.opacity = 3e5, 1e5
   # Cells of at least a pixel of the views, and densities that make edges: others are speckled.

@@ -20,7 +20,7 @@ from jax3dgen.data import view_corruptions as corruptions
 from jax3dgen.export import markdown
 from jax3dgen.formats import features
 from jax3dgen.metrics import intervals
-from jax3dgen.metrics import pictures as distances
+from jax3dgen.metrics import multiview as metrics
 from jax3dgen.perception import consistency, matching
 from jax3dgen.prior import multiview
 from jax3dgen.recipes.nets import consistency_checks as checks
@@ -161,13 +161,10 @@ def _total(values, held):
 
 def _likeness(samples, held):
   """(PSNR, SSIM), both [N, R], of samples [N, R, V, S, S, 3]: means over the other views."""
-  shape = samples.shape[:3]
-  true = np.broadcast_to(held.views[:, None], samples.shape)
-  flat = lambda x: x.reshape(-1, *x.shape[3:])
-  of = jax.jit(lambda a, b: (distances.psnr(a, b), distances.ssim(a, b)))
-  keep = checks.away(held)[:, None]
-  return tuple((np.asarray(x).reshape(shape) * keep).sum(-1) / keep.sum(-1)
-               for x in of(flat(samples), flat(true)))
+  repeat = lambda x: np.repeat(x, samples.shape[1], 0)
+  values = metrics.likeness(samples.reshape(-1, *samples.shape[2:]), repeat(held.views),
+                            repeat(held.slot))
+  return tuple(x.reshape(samples.shape[:2]) for x in values)
 
 
 def _agreement(value, psnr):

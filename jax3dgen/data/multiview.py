@@ -78,6 +78,17 @@ def draw(split, count, first=0):
   return _draw(rng.stream(jax.random.key(0), f'multiview {split}'), first + jnp.arange(count))
 
 
+def reference_slots(count, first=0):
+  """The views [count] int32 that are the references of the objects from `first` on: front, right,
+  back and left in turn."""
+  return ((first + np.arange(count)) % SIDES).astype(np.int32)
+
+
+def at_slot(views, slot):
+  """The view [N, ...] that is the reference of each object, of views [N, V, ...]; slot [N]."""
+  return views[np.arange(len(slot)), slot]
+
+
 def primitives(objects):
   """{shape: figurines.Primitives} of B objects.
 

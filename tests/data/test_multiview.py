@@ -116,3 +116,10 @@ def test_draws():
   assert len(np.unique(np.concatenate(tints))) > 1790  # of 1800, of 24 bits
   with pytest.raises(ConfigError, match="split='tests'"):
     multiview.draw('tests', 2)
+
+
+def test_references_are_the_sides_in_turn_whatever_the_first_object():
+  slots = multiview.reference_slots(6, first=3)
+  assert slots.tolist() == [3, 0, 1, 2, 3, 0] and slots.dtype == np.int32
+  views = np.arange(30).reshape(6, 5, 1)
+  assert multiview.at_slot(views, slots)[:, 0].tolist() == [3, 5, 11, 17, 23, 25]

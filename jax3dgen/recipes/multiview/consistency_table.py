@@ -16,6 +16,7 @@ import numpy as np
 
 from jax3dgen.core import files, rng, tree
 from jax3dgen.core.errors import ConfigError
+from jax3dgen.data import multiview as world
 from jax3dgen.data import view_corruptions as corruptions
 from jax3dgen.export import markdown
 from jax3dgen.formats import features
@@ -102,7 +103,7 @@ def _heads(encode, train, negatives, seed):
   """{(head, negatives): Linear} fitted on the class tokens of train Views."""
   away = checks.away(train)
   true = encode(train.views).cls
-  y = np.repeat(true[np.arange(len(true)), train.slot][:, None], true.shape[1], 1)
+  y = np.repeat(world.at_slot(true, train.slot)[:, None], true.shape[1], 1)
   other = checks.render(corruptions.mixed(rng.stream(jax.random.key(seed), 'changes'),
                                           train.objects, CHANGES))
   sorts = {'generated': (encode(negatives).cls, away),

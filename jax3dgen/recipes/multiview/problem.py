@@ -32,7 +32,7 @@ class Views(NamedTuple):
   @property
   def reference(self):
     """The reference pictures [I, S, S, 3]."""
-    return self.images[np.arange(len(self.slot)), self.slot]
+    return world.at_slot(self.images, self.slot)
 
 
 class Problem(NamedTuple):
@@ -60,9 +60,8 @@ def build(cfg, weights=None):
 def draw(split, count, first):
   """Views of `count` figurines of a split; the references are front, right, back, left in turn."""
   objects = world.draw(split, count, first)
-  slot = (first + np.arange(count)) % world.SIDES
   truth = ship.in_chunks(jax.jit(world.truth), objects)
-  return Views(slot.astype(np.int32), jax.device_get(objects), truth)
+  return Views(world.reference_slots(count, first), jax.device_get(objects), truth)
 
 
 def base(problem):

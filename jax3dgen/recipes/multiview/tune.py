@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax3dgen.core import parallel, rng, tree
+from jax3dgen.data import multiview as world
 from jax3dgen.feedback import d3po, multiview, rollout, rollout_pairs
 from jax3dgen.recipes.multiview import problem as problems
 from jax3dgen.recipes.multiview import rollouts
@@ -88,7 +89,7 @@ def clean_arrays(views, params, pool, images, cfg):
   encode = parallel.split(lambda batch, params: views.encode(params, batch), 1)
   flat = images.images.reshape(-1, *images.images.shape[2:])
   x0 = encode(flat, parallel.broadcast(params)).reshape(*images.images.shape[:2], *flat.shape[1:])
-  return {'x0': x0, 'picture': x0[np.arange(len(x0)), images.slot]}
+  return {'x0': x0, 'picture': world.at_slot(x0, images.slot)}
 
 
 def run(problem, model, pool, table, clean, cfg, folder, title):

@@ -37,14 +37,13 @@ class Views(NamedTuple):
   @property
   def reference(self):
     """The reference pictures [N, S, S, 3]."""
-    return self.views[np.arange(len(self.slot)), self.slot]
+    return world.at_slot(self.views, self.slot)
 
 
 def draw(split, count, first=0):
   """The Views of `count` objects of a split."""
   objects = world.draw(split, count, first)
-  slot = ((first + np.arange(count)) % world.SIDES).astype(np.int32)
-  return Views(objects, render(objects), slot)
+  return Views(objects, render(objects), world.reference_slots(count, first))
 
 
 def render(objects):
@@ -64,7 +63,7 @@ def corrupted(held):
                                                          render))
     result[name] = views, affected & others
     if name == 'hand color':
-      shown = affected[np.arange(len(affected)), held.slot]
+      shown = world.at_slot(affected, held.slot)
       result[SHOWN] = views, affected & others & shown[:, None]
   return result
 

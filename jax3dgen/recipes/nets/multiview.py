@@ -161,8 +161,8 @@ def measure(params, cfg):
   prior, frozen = build(cfg)
   objects = world.draw('test', cfg.test.objects)
   truth = ship.in_chunks(jax.jit(world.truth), objects)
-  slot = np.arange(cfg.test.objects) % world.SIDES
-  views = samples(prior, tree.join(frozen, params), truth.pictures[np.arange(len(slot)), slot],
+  slot = world.reference_slots(cfg.test.objects)
+  views = samples(prior, tree.join(frozen, params), world.at_slot(truth.pictures, slot),
                   cfg.sample)
   figures = lambda views: metrics.figures(
       metrics.columns(views, truth, objects, world.HAND_RGB, slot))
@@ -189,7 +189,7 @@ def sheet(views, true, slot):
   """A picture of N objects: a row of the reference and the true views, a row of the generated."""
   blank = np.ones_like(true[:, 0])
   rows = [np.concatenate([first[:, None], x], 1)
-          for first, x in ((true[np.arange(len(true)), slot], true), (blank, views))]
+          for first, x in ((world.at_slot(true, slot), true), (blank, views))]
   both = np.stack(rows, 1)  # [N, 2, 1 + V, S, S, 3]
   return images.grid(both.reshape(-1, *both.shape[3:]), both.shape[2])
 
@@ -198,11 +198,11 @@ def hooks(cfg, workdir, writer):
   """Samples of eight objects of the split 'validation' every config.sample.every steps."""
   prior, frozen = build(cfg)
   true = pictures('validation', 8) / np.float32(255)
-  slot = np.arange(8) % world.SIDES
+  slot = world.reference_slots(8)
 
   def write(step, replicated):
     params = tree.join(frozen, parallel.unreplicate(replicated.ema))
-    picture = sheet(samples(prior, params, true[np.arange(8), slot], cfg.sample), true, slot)
+    picture = sheet(samples(prior, params, world.at_slot(true, slot), cfg.sample), true, slot)
     turntable.write_png(workdir / 'samples' / f'{step:06d}.png', images.enlarge(picture, 3))
     writer.image('samples', step, picture)
   return [(cfg.sample.every, write)]

@@ -30,18 +30,33 @@ def test_settings_that_exclude_each_other_are_one_sentence(tmp_path):
     views_to_3d.run(config, tmp_path)
 
 
-def test_a_picture_is_cropped_to_its_object(tmp_path):
+def test_a_picture_is_framed_by_the_size_of_its_object(tmp_path):
   picture = np.ones((400, 600, 3), np.float32)
   picture[100:200, 50:150] = (1.0, 0.0, 0.0)
   turntable.write_png(tmp_path / 'a.png', picture)
-  cropped = views_to_3d.read(tmp_path / 'a.png')
-  assert cropped.shape == (32, 32, 3)
-  red = cropped[..., 1] < 0.5
-  rows, columns = np.nonzero(red)
-  assert abs(rows.mean() - 15.5) < 1 and abs(columns.mean() - 15.5) < 1
-  assert abs(red.sum() ** 0.5 - 32 * views_to_3d.SHARE) < 1
-  whole = views_to_3d.read(tmp_path / 'a.png', crop=False)
+  shares = (0.5, 0.8)
+  framed = views_to_3d.read(tmp_path / 'a.png', shares)
+  assert framed.shape == (2, 32, 32, 3)
+  for image, share in zip(framed, shares, strict=True):
+    red = image[..., 1] < 0.5
+    rows, columns = np.nonzero(red)
+    assert abs(rows.mean() - 15.5) < 1 and abs(columns.mean() - 15.5) < 1
+    assert abs(red.sum() ** 0.5 - 32 * share) < 1
+  whole = views_to_3d.read(tmp_path / 'a.png')[0]
   assert (whole[..., 1] < 0.5).mean() < 0.08 and whole.min() >= 0 and whole.max() <= 1
+
+
+def test_the_framing_is_that_of_the_side_most_like_the_reference():
+  """Relative to the object: half the error of a small object is more than that of a large one."""
+  references = np.ones((3, 32, 32, 3), np.float32)
+  for n, half in enumerate((4, 8, 12)):
+    references[n, 16 - half:16 + half, 16 - half:16 + half] = 0
+  views = np.ones((3, 5, 32, 32, 3), np.float32)
+  views[:, 4] = references  # the top does not count
+  views[0, 3, 12:20, 12:18] = views[1, 0, 8:24, 8:24] = views[2, 1, 4:28, 4:24] = 0
+  assert views_to_3d.choose(references, views) == 1
+  views[1, 0, 8:24, 14:24] = 1
+  assert views_to_3d.choose(references, views) == 2  # misses 1/6, the first 1/4, the second 5/8
 
 
 @pytest.mark.slow

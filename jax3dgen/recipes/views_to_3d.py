@@ -29,7 +29,7 @@ from jax3dgen.scene import raster
 from jax3dgen.train import workdir as workdirs
 
 AT_LEAST = {'sampler.steps': 1, 'sampler.eta': 0, 'sampler.guidance': 0, 'seed': 0}
-# Larger side of an object, of the picture's: nearly all pictures of `data/multiview` have .5 to .91.
+# Larger side of an object, of that of the picture; in `data/multiview` nearly all have .5 to .91.
 SHARES = (0.50, 0.58, 0.66, 0.74, 0.82, 0.90)
 SHOWN = 4  # times that a pixel of views.png is enlarged
 SIDES = 4  # views of the mesh in overview.png
@@ -81,14 +81,14 @@ def run(config, workdir, allow_change=False, command=''):
   asset = config.asset.copy_and_resolve_references()
   asset.seed, asset.views.folder = config.seed, str(folder)
   result = distill.run(asset, workdir, allow_change=allow_change, command=command)
-  if not config.views:
+  if not config.views and not asset.result.texture:
     parallel.from_main(overview, asset, workdir)
   return result
 
 
 def overview(asset, workdir):
-  """Writes overview.png: views.png, then SIDES views of the mesh, counter-clockwise from its front.
-  """
+  """Writes overview.png: views.png, then SIDES views of the mesh, counter-clockwise from its front,
+  in its vertex colours."""
   with Image.open(workdir / 'views.png') as file:
     row = np.asarray(file)
   drawn = raster.render(mesh_io.read(workdir / 'mesh.glb'), outputs.ring(asset, SIDES), len(row),

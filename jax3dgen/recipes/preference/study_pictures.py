@@ -21,8 +21,8 @@ def write(path, problem, models, rows, cfg):
 
 
 def samples(problem, models, rows, cfg, size=96):
-  """A picture [H, W, 3]: for each of the test samples `rows` the image, the true shape and the
-  sample of each of `models` [Model], all on equal noise: green where it stands, red where it falls.
+  """A picture [H, W, 3] with a column for each of the test samples `rows`: the image, the true mesh
+  and the sample of each of `models` [Model] on equal noise, green where it stands, red where not.
   """
   image = np.asarray(rows) // cfg.evaluation.samples
   table = []
@@ -36,8 +36,7 @@ def samples(problem, models, rows, cfg, size=96):
     stable = labels.label(logits, cfg.label)['stable_cut']
     table.append([shaded_logits(grid, STANDS if ok else FALLS, cfg, size)
                   for grid, ok in zip(logits, stable, strict=True)])
-  cells = [cell for row in zip(*table, strict=True) for cell in row]
-  return images.grid(np.stack(cells), len(table))
+  return images.grid(np.stack([cell for row in table for cell in row]), len(rows))
 
 
 def shaded_logits(logits, color, cfg, size):

@@ -118,12 +118,12 @@ def test_pictures_show_each_model_in_green_or_red():
   test = problem_.test._replace(picture=lambda rows: np.full((len(rows), 8, 8, 4), (0, 0, 0, 1)))
   problem_ = problem_._replace(test=test)
   picture = study_pictures.samples(problem_, models, [0, 2], c, size=32)
-  assert picture.shape == (2 * 32, 4 * 32, 3)
-  assert (picture[:32, :32] == 0).all()  # the image, then the true shape and twice the sample
-  np.testing.assert_array_equal(picture[:, 64:96], picture[:, 96:])
+  assert picture.shape == (4 * 32, 2 * 32, 3)
+  assert (picture[:32] == 0).all()  # the image, then the true shape and twice the sample
+  np.testing.assert_array_equal(picture[64:96], picture[96:])
   logits = evaluate.logits_of(c, problem_, models[0], np.array([0, 2]))
   for k, stable in enumerate(labels.label(logits, c.label)['stable_cut']):
-    cell = picture[32 * k:32 * (k + 1), 64:96].reshape(-1, 3)
+    cell = picture[64:96, 32 * k:32 * (k + 1)].reshape(-1, 3)
     color = cell[cell.min(-1) < 0.6].mean(0)
     assert (color[1] > color[0]) == stable
 

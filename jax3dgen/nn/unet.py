@@ -53,7 +53,7 @@ class Level(nn.Module):
   kind: blocks.Kind
 
   @nn.compact
-  def __call__(self, x, embedding, tokens, read, skips=()):
+  def __call__(self, x, embedding, tokens, read, keep, skips=()):
     resnet = lambda name: self.kind.maybe_remat(blocks.Resnet)(self.channels, self.kind, name=name)
     outputs, states = [], []
     for i in range(self.layers):
@@ -62,7 +62,7 @@ class Level(nn.Module):
       x = resnet(f'resnets_{i}')(x, embedding)
       if self.depth:
         x, state = blocks.Transformer(self.depth, self.heads, self.kind, name=f'attentions_{i}')(
-            x, tokens, None if read is None else read[i])
+            x, tokens, None if read is None else read[i], keep)
         states.append(state)
       outputs.append(x)
     if self.last == 'resnets_1':
@@ -79,9 +79,18 @@ class UNet(nn.Module):
   H and W are multiples of 2^(number of levels - 1). Levels have `channels`, transformers of
   `depths` blocks (0: none) and `heads`; the middle has a transformer of `middle` blocks. `extra`
   [B, E] is added to the time embedding, through two layers called `adds` where that is not empty.
+  Self-attention covers all V `views` of an object on the levels `joint` (None: on all).
+
   With `write`, the states of self-attention are returned as well: (output, states). `read` takes
-  those of another pass, whose images may have another size. A mutable collection 'attention' of
-  `apply` receives the cross-attention weights [B, N, L] of each transformer, mean over the heads.
+  those of another pass, over one image for each of the B / V objects, whose size may be another
+  (`clone(views=1)` of a net of V views has the same parameters); `keep` [B / V] bool is False where
+  it is not attended to. Where the net has `slots`, slot [B] int32 names the row of a table of as
+  many vectors, 0 at first and not in published files, that is added to the time embedding: it tells
+  a view from the others and from the reference. Positions have no table, as they have in
+  `unet_multiview`: the net takes images of any size, and its convolutions know the place.
+
+  A mutable collection 'attention' of `apply` receives the cross-attention weights [B, N, L] of each
+  transformer, mean over the heads.
   """
   channels: tuple = (320, 640, 1280, 1280)
   layers: int = 2
@@ -91,26 +100,32 @@ class UNet(nn.Module):
   out: int = 4
   groups: int = 32
   views: int = 1
+  joint: tuple | None = None
+  slots: int = 0
   adds: str = ''
   remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, t, tokens, extra=None, read=None, write=False):
-    kind = blocks.Kind(self.groups, self.views, self.remat, self.dtype, self.param_dtype)
+  def __call__(self, x, t, tokens, extra=None, read=None, write=False, keep=None, slot=None):
+    kind = blocks.Kind(self.groups, self.views, True, self.remat, self.dtype, self.param_dtype)
     wide = 4 * self.channels[0]
     embedding = blocks.Embedding(wide, kind, name='time_embedding')(
         layers.sinusoids(t, self.channels[0]))
     if extra is not None:
       embedding = embedding + (blocks.Embedding(wide, kind, name=self.adds)(extra) if self.adds else
                                extra.astype(self.dtype))
+    if self.slots:
+      table = self.param('slot', nn.initializers.zeros, (self.slots, wide), self.param_dtype)
+      embedding = embedding + table.astype(self.dtype)[slot]
     embedding, tokens = nn.silu(embedding), tokens.astype(self.dtype)
     states = {}
 
     def level(x, name, i, layers, depth, last, skips=()):
-      part = Level(self.channels[i], layers, depth, self.heads[i], last, kind, name=name)
-      x, outputs, states[name] = part(x, embedding, tokens, read and read[name], skips)
+      part = Level(self.channels[i], layers, depth, self.heads[i], last,
+                   kind._replace(joint=self.joint is None or i in self.joint), name=name)
+      x, outputs, states[name] = part(x, embedding, tokens, read and read[name], keep, skips)
       return x, outputs
 
     bottom = len(self.channels) - 1

@@ -14,16 +14,18 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 
-from jax3dgen.nn import layers
+from jax3dgen.nn import layers, view_attention
 
 LOGITS = 2**28  # attention logits in memory at a time: 1 GiB
 PATCHES = 2**10  # pixels up to which a convolution on a CPU is one matrix product
 
 
 class Kind(NamedTuple):
-  """Settings shared by all layers of a net."""
+  """Settings shared by all layers of a net, or of a level: `joint` says whether self-attention
+  covers all views of an object."""
   groups: int
   views: int
+  joint: bool
   remat: bool
   dtype: Any
   param_dtype: Any
@@ -67,10 +69,10 @@ def double(x, kernel):
   return jnp.stack(rows, 2).reshape(batch, 2 * height, 2 * width, -1)
 
 
-def attend(q, k, v, limit=None):
+def attend(q, k, v, limit=None, mask=None):
   """Softmax attention of q [B, N, h, d] to k and v [B, M, h, d]: [B, N, h, d].
 
-  Logits and softmax are float32. Where there are more than `limit` of them (None: LOGITS), queries
+  mask [B, M] is True where k may be attended to, somewhere in each row; None: everywhere. Logits and softmax are float32. Where there are more than `limit` of them (None: LOGITS), queries
   are processed in chunks, whose logits the backward pass recomputes.
   """
   q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * q.shape[-1]**-0.5, k, v))
@@ -158,7 +160,7 @@ class Resnet(nn.Module):
 
 
 class Attention(nn.Module):
-  """Multi-head attention of x [B, N, C] to context [B, M, D]: [B, N, C].
+  """Multi-head attention of x [B, N, C] to context [B, M, D]: [B, N, C]; `mask` as in `attend`.
 
   With `sows`, its `shares` are sown into the collection 'attention', where that is mutable.
   """
@@ -167,14 +169,14 @@ class Attention(nn.Module):
   sows: bool = False
 
   @nn.compact
-  def __call__(self, x, context):
+  def __call__(self, x, context, mask=None):
     width = x.shape[-1]
     project = lambda y, name: nn.Dense(width, use_bias=False, name=name, **self.kind.types)(
         y).reshape(y.shape[:2] + (self.heads, width // self.heads))
     q, k, v = project(x, 'to_q'), project(context, 'to_k'), project(context, 'to_v')
     if self.sows and self.is_mutable_collection('attention') and not self.is_initializing():
       self.sow('attention', 'shares', shares(q, k))
-    output = attend(q, k, v)
+    output = attend(q, k, v, mask=mask)
     return nn.Dense(width, name='to_out_0', **self.kind.types)(output.reshape(x.shape))
 
 
@@ -202,32 +204,32 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
   """x [B, N, C] -> (x, state): self-attention, attention to tokens [B, L, D], and feed-forward.
 
-  `state` [B / V, V N, C] is the input of the self-attention; `read`, the state of another pass, is
-  attended to as well.
+  `state` is the input of the self-attention, [B / V, V N, C] where that is joint, else [B, N, C];
+  `read` [B / V, M, C], the state of another pass, is attended to as well where `keep` [B / V].
   """
   heads: int
   kind: Kind
 
   @nn.compact
-  def __call__(self, x, tokens, read):
+  def __call__(self, x, tokens, read, keep):
     norm = lambda name: nn.LayerNorm(1e-5, name=name, **self.kind.types)
     attention = lambda name: Attention(self.heads, self.kind, name == 'attn2', name=name)
-    state = norm('norm1')(x)
-    state = state.reshape(-1, self.kind.views * x.shape[1], x.shape[2])
-    context = state if read is None else jnp.concatenate([state, read], 1)
-    x = x + attention('attn1')(state, context).reshape(x.shape)
+    state, context, mask = view_attention.views_and_reference(
+        norm('norm1')(x), self.kind.views, read, keep, self.kind.joint)
+    x = x + attention('attn1')(state, context, mask).reshape(x.shape)
     x = x + attention('attn2')(norm('norm2')(x), tokens)
     return x + FeedForward(self.kind, name='ff')(norm('norm3')(x)), state
 
 
 class Transformer(nn.Module):
-  """x [B, H, W, C] -> (x, states of its blocks); `read` is None or such a tuple."""
+  """x [B, H, W, C] -> (x, states of its blocks); `read` is None or such a tuple, `keep` as in
+  `Block`."""
   depth: int
   heads: int
   kind: Kind
 
   @nn.compact
-  def __call__(self, x, tokens, read):
+  def __call__(self, x, tokens, read, keep):
     dense = lambda name: nn.Dense(x.shape[-1], name=name, **self.kind.types)
     h = nn.GroupNorm(self.kind.groups, epsilon=1e-6, use_fast_variance=False, name='norm',
                      **self.kind.types)(x)
@@ -235,6 +237,6 @@ class Transformer(nn.Module):
     states = []
     for i in range(self.depth):
       block = self.kind.maybe_remat(Block)(self.heads, self.kind, name=f'transformer_blocks_{i}')
-      h, state = block(h, tokens, None if read is None else read[i])
+      h, state = block(h, tokens, None if read is None else read[i], keep)
       states.append(state)
     return x + dense('proj_out')(h).reshape(x.shape), tuple(states)

@@ -1,17 +1,12 @@
 """The embedded prior's denoiser over five views and a reference, with few parameters more.
 
-Reference attention (Shi et al. 2023): a first pass over the noised reference stores the inputs of
-all self-attention layers; in the pass over the views they are more keys and values of the same
-layers, through the layers' own projections. Joint attention (MVDream, Shi et al. 2023): the
-positions of all views of an object attend to one another.
-
-Axes: N objects, V views, B = N V images in the order of objects, P positions, C channels.
+Its self-attention is that of `view_attention`. Axes: N objects, V views, B = N V images in the order of objects, P positions, C channels.
 """
 
 from flax import linen as nn
 import jax.numpy as jnp
 
-from jax3dgen.nn import unet_small
+from jax3dgen.nn import unet_small, view_attention
 
 
 class MultiviewUNet(unet_small.UNetSmall):
@@ -41,30 +36,11 @@ class MultiviewUNet(unet_small.UNetSmall):
         if writes:
           stored[name] = states + place[-1:]
           return stored[name], None, None
-        return views_and_reference(states, place[:-1], memory[name], keep, level in self.joint)
+        states = states.reshape(-1, *place[:-1].shape) + place[None, :-1]
+        return view_attention.views_and_reference(
+            states.reshape(-1, *states.shape[2:]), self.views, memory[name], keep,
+            level in self.joint)
       return of_states
 
     output = self.denoise(x, t, tokens, pooled, shift, join)
     return stored if writes else output
-
-
-def views_and_reference(states, place, reference, keep, joint):
-  """What attends [A, M, C], its context [A, K, C] and the mask [A, K] or None of a layer.
-
-  states [B, P, C] of the views, place [V, P, C], reference [N, P, C], keep [N] bool or None. The
-  rows A are objects where the attention is `joint`, else views.
-  """
-  views, count = len(place), len(reference)
-  states = states.reshape(count, views, *states.shape[1:]) + place[None]
-  if joint:
-    states = states.reshape(count, -1, states.shape[-1])
-  else:
-    states = states.reshape(count * views, *states.shape[2:])
-    reference = jnp.repeat(reference, views, 0)
-    keep = None if keep is None else jnp.repeat(keep, views)
-  context = jnp.concatenate([states, reference], 1)
-  if keep is None:
-    return states, context, None
-  own, other = (jnp.broadcast_to(flag[:, None], x.shape[:2])
-                for flag, x in ((jnp.ones_like(keep), states), (keep, reference)))
-  return states, context, jnp.concatenate([own, other], 1)

@@ -72,13 +72,16 @@ def double(x, kernel):
 def attend(q, k, v, limit=None, mask=None):
   """Softmax attention of q [B, N, h, d] to k and v [B, M, h, d]: [B, N, h, d].
 
-  mask [B, M] is True where k may be attended to, somewhere in each row; None: everywhere. Logits and softmax are float32. Where there are more than `limit` of them (None: LOGITS), queries
+  mask [B, M] is True where k may be attended to, somewhere in each row; None: everywhere. Logits
+  and softmax are float32. Where there are more than `limit` of them (None: LOGITS), queries
   are processed in chunks, whose logits the backward pass recomputes.
   """
   q, k, v = (x.transpose(0, 2, 1, 3) for x in (q * q.shape[-1]**-0.5, k, v))
 
   def rows(q):
     logits = jnp.einsum('bhnd,bhmd->bhnm', q, k, preferred_element_type=jnp.float32)
+    if mask is not None:
+      logits = jnp.where(mask[:, None, None], logits, layers.MASKED)
     power = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
     output = checkpoint_name(jnp.einsum('bhnm,bhmd->bhnd', power.astype(v.dtype), v,
                                         preferred_element_type=jnp.float32), 'output')

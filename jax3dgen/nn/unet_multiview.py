@@ -1,6 +1,7 @@
 """The embedded prior's denoiser over five views and a reference, with few parameters more.
 
-Its self-attention is that of `view_attention`. Axes: N objects, V views, B = N V images in the order of objects, P positions, C channels.
+Its self-attention is that of `view_attention`. Axes: N objects, V views, B = N V images in the
+order of objects, P positions, C channels.
 """
 
 from flax import linen as nn

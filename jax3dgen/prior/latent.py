@@ -38,11 +38,8 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
   where that is given. `remat` recomputes blocks in the backward pass. WeightError where the configs
   are of other nets.
   """
-  dtype = float_dtype(dtype)
-  if dtype.name not in DTYPES:
-    raise ConfigError(f'The dtype of a prior is one of {", ".join(DTYPES)}, not {dtype.name}.')
-  types = {'dtype': dtype, 'param_dtype': dtype}
-  denoiser = unet.UNet(**unet.sizes(configs['unet']), remat=remat, **types)
+  types = types_of(dtype)
+  net = denoiser(configs, dtype, remat)
   autoencoder = vae.AutoencoderKL(**vae.sizes(configs['vae']), remat=remat, **types)
   large = TEXT[1] in configs
   encoders = {part: clip_text.ClipText(**clip_text.sizes(configs[part]), penultimate=large, **types)
@@ -50,25 +47,25 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
   levels, output = noise(configs['scheduler'])
   cell = 2**(len(autoencoder.widths) - 1)
   size = size or cell * configs['unet']['sample_size']
-  least = cell * 2**(len(denoiser.channels) - 1)
+  least = cell * 2**(len(net.channels) - 1)
   if size % least:
     raise ConfigError(f'This prior cannot encode {size} pixels: a multiple of {least} is needed.')
 
   def init(key):
     ids = jnp.zeros((1, len(encoders), clip_tokens.LENGTH), jnp.int32)
-    text = {part: net.init(rng.stream(key, part), ids[:, 0])['params']
-            for part, net in encoders.items()}
+    text = {part: encoder.init(rng.stream(key, part), ids[:, 0])['params']
+            for part, encoder in encoders.items()}
     picture = jnp.zeros((1, 8 * cell, 8 * cell, 3))
     vae_params = autoencoder.init(rng.stream(key, 'vae'), picture)['params']
     cond = embed({'text': text}, ids)
     x0 = jnp.zeros((1, 8, 8, autoencoder.latent))
-    variables = denoiser.init(rng.stream(key, 'denoiser'), x0, jnp.zeros(1), cond.tokens,
-                              cond.extra)
+    variables = net.init(rng.stream(key, 'denoiser'), x0, jnp.zeros(1), cond.tokens,
+                         cond.extra)
     return {'denoiser': variables['params'], 'vae': vae_params, 'text': text}
 
   def embed(params, ids):
-    out = [net.apply({'params': params['text'][part]}, ids[:, i])
-           for i, (part, net) in enumerate(encoders.items())]
+    out = [encoder.apply({'params': params['text'][part]}, ids[:, i])
+           for i, (part, encoder) in enumerate(encoders.items())]
     tokens = jnp.concatenate([tokens for tokens, _ in out], -1).astype(jnp.float32)
     if not large:
       return Cond(tokens)
@@ -82,7 +79,7 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
 
   def network(params, x_t, t, cond, **options):
     level = schedule.index(t, len(levels)).astype(jnp.float32)
-    return denoiser.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra,
+    return net.apply({'params': params['denoiser']}, x_t, level, cond.tokens, cond.extra,
                           **options)
 
   def attention(params, key, image, ids):
@@ -97,7 +94,7 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
     maps = []
     for shares in jax.tree.leaves(collections):
       shrink = round((height * width / shares.shape[1])**0.5)
-      if shrink > 1 or len(denoiser.channels) == 1:
+      if shrink > 1 or len(net.channels) == 1:
         weights = (shares * words[:, None]).sum(-1) / jnp.maximum(words.sum(-1), 1)[:, None]
         weights = weights.reshape(-1, height // shrink, width // shrink)
         maps.append(jax.image.resize(weights, x0.shape[:3], 'linear'))
@@ -119,6 +116,19 @@ def make(configs, dtype='float32', size=None, tile=None, remat=False):
       decode=lambda params, x0: run(params, x0, 'decode', grow=cell),
       schedule=noise_schedule,
       attention=attention)
+
+
+def types_of(dtype):
+  """The dtypes of a net's products and parameters; ConfigError for one that is not of DTYPES."""
+  dtype = float_dtype(dtype)
+  if dtype.name not in DTYPES:
+    raise ConfigError(f'The dtype of a prior is one of {", ".join(DTYPES)}, not {dtype.name}.')
+  return {'dtype': dtype, 'param_dtype': dtype}
+
+
+def denoiser(configs, dtype='float32', remat=False, **options):
+  """The U-Net that `configs` describes, as in `make`; options are further fields of `unet.UNet`."""
+  return unet.UNet(**unet.sizes(configs['unet']) | options, remat=remat, **types_of(dtype))
 
 
 def noise(config):

@@ -11,6 +11,7 @@ digest is in config.json. Axes: N references, H and W pixels, h and w rows and c
 """
 
 from collections.abc import Callable
+import functools
 import importlib.resources
 import pathlib
 from typing import NamedTuple
@@ -58,7 +59,8 @@ class MultiviewPrior(NamedTuple):
   picture [N, h, w, c], noise [N, h, w, c]) -> MultiviewCond of N V rows, for x_0 of the references
   and their noise. write (params, cond, t [N V]) ->
   memory, a pytree with the leading axis N; read (params, x_t [N V, h, w, c], t, cond, memory) ->
-  eps. predict is read of write.
+  eps. predict is read of write. clip: the bound of the entries of x_0, to which samplers clip clean
+  estimates; None where there is none.
   """
   init: Callable
   embed: Callable
@@ -69,6 +71,7 @@ class MultiviewPrior(NamedTuple):
   condition: Callable
   write: Callable
   read: Callable
+  clip: float | None = None
   attention: Callable | None = None
 
 
@@ -90,8 +93,7 @@ def network(config):
     return {'denoiser': params, 'text': text}
 
   def write(params, cond, t):
-    rows, t = jax.tree.map(lambda x: x[::VIEWS], (cond, config['share'] * t))
-    y_t = base.add_noise(SCHEDULE, rows.picture, t, rows.noise)
+    rows, y_t, t = noised_references(SCHEDULE, config['share'], cond, t)
     return denoiser.apply({'params': params['denoiser']}, y_t, t, rows.reference.tokens,
                           rows.reference.extra)
 
@@ -107,23 +109,41 @@ def make(config, words):
   plain = embedded.make(config)
   ids = vocabulary.tokenize(CAPTIONS, words, config['text']['length'])
 
-  def condition(params, picture, noise):
-    count, captions = len(picture), plain.embed(params, ids)
-    each = lambda x: jnp.repeat(x, VIEWS, 0)
-    return MultiviewCond(
-        jax.tree.map(lambda x: jnp.tile(x[:-1], (count,) + (1,) * (x.ndim - 1)), captions),
-        jax.tree.map(lambda x: jnp.repeat(x[-1:], count * VIEWS, 0), captions),
-        each(picture), each(noise), jnp.ones(count * VIEWS, bool))
+  condition = lambda params, picture, noise: spread(plain.embed(params, ids), picture, noise)
+  return of_passes(init, plain, 'v', condition, velocity, write, clip=1.0)
 
+
+def of_passes(init, plain, output, condition, velocity, write, clip=None):
+  """The MultiviewPrior of two passes and a condition, which predicts `output` of `base.TO_EPS`.
+
+  plain: the `base.Prior` of single pictures, of which encode, decode and schedule are those of the
+  views; velocity (params, x_t, t, cond, memory): the pass over the views.
+  """
   def embed(params, images):
     picture = plain.encode(params, images)
     return condition(params, picture, jax.random.normal(jax.random.key(0), picture.shape))
 
   read = lambda params, x_t, t, cond, memory: base.as_eps(
-      lambda *args: velocity(*args, memory), SCHEDULE, 'v')(params, x_t, t, cond)
+      lambda *args: velocity(*args, memory), plain.schedule, output)(params, x_t, t, cond)
   predict = lambda params, x_t, t, cond: read(params, x_t, t, cond, write(params, cond, t))
-  return MultiviewPrior(init, embed, predict, plain.encode, plain.decode, SCHEDULE, condition,
-                        write, read)
+  return MultiviewPrior(init, embed, predict, plain.encode, plain.decode, plain.schedule, condition,
+                        write, read, clip)
+
+
+def spread(captions, picture, noise):
+  """The MultiviewCond of N V rows of a Cond of V + 1 captions, those of CAPTIONS, and of x_0 of the
+  references and their noise, both [N, h, w, c]."""
+  count, each = len(picture), functools.partial(jnp.repeat, repeats=VIEWS, axis=0)
+  return MultiviewCond(
+      jax.tree.map(lambda x: jnp.tile(x[:-1], (count,) + (1,) * (x.ndim - 1)), captions),
+      jax.tree.map(lambda x: jnp.repeat(x[-1:], count * VIEWS, 0), captions),
+      each(picture), each(noise), jnp.ones(count * VIEWS, bool))
+
+
+def noised_references(schedule, share, cond, t):
+  """(rows of the condition [N], y_t [N, h, w, c], its level [N]): the references at `share` t."""
+  rows, level = jax.tree.map(lambda x: x[::VIEWS], (cond, share * t))
+  return rows, base.add_noise(schedule, rows.picture, level, rows.noise), level
 
 
 def without_reference(cond):
@@ -150,7 +170,7 @@ def predict_guided(prior, params, x_t, t, cond, scale, memory=None):
   return base.guide(*jnp.split(prior.read(params, *both), 2), scale)
 
 
-def sample(key, prior, params, cond, steps, guidance=1.0, eta=1.0, clip=1.0):
+def sample(key, prior, params, cond, steps, guidance=1.0, eta=1.0):
   """x_0 [N V, h, w, c] of all views by `sampler.ddim_of`.
 
   As in training, the references get other noise at every step; that of `cond` is not used.
@@ -158,7 +178,14 @@ def sample(key, prior, params, cond, steps, guidance=1.0, eta=1.0, clip=1.0):
   def predict(x_t, t, key):
     noise = jax.random.normal(key, (len(x_t) // VIEWS, *x_t.shape[1:]))
     return predict_guided(prior, params, x_t, t, with_noise(cond, noise), guidance)
-  return sampler.ddim_of(key, prior.schedule, predict, cond.picture.shape, steps, eta, clip)
+  return sampler.ddim_of(key, prior.schedule, predict, cond.picture.shape, steps, eta, prior.clip)
+
+
+def pixels(prior, params):
+  """Pixels per side of the prior's views."""
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+  return jax.eval_shape(lambda params, x: prior.decode(params, prior.encode(params, x)), params,
+                        image).shape[1]
 
 
 def check_references(images):

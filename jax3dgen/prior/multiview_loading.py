@@ -1,0 +1,33 @@
+"""The multi-view prior that a config names."""
+
+from ml_collections import ConfigDict
+
+from jax3dgen.core.errors import ConfigError
+from jax3dgen.prior import multiview, multiview_latent
+
+
+def default_config():
+  """The section `prior` of a config, not locked."""
+  c = ConfigDict()
+  c.weights = ''  # '': the shipped weights; a folder of others, or one in the layout of diffusers
+  c.trained = ''  # for the latter: a folder of leaves that were trained on it; '': none
+  c.dtype = 'float32'  # of published weights and their products: float32 or bfloat16
+  c.size = 0  # pixels per side at which published weights encode; 0: those of their training
+  c.tile = 0  # latent cells per side of the tiles of their autoencoder; 0: whole images
+  c.remat = False  # recompute the blocks of a published U-Net in the backward pass
+  return c
+
+
+def load(c, trained=''):
+  """(MultiviewPrior, params, condition) of the section `c`, by what the folder c.weights holds.
+
+  trained: a folder in place of c.trained, or, for the embedded prior, of c.weights. WeightError or
+  ConfigError where it cannot be loaded.
+  """
+  if multiview_latent.is_published(c.weights):
+    return multiview_latent.load(c.weights, trained or c.trained, c.dtype, c.size or None,
+                                 c.tile or None, c.remat)
+  if c.trained:
+    raise ConfigError('config.prior.trained is for leaves trained on published weights, but '
+                      f'config.prior.weights={c.weights!r} is not in the layout of diffusers.')
+  return multiview.load(trained or c.weights)

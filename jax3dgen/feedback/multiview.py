@@ -14,12 +14,15 @@ SIDES = 4  # the first views, front, right, back, left, are references
 
 
 def loss(prior, params, key, pictures, dropout):
-  """`of_clean` of pictures [N, V, H, W, 3] in [0, 1]; the reference is any of the four sides."""
-  count, views = pictures.shape[:2]
-  side = jax.random.randint(rng.stream(key, 'reference'), (count,), 0, SIDES)
+  """`of_latents` of pictures [N, V, H, W, 3] in [0, 1]."""
   x0 = prior.encode(params, pictures.reshape(-1, *pictures.shape[2:]))
-  x0 = x0.reshape(count, views, *x0.shape[1:])
-  return of_clean(prior, params, key, x0, x0[jnp.arange(count), side], dropout)
+  return of_latents(prior, params, key, x0.reshape(*pictures.shape[:2], *x0.shape[1:]), dropout)
+
+
+def of_latents(prior, params, key, x0, dropout):
+  """`of_clean` of views x0 [N, V, h, w, c]; the reference is any of the four sides."""
+  side = jax.random.randint(rng.stream(key, 'reference'), x0.shape[:1], 0, SIDES)
+  return of_clean(prior, params, key, x0, x0[jnp.arange(len(x0)), side], dropout)
 
 
 def of_clean(prior, params, key, x0, picture, dropout):

@@ -18,16 +18,22 @@ def default_config():
   return c
 
 
-def load(c, trained=''):
+def with_trained(c, folder):
+  """The section `c` with the leaves that were trained from it, in a folder."""
+  c = c.copy_and_resolve_references()
+  c['trained' if multiview_latent.is_published(c.weights) else 'weights'] = str(folder)
+  return c
+
+
+def load(c):
   """(MultiviewPrior, params, condition) of the section `c`, by what the folder c.weights holds.
 
-  trained: a folder in place of c.trained, or, for the embedded prior, of c.weights. WeightError or
-  ConfigError where it cannot be loaded.
+  WeightError or ConfigError where it cannot be loaded.
   """
   if multiview_latent.is_published(c.weights):
-    return multiview_latent.load(c.weights, trained or c.trained, c.dtype, c.size or None,
-                                 c.tile or None, c.remat)
+    return multiview_latent.load(c.weights, c.trained, c.dtype, c.size or None, c.tile or None,
+                                 c.remat)
   if c.trained:
     raise ConfigError('config.prior.trained is for leaves trained on published weights, but '
                       f'config.prior.weights={c.weights!r} is not in the layout of diffusers.')
-  return multiview.load(trained or c.weights)
+  return multiview.load(c.weights)

@@ -20,7 +20,7 @@ from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import multiview as world
 from jax3dgen.export import mesh_io, turntable
 from jax3dgen.generator import pictures
-from jax3dgen.prior import multiview
+from jax3dgen.prior import multiview, multiview_loading
 from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.distill import run as distill
@@ -31,7 +31,7 @@ from jax3dgen.train import workdir as workdirs
 AT_LEAST = {'sampler.steps': 1, 'sampler.eta': 0, 'sampler.guidance': 0, 'seed': 0}
 # Larger side of an object, of that of the picture; in `data/multiview` nearly all have .5 to .91.
 SHARES = (0.50, 0.58, 0.66, 0.74, 0.82, 0.90)
-SHOWN = 4  # times that a pixel of views.png is enlarged
+SHOWN = 4  # times that a pixel of views.png is enlarged where the views are small
 SIDES = 4  # views of the mesh in overview.png
 
 
@@ -43,8 +43,7 @@ def default_config():
   c.crop = True  # frame the picture by `choose`; False: it has the framing of the prior's training
   c.seed = 0  # seeds the views
 
-  c.prior = ConfigDict()
-  c.prior.weights = ''  # a folder of weights of the multi-view prior; '': the shipped ones
+  c.prior = multiview_loading.default_config()
 
   c.sampler = ConfigDict()
   c.sampler.steps = 20  # DDIM steps
@@ -105,19 +104,21 @@ def make_views(config, workdir, allow_change):
     workdirs.check_config(folder, ConfigDict(plain), allow_change)
     if (folder / known_views.CAMERAS).exists():
       return
-    prior, params, _ = multiview.load(config.prior.weights)
-    references = read(config.image, SHARES if config.crop else None)
+    prior, params, _ = multiview_loading.load(config.prior)
+    references = read(config.image, SHARES if config.crop else None,
+                      multiview.pixels(prior, params))
     candidates = sample(config, prior, params, references)
     best = choose(references, candidates)
     reference, views = references[best], candidates[best]
     known_views.write(folder, views, world.SLOTS, world.AZIMUTH_DEG, world.ELEVATION_DEG,
                       world.DISTANCE, world.FOVY_DEG, True)
     strip = images.grid(np.concatenate([reference[None], views]), 1 + len(views))
-    turntable.write_png(workdir / 'views.png', images.enlarge(strip, SHOWN))
+    factor = SHOWN if reference.shape[0] <= world.SIZE else 1
+    turntable.write_png(workdir / 'views.png', images.enlarge(strip, factor))
 
 
-def read(path, shares=None):
-  """Pictures [N, S, S, 3] on white of a file, as the multi-view prior takes them, S = world.SIZE.
+def read(path, shares=None, size=world.SIZE):
+  """Pictures [N, S, S, 3] on white of a file, as the multi-view prior takes them, S = `size`.
 
   N is 1 without `shares`; with them, the object is centred and its larger side one of them, of the
   picture's.
@@ -125,8 +126,8 @@ def read(path, shares=None):
   picture = pictures.read(path)
   if shares is None:
     picture = np.asarray(picture.convert('RGB'), np.float32)[None] / 255
-    return np.clip(images.resize(picture, (world.SIZE, world.SIZE)), 0.0, 1.0)
-  rgba = np.stack([pictures.square(picture, world.SIZE, 1 / share) for share in shares])
+    return np.clip(images.resize(picture, (size, size)), 0.0, 1.0)
+  rgba = np.stack([pictures.square(picture, size, 1 / share) for share in shares])
   return np.asarray(images.over(rgba, 1.0))
 
 

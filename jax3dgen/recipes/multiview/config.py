@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from jax3dgen.core import settings
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.feedback import rollout_pairs
+from jax3dgen.prior import multiview_loading
 from jax3dgen.recipes.nets import consistency
 from jax3dgen.recipes.nets import multiview as base_net
 
@@ -16,12 +17,13 @@ CHOICES = {
     'rollout.source': rollout_pairs.SOURCES}
 AT_LEAST = {
     'base.train.steps': 0, 'metric.train.steps': 0, 'batch': 1, 'objects.pool': 1,
-    'objects.test': 1, 'objects.first': 0, 'sampler.steps': 2, 'sampler.guidance': 0,
-    'rollout.samples': 2, 'rollout.seed': 0, 'score.gap': 0, 'loss.beta': 0, 'loss.clip': 0,
-    'loss.first': 0, 'loss.simple': 0, 'loss.fresh': 0, 'lora.rank': 0, 'lora.scale': 0,
-    'optim.rate': 0, 'optim.warmup': 0, 'optim.decay': 0, 'train.steps': 1, 'train.batch': 1,
-    'train.max_skipped': 1, 'evaluation.samples': 1, 'evaluation.seed': 0, 'log.every': 0,
-    'checkpoint.every': 1, 'checkpoint.keep': 1}
+    'objects.test': 1, 'objects.first': 0, 'objects.size': 8, 'prior.size': 0, 'prior.tile': 0,
+    'sampler.steps': 2, 'sampler.guidance': 0, 'rollout.samples': 2, 'rollout.seed': 0,
+    'score.gap': 0, 'loss.beta': 0, 'loss.clip': 0, 'loss.first': 0, 'loss.simple': 0,
+    'loss.fresh': 0, 'lora.rank': 0, 'lora.scale': 0, 'optim.rate': 0, 'optim.warmup': 0,
+    'optim.decay': 0, 'train.steps': 1, 'train.batch': 1, 'train.max_skipped': 1,
+    'evaluation.samples': 1, 'evaluation.seed': 0, 'log.every': 0, 'checkpoint.every': 1,
+    'checkpoint.keep': 1}
 POSITIVE = ('sampler.eta', 'optim.clip')
 
 
@@ -31,13 +33,14 @@ def default_config():
   c.seed = 0  # of the adapters, the pairs and the noise of tuning
   c.batch = 40  # rollouts, and samples of the evaluation, at a time, over all devices together
 
-  c.prior = ConfigDict()
-  c.prior.weights = ''  # a folder of weights of the multi-view prior; '': the shipped ones
+  c.prior = multiview_loading.default_config()
 
   c.base = base_net.default_config()  # supervised training of the base in this run
   c.base.train.steps = 0  # of it; 0: the base is prior.weights as they are
 
   c.objects = ConfigDict()  # figurines of data/multiview; the two sets share none
+  c.objects.folder = ''  # one's own objects (`data/view_folder`); '': figurines
+  c.objects.size = 256  # pixels per side at which those are read and views are compared
   c.objects.pool = 200  # references whose rollouts are tuned on
   c.objects.test = 200  # that evaluate
   c.objects.first = 20_000  # number of the first object of each; below, they trained nets
@@ -58,6 +61,7 @@ def default_config():
 
   c.score = ConfigDict()
   c.score.by = 'psnr'  # psnr, to the true views; metric; matches, of features with the reference
+  c.score.features = ''  # of matches: a folder of `formats/features`, DINOv2's too; '': shipped
   c.score.pairs = 'all'  # all pairs of a reference; extreme: the best and the worst; equal_scale
   c.score.loftr = ''  # LoFTR's published weights for the matches; '': by the shipped features
   c.score.gap = 0.0  # scores that differ by no more are a tie

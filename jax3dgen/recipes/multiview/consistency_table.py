@@ -23,7 +23,7 @@ from jax3dgen.formats import features
 from jax3dgen.metrics import intervals
 from jax3dgen.metrics import multiview as metrics
 from jax3dgen.perception import consistency, matching
-from jax3dgen.prior import multiview
+from jax3dgen.prior import multiview_loading
 from jax3dgen.recipes.nets import consistency_checks as checks
 from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
@@ -40,8 +40,7 @@ def default_config():
   c.features = ''  # a folder of the features of the linear heads and of the matches; '': shipped
   c.metrics = ('',)  # folders of trained metrics; '': the shipped one
 
-  c.prior = ConfigDict()
-  c.prior.weights = ''  # the multi-view prior whose views are judged; '': the shipped one
+  c.prior = multiview_loading.default_config()  # whose views are judged
 
   c.sample = multiview_net.default_config().sample  # how they are sampled
 
@@ -64,7 +63,7 @@ def run(config, workdir, command=''):
   encode = functools.partial(_encode, jax.jit(apply), params)
   train = checks.draw('train', cfg.train.objects, cfg.train.first)
   held = checks.draw('validation', cfg.test.objects)
-  prior = multiview.load(cfg.prior.weights)[:2]
+  prior = multiview_loading.load(cfg.prior)[:2]
   negatives = _views(prior, train, cfg, 1, workdir)[:, 0]
   samples = _views(prior, held, cfg, cfg.test.samples, workdir) / np.float32(255)
   heads = _heads(encode, train, negatives / np.float32(255), cfg.seed)

@@ -33,27 +33,42 @@ def views_of(problem, model, cfg, folder):
 def run(problem, model, cfg, judges, folder):
   """{name: host array [N]} of the samples of the test objects, object by object.
 
-  object and sample; those of `metrics.columns`; 'lpips' or 'feature_distance' to the true views, by
-  `perceptual.load` of config.evaluation.lpips; a column for each of `judges` {name: score.Judge};
-  spread, the standard deviation over the samples of an object, NaN for one sample; and features
-  [N, V, D] of the referee.
+  object and sample; those of `against_truth`; a column for each of `judges` {name: score.Judge};
+  spread, the standard deviation over the samples of an object, NaN for one sample.
   """
   test = problem.test
   by_object = views_of(problem, model, cfg, folder)
   count, samples = by_object.shape[:2]
   number, views = np.repeat(np.arange(count), samples), by_object.reshape(-1, *by_object.shape[2:])
-  pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[number], tree)
-  slot, params = test.slot[number], referee.load()
   spread = by_object.std(1).mean((1, 2, 3, 4)) if samples > 1 else np.full(count, np.nan)
-  rows = metrics.columns(views, pick(test.truth), pick(test.objects), world.HAND_RGB, slot)
-  name, distance = perceptual.load(cfg.evaluation.lpips)
-  in_chunks = lambda *pairs: ship.in_chunks(lambda chunk: distance(*chunk), pairs, 500)
-  rows[name], = metrics.compare((in_chunks,), views, test.images[number], slot)
-  rows |= {name: scores.by_judge(judge, test.reference[number], views, slot)
+  rows = against_truth(views, test, number, cfg.evaluation.lpips)
+  rows |= {name: scores.by_judge(judge, test.reference[number], views, test.slot[number])
            for name, judge in judges.items()}
   return rows | {'object': number, 'sample': np.tile(np.arange(samples), count),
-                 'spread': spread[number], 'features': features(params, views),
-                 'features_true': features(params, test.images[number])}
+                 'spread': spread[number]}
+
+
+def against_truth(views, test, number, lpips=''):
+  """Columns of views [N, V, S, S, 3] of the objects `number` [N] of problem.Views, by what is
+  known of them.
+
+  Of figurines those of `metrics.columns`, and the referee's features [N, V, D] of the views and of
+  the true ones; of other objects with true views psnr and ssim; of both 'lpips' or
+  'feature_distance', by `perceptual.load` of the folder `lpips`; else none.
+  """
+  if test.images is None:
+    return {}
+  true, slot = test.images[number], test.slot[number]
+  name, distance = perceptual.load(lpips)
+  in_chunks = lambda *pairs: ship.in_chunks(lambda chunk: distance(*chunk), pairs, 500)
+  if test.truth is None:
+    rows = dict(zip(('psnr', 'ssim'), metrics.likeness(views, true, slot), strict=True))
+  else:
+    pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[number], tree)
+    params = referee.load()
+    rows = metrics.columns(views, pick(test.truth), pick(test.objects), world.HAND_RGB, slot)
+    rows |= {'features': features(params, views), 'features_true': features(params, true)}
+  return rows | {name: metrics.compare((in_chunks,), views, true, slot)[0]}
 
 
 def features(params, views):
@@ -66,7 +81,8 @@ def columns(rows):
   """The names of the columns of `run` that a table has: numbers, shares and scores."""
   fixed = {'object', 'sample', 'spread', 'features', 'features_true',
            *(f'{name}_{end}' for name in metrics.SHARES for end in ('right', 'count'))}
-  plain = [*metrics.NUMBERS, *metrics.SHARES]
+  plain = [name for name in (*metrics.NUMBERS, *metrics.SHARES)
+           if name in rows or f'{name}_count' in rows]
   return plain + [name for name in rows if name not in fixed and name not in plain]
 
 
@@ -80,11 +96,12 @@ def value(rows, name, index=slice(None)):
 def summary(rows):
   """The figures of `run` as plain numbers: {name: value}, the counts of shares, the number of
   samples, `spread` (None for one sample), the Frechet distance of the referee's features of single
-  views from the true views', and a digest."""
+  views from the true views' (None where there are no features), and a digest."""
   numbers = {name: float(value(rows, name)) for name in columns(rows)}
-  numbers |= {f'{name}_count': int(rows[f'{name}_count'].sum()) for name in metrics.SHARES}
+  numbers |= {name: int(rows[name].sum()) for name in rows if name.endswith('_count')}
   moments = lambda x: frechet.moments(x.reshape(-1, x.shape[-1]))
-  numbers['frechet'] = frechet.distance(moments(rows['features']), moments(rows['features_true']))
+  numbers['frechet'] = frechet.distance(*(moments(rows[name]) for name in (
+      'features', 'features_true'))) if 'features' in rows else None
   spread = float(rows['spread'].mean())
   return numbers | {'samples': len(rows['object']), 'spread': None if np.isnan(spread) else spread,
                     'digest': blocks.digest(rows)}
@@ -99,9 +116,11 @@ def changes(rows, base):
 
 
 def picture(path, problem, views):
-  """Writes a PNG: for each of the first test objects the reference and a row of true views, and a
-  row of its first sample in each of `views` [models] of [G, R, V, S, S, 3]."""
-  table = [problem.test.images[:SHOWN], *(each[:SHOWN, 0] for each in views)]
+  """Writes a PNG: for each of the first test objects the reference and a row of true views, where
+  they are known, and a row of its first sample in each of `views` [models] of [G, R, V, S, S, 3].
+  """
+  true = [] if problem.test.images is None else [problem.test.images[:SHOWN]]
+  table = [*true, *(each[:SHOWN, 0] for each in views)]
   reference = problem.test.reference[:SHOWN, None]
   blank = np.ones_like(reference)
   rows = [np.concatenate([reference if i == 0 else blank, images], 1)

@@ -5,6 +5,11 @@ import json
 from jax3dgen.export import markdown
 
 ENDS = ('samples', 'spread', 'frechet')  # figures of `evaluate.summary` that follow the columns
+MEANING = {  # of the first column of a kind
+    'psnr': "PSNR and SSIM to the true views, without the reference's own. ",
+    'sector': 'Sector, kind and color by the referee; hands, agree, hat: shares of hands of the '
+              'right colour where the reference shows the hand, of pairs of views whose hands have '
+              'one colour, and of hats that are there or not as they should be. '}
 
 
 def text(figures, cfg, command=''):
@@ -13,16 +18,15 @@ def text(figures, cfg, command=''):
   tuning = figures['tuning']
   lines = ['# Views of one object', '',
            f'{cfg.loss.name.upper()}, seed {cfg.seed}, {tuning["step"]} steps; samples of held-out '
-           'objects, the same noise for every model. PSNR and SSIM to the true views, without the '
-           "reference's own; sector, kind and color by the referee; hands, agree, hat: shares of "
-           'hands of the right colour where the reference shows the hand, of pairs of views whose '
-           'hands have one colour, and of hats that are there or not as they should be. In '
-           'brackets 95 % intervals of the change by the bootstrap over objects.', '',
+           'objects, the same noise for every model. ' + ''.join(
+               text for name, text in MEANING.items() if name in names) +
+           'In brackets 95 % intervals of the change by the bootstrap over objects.', '',
            *table(figures['rows'], names, figures['change'])]
   if 'pairs' in tuning:
     noise = tuning['noise']
-    lines += ['', f'{tuning["pairs"]} preferences by {cfg.score.by}; '
-              f'{tuning["agreement"]:.3f} of the decided pairs agree with the true PSNR.']
+    lines += ['', f'{tuning["pairs"]} preferences by {cfg.score.by}' + (
+        '.' if tuning['agreement'] is None else
+        f'; {tuning["agreement"]:.3f} of the decided pairs agree with the true PSNR.')]
     if noise['count']:
       lines += [f'The rollout with less noise on its reference wins {noise["less_noise"]:.3f} of '
                 f'{noise["count"]} pairs with unequal noise (correlation '

@@ -1,5 +1,7 @@
 """What the loop runs on: a multi-view prior, its parameters, and objects with their true views.
 
+They are figurines, or a user's own, of which less may be known (`data/view_folder`).
+
 Axes: I objects, V views, S pixels per side.
 """
 
@@ -9,30 +11,27 @@ import jax
 import numpy as np
 
 from jax3dgen.core import tree
+from jax3dgen.core.errors import ConfigError
 from jax3dgen.data import multiview as world
+from jax3dgen.data import view_folder
 from jax3dgen.nn import lora
-from jax3dgen.prior import multiview
+from jax3dgen.prior import multiview_loading
 from jax3dgen.recipes.nets import ship
 
 POOL, TEST = 'train', 'test'  # splits of data/multiview
+FOLDERS = {POOL: 'pool', TEST: 'test'}  # of config.objects.folder
 
 
 class Views(NamedTuple):
-  """I objects: slot [I] int32, the view that is the reference, one of the four sides; objects, the
-  `data.multiview.Objects`; truth, their `data.multiview.Truth`. Host arrays."""
+  """I objects: slot [I] int32, the view that is the reference, one of the four sides; reference [I,
+  S, S, 3], the pictures of them, and images [I, V, S, S, 3], the true views, or None, in [0, 1];
+  objects, the `data.multiview.Objects`, and truth, their `data.multiview.Truth`, or None where the
+  objects are no figurines. Host arrays."""
   slot: np.ndarray
-  objects: Any
-  truth: Any
-
-  @property
-  def images(self):
-    """The true views [I, V, S, S, 3] in [0, 1]."""
-    return self.truth.pictures
-
-  @property
-  def reference(self):
-    """The reference pictures [I, S, S, 3]."""
-    return world.at_slot(self.images, self.slot)
+  reference: np.ndarray
+  images: np.ndarray | None
+  objects: Any = None
+  truth: Any = None
 
 
 class Problem(NamedTuple):
@@ -49,19 +48,45 @@ class Model(NamedTuple):
   key: str
 
 
-def build(cfg, weights=None):
-  """The Problem of a config; `weights` is the folder of the base, by default config.prior.weights.
+def build(cfg, prior=None):
+  """The Problem of a config; `prior` is a section in place of config.prior.
+
+  ConfigError where what is to be computed needs true views and an object has none.
   """
-  views, params, _ = multiview.load(weights or cfg.prior.weights)
-  return Problem(views, params, draw(POOL, cfg.objects.pool, cfg.objects.first),
-                 draw(TEST, cfg.objects.test, cfg.objects.first))
+  c = cfg.objects
+  sets = [of_folder(c.folder, split, count, c.size) if c.folder else draw(split, count, c.first)
+          for split, count in ((POOL, c.pool), (TEST, c.test))]
+  check_truth(cfg, sets[0])
+  views, params, _ = multiview_loading.load(prior or cfg.prior)
+  return Problem(views, params, *sets)
+
+
+def check_truth(cfg, pool):
+  """ConfigError where the config needs true views of the pool and there are none."""
+  needs = {'config.loss.name': cfg.loss.name if cfg.loss.name == 'sft' else '',
+           'config.loss.simple': cfg.loss.simple if cfg.loss.name != 'mean' else 0,
+           'config.score.by': cfg.score.by if (
+               cfg.score.by == 'psnr' and cfg.loss.name in ('d3po', 'advantage')) else ''}
+  for name, value in needs.items():
+    if value and pool.images is None:
+      raise ConfigError(f'{name}={value!r} needs true views of every object of '
+                        f'{cfg.objects.folder}/{FOLDERS[POOL]}: folders with '
+                        f'{", ".join(f"{slot}.png" for slot in world.SLOTS)}. Without them '
+                        "config.score.by is 'metric' or 'matches', config.loss.simple is 0.")
+
+
+def of_folder(folder, split, count, size):
+  """Views of the first `count` objects of a folder (see `data/view_folder`)."""
+  return Views(*view_folder.read(folder, FOLDERS[split], count, size))
 
 
 def draw(split, count, first):
   """Views of `count` figurines of a split; the references are front, right, back, left in turn."""
   objects = world.draw(split, count, first)
   truth = ship.in_chunks(jax.jit(world.truth), objects)
-  return Views(world.reference_slots(count, first), jax.device_get(objects), truth)
+  slot = world.reference_slots(count, first)
+  return Views(slot, world.at_slot(truth.pictures, slot), truth.pictures, jax.device_get(objects),
+               truth)
 
 
 def base(problem):

@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax3dgen.core import image as pictures
 from jax3dgen.core import parallel
 from jax3dgen.feedback import rollout, rollout_pairs
 from jax3dgen.prior import multiview, sampler
 from jax3dgen.recipes.preference import blocks
-
-CLIP = 1.0  # of clean estimates, in sampling and in log-probabilities: images are within [-1, 1]
 
 
 def levels(views, steps):
@@ -70,7 +69,8 @@ def program(views, sampler_cfg, cfg, window):
     cond = condition(views, params, x0, jnp.zeros_like(x0))
     out = rollout.sample(predictor(views, params, sampler_cfg.guidance), views.schedule,
                          levels(views, sampler_cfg.steps), keys, cond,
-                         (len(x0), multiview.VIEWS, *x0.shape[1:]), sampler_cfg.eta, CLIP, renew)
+                         (len(x0), multiview.VIEWS, *x0.shape[1:]), sampler_cfg.eta, views.clip,
+                         renew)
     by_reference = lambda x: x.reshape(len(numbers), count, *x.shape[1:])
     return jax.tree.map(by_reference, {
         'x': jnp.moveaxis(out.x[first:last + 2], 0, 1),
@@ -99,11 +99,19 @@ def run(problem, model, images, sampler_cfg, cfg, seed, window, batch, folder, t
 
 
 def decoded(problem, params, x0):
-  """Pictures [..., S, S, 3] in [0, 1] of clean samples [..., h, w, c], on the host."""
-  rows = _decoder(problem.views)(x0.reshape(-1, *x0.shape[-3:]), parallel.broadcast(params))
-  return np.clip(rows.reshape(*x0.shape[:-3], *rows.shape[1:]), 0.0, 1.0)
+  """Pictures [..., V, S, S, 3] in [0, 1] of clean samples [..., V, h, w, c], on the host.
+
+  S is the size of the references, to which the views of a prior of another size are resized.
+  """
+  decode = _decoder(problem.views, problem.pool.reference.shape[1])
+  rows = decode(x0.reshape(-1, *x0.shape[-4:]), parallel.broadcast(params))
+  return rows.reshape(*x0.shape[:-3], *rows.shape[2:])
 
 
 @functools.cache
-def _decoder(views):
-  return parallel.split(lambda batch, params: views.decode(params, batch), 1)
+def _decoder(views, size):
+  def decode(batch, params):
+    # One object at a time: an autoencoder of full size needs gigabytes for a picture.
+    return jax.lax.map(lambda x: jnp.clip(pictures.resize(
+        views.decode(params, x), (size, size)), 0.0, 1.0), batch)
+  return parallel.split(decode, 1)

@@ -14,14 +14,15 @@ from ml_collections import FrozenConfigDict
 import numpy as np
 
 from jax3dgen.core import files, parallel, tree
+from jax3dgen.core.errors import ConfigError
 from jax3dgen.feedback import rollout_pairs
+from jax3dgen.prior import multiview_latent, multiview_loading
 from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.distill import run as distill
 from jax3dgen.recipes.multiview import config as settings
 from jax3dgen.recipes.multiview import evaluate, page, rollouts, score, tune
 from jax3dgen.recipes.multiview import problem as problems
 from jax3dgen.recipes.nets import consistency as metric_net
-from jax3dgen.recipes.nets import multiview as base_net
 from jax3dgen.recipes.nets import ship
 from jax3dgen.recipes.preference import adapters as adapter_files
 from jax3dgen.recipes.preference import blocks
@@ -55,12 +56,13 @@ def run(config, workdir, problem=None, allow_change=False, command=''):
     if done:
       print(f'{workdir} is finished.')
       return done
-    weights = base_weights(config, workdir)
-    problem = problem or problems.build(cfg, weights)
+    prior = base_prior(config, workdir)
+    problem = problem or problems.build(cfg, prior)
     base = problems.base(problem)
-    metric = metric_weights(config, workdir, weights)
-    loftr = ('loftr', cfg.score.loftr) if cfg.score.loftr else ('matches',)
-    judges = {'metric': score.judge('metric', metric), 'matches': score.judge(*loftr)}
+    metric = metric_weights(config, workdir, prior)
+    matches = (('loftr', cfg.score.loftr) if cfg.score.loftr else
+               ('matches', cfg.score.features))
+    judges = {'metric': score.judge('metric', metric), 'matches': score.judge(*matches)}
     tuning = tune_model(problem, base, cfg, workdir, judges)
     models = {'base': base, 'tuned': tuning.model}
     rows = {name: evaluate.run(problem, model, cfg, judges, workdir / 'test' / name)
@@ -71,20 +73,33 @@ def run(config, workdir, problem=None, allow_change=False, command=''):
     return parallel.from_main(write, workdir, figures, rows, problem, models, cfg, command)
 
 
-def base_weights(config, workdir):
-  """The folder of the base's weights: of the training in this run, or config.prior.weights."""
+def base_prior(config, workdir):
+  """The section config.prior of the base, with the folder of the training in this run, if any.
+
+  A base in the layout of diffusers is trained by a config.base with the section `prior`, such as
+  that of `recipes/nets/multiview_latent`, which then is config.prior.
+  """
   if not config.base.train.steps:
-    return config.prior.weights
-  return ship.run(base_net.NET, config.base, workdir / 'base')
+    return config.prior
+  base = config.base.copy_and_resolve_references()
+  published = multiview_latent.is_published(config.prior.weights)
+  if published != (base.name == 'multiview_latent'):
+    raise ConfigError(f'config.base.name={base.name!r} does not train the weights '
+                      f'{config.prior.weights!r} in config.prior.weights.')
+  if published:
+    base.prior.update(config.prior)
+  folder = ship.run(ship.find(base.name), base, workdir / 'base')
+  return multiview_loading.with_trained(config.prior, folder)
 
 
-def metric_weights(config, workdir, base):
-  """The folder of the metric's weights: of the training in this run, with negatives of the weights
-  `base` where config.metric.prior.weights names no others, or config.metric.weights."""
+def metric_weights(config, workdir, prior):
+  """The folder of the metric's weights: of the training in this run, with negatives of the section
+  `prior` where config.metric.prior.weights names no others, or config.metric.weights."""
   if not config.metric.train.steps:
     return config.metric.weights
   c = config.metric.copy_and_resolve_references()
-  c.prior.weights = c.prior.weights or str(base)
+  if not c.prior.weights:
+    c.prior.update(prior)
   return ship.run(metric_net.NET, c, workdir / 'metric')
 
 
@@ -102,8 +117,10 @@ def tune_model(problem, base, cfg, workdir, judges, shared=None):
     judge = judges.get(cfg.score.by)
     values = score.run(problem, pool, cfg, judge, shared / 'score' / cfg.score.by)
     table = tune.preferences(values, cfg, rollouts.scales(cfg.rollout))
+    true = None if problem.pool.images is None else score.run(
+        problem, pool, cfg, None, shared / 'score' / 'psnr')
     record |= {'pairs': len(table['rows']),
-               'agreement': score.agreement(values, problem, pool),
+               'agreement': None if true is None else score.agreement(values, true),
                'noise': rollout_pairs.noise_control(
                    rollout_pairs.all_pairs(values, cfg.score.gap),
                    np.tile(rollouts.scales(cfg.rollout), len(values)))}

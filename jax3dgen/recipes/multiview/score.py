@@ -56,11 +56,11 @@ def run(problem, pool, cfg, judge, folder):
   """
   images = problem.pool
   count, samples = pool['x0'].shape[:2]
-  views = rollouts.decoded(problem, problem.params, pool['x0'])
 
   def compute(rows):
     object_, sample = np.divmod(rows, samples)
-    shown, slot = views[object_, sample], images.slot[object_]
+    shown = rollouts.decoded(problem, problem.params, pool['x0'][object_, sample])
+    slot = images.slot[object_]
     if judge is None:
       return {'score': metrics.likeness(shown, images.images[object_], slot)[0]}
     scores = by_judge(judge, images.reference[object_], shown, slot, cfg.batch)
@@ -70,15 +70,10 @@ def run(problem, pool, cfg, judge, folder):
       count, samples)
 
 
-def agreement(score, problem, pool):
-  """The share of the pairs of rollouts of a reference that `score` [G, R] and the true PSNR order
+def agreement(score, true):
+  """The share of the pairs of rollouts of a reference that `score` [G, R] and the PSNR `true` order
   alike; ties of the score are left out, None where there are only ties."""
-  samples = score.shape[1]
-  views = rollouts.decoded(problem, problem.params, pool['x0'])
-  slot = np.repeat(problem.pool.slot, samples)
-  true = metrics.likeness(views.reshape(-1, *views.shape[2:]),
-                          np.repeat(problem.pool.images, samples, 0), slot)[0].reshape(score.shape)
-  i, j = np.triu_indices(samples, 1)
+  i, j = np.triu_indices(score.shape[1], 1)
   ours, theirs = (np.sign(x[:, i] - x[:, j]) for x in (score, true))
   decided = ours != 0
   return float((ours == theirs)[decided].mean()) if decided.any() else None

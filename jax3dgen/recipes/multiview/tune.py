@@ -12,6 +12,7 @@ from jax3dgen.data import multiview as world
 from jax3dgen.feedback import d3po, multiview, rollout, rollout_pairs
 from jax3dgen.recipes.multiview import problem as problems
 from jax3dgen.recipes.multiview import rollouts
+from jax3dgen.recipes.nets import ship
 from jax3dgen.recipes.preference import adapters as adapter_files
 from jax3dgen.recipes.preference import blocks, tuning
 
@@ -71,7 +72,7 @@ def objective(views, cfg, count):
     if with_pairs:
       batch, strength = stored(key, params, pool, table)
       value, metrics = d3po.objective(predict, views.schedule, batch, strength, cfg.sampler.eta,
-                                      c.clip or None, rollouts.CLIP, c.reduction)
+                                      c.clip or None, views.clip, c.reduction)
     if c.simple or not with_pairs:
       chosen = jax.random.randint(rng.stream(key, 'objects'), (max(c.fresh // count, 1),), 0,
                                   len(clean['x0']))
@@ -83,12 +84,16 @@ def objective(views, cfg, count):
 
 
 def clean_arrays(views, params, pool, images, cfg):
-  """The `clean` of `objective`: the true views of `images`, or for 'mean' the means of rollouts."""
+  """The `clean` of `objective`: the true views of `images`, or for 'mean' the means of rollouts; {}
+  where true views are not known."""
   if cfg.loss.name == 'mean':
     return {'x0': np.asarray(d3po.mean_target(pool['x0'])), 'picture': pool['picture'][:, 0]}
+  if images.images is None:
+    return {}
   encode = parallel.split(lambda batch, params: views.encode(params, batch), 1)
-  flat = images.images.reshape(-1, *images.images.shape[2:])
-  x0 = encode(flat, parallel.broadcast(params)).reshape(*images.images.shape[:2], *flat.shape[1:])
+  flat, placed = images.images.reshape(-1, *images.images.shape[2:]), parallel.broadcast(params)
+  x0 = ship.in_chunks(lambda rows: encode(rows, placed), flat, cfg.batch)
+  x0 = x0.reshape(*images.images.shape[:2], *x0.shape[1:])
   return {'x0': x0, 'picture': world.at_slot(x0, images.slot)}
 
 

@@ -17,7 +17,7 @@ from jax3dgen.data import multiview as world
 from jax3dgen.data import view_corruptions as corruptions
 from jax3dgen.formats import features
 from jax3dgen.perception import consistency
-from jax3dgen.prior import multiview
+from jax3dgen.prior import multiview_loading
 from jax3dgen.recipes.nets import consistency_checks as checks
 from jax3dgen.recipes.nets import multiview as multiview_net
 from jax3dgen.recipes.nets import ship
@@ -68,8 +68,7 @@ def default_config():
   c.name = 'consistency'
   c.weights = ''  # the folder of a trained metric, for runs that only apply it; '': the shipped one
 
-  c.prior = ConfigDict()
-  c.prior.weights = ''  # the multi-view prior that makes the generated negatives; '': the shipped
+  c.prior = multiview_loading.default_config()  # what makes the generated negatives
 
   c.net = ConfigDict()
   c.net.features = ''  # features by which training begins, a folder; '': the shipped ones
@@ -183,7 +182,7 @@ def data(cfg, workdir):
     record = ['changed', cfg.changed.to_dict(), cfg.seed, world.HAND, world.HAND_RGB.tolist()]
     groups['changed'] = checks.stored(workdir, record, lambda: _changed(cfg))
   if cfg.negatives.generated:
-    prior, params, _ = multiview.load(cfg.prior.weights)
+    prior, params, _ = multiview_loading.load(cfg.prior)
     record = ['generated', cfg.generated.to_dict(), cfg.sample.to_dict(), tree.digest(params)]
     groups['generated'] = checks.stored(workdir, record, lambda: _generated(cfg, prior, params))
   return groups
@@ -212,7 +211,7 @@ def measure(params, cfg):
   held = checks.draw('validation', cfg.test.objects)
   cases = checks.corrupted(held)
   if cfg.negatives.generated:
-    prior, prior_params, _ = multiview.load(cfg.prior.weights)
+    prior, prior_params, _ = multiview_loading.load(cfg.prior)
     views = checks.generated(prior, prior_params, held, cfg.sample)[:, 0]
     cases['generated'] = views / np.float32(255), checks.away(held)
   apply = jax.jit(lambda *arguments: consistency.scores(model, *arguments))

@@ -172,14 +172,15 @@ def measure(params, cfg):
 def samples(prior, params, references, sampler, size=8):
   """Generated views [N, V, S, S, 3] in [0, 1] of references [N, S, S, 3], `size` at a time.
 
-  `sampler` is config.sample; the noise of object i is the same for all parameters.
+  `sampler` is config.sample; the noise of object i is the same for all parameters. Views of a prior
+  of another size are resized to that of the references.
   """
   @jax.jit
   def draw(params, references, first):
     cond = prior.embed(params, references)
     x0 = multiview.sample(jax.random.fold_in(jax.random.key(ship.HELD_OUT), first), prior, params,
                           cond, sampler.steps, sampler.guidance, sampler.eta)
-    views = jnp.clip(prior.decode(params, x0), 0.0, 1.0)
+    views = jnp.clip(images.resize(prior.decode(params, x0), references.shape[1:3]), 0.0, 1.0)
     return views.reshape(len(references), -1, *views.shape[1:])
   return ship.in_chunks(lambda rows: draw(params, rows[0], rows[1][0]),
                         (references, np.arange(len(references))), size)

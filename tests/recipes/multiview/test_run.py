@@ -109,7 +109,7 @@ def test_stored_states_and_log_probabilities(small, pool):
   grid, flat = rollouts.levels(small.views, 4), lambda x: x.reshape(-1, *x.shape[2:])
   recomputed = jax.jit(lambda params, *states: rollout.policy_log_prob(
       rollouts.predictor(small.views, params, 1.0), small.views.schedule, *states, 1.0,
-      rollouts.CLIP))
+      small.views.clip))
   for k in (1, 2):
     keys = jax.random.wrap_key_data(flat(pool['reference_key']))
     keys = rollout.step_keys(keys, k)

@@ -4,7 +4,7 @@
 matches, `:sft` is the supervised baseline with as many steps, `:paper` has the paper's settings
 where it gives them; `:tiny` runs every phase in seconds, for tests. `:sd21` and `:sdxl` have the
 paper's settings for a published U-Net, whose folder in the layout of diffusers is prior.weights:
-preferences by the true PSNR, LoRA of the attention layers, one pair a step. `base` then is
+preferences by the true PSNR, LoRA of the attention layers, two pairs a step. `base` then is
 configs/nets/multiview_latent.py, without which the published weights know nothing of views;
 objects.folder names one's own objects (`data/view_folder`). The other settings are this project's
 own.
@@ -72,7 +72,7 @@ def of_published(config):
   config.objects.update({'pool': 48, 'test': 40, 'size': 512})  # 240 datapoints as rollouts
   config.lora.update({'rank': 16, 'pattern': r'/attn[12]/to_(q|k|v|out_0)/kernel$'})
   config.optim.rate = 3e-5
-  config.loss.fresh = config.train.batch = 1
+  config.loss.fresh = config.train.batch = 2
   config.checkpoint.every = 200
 
 

@@ -22,8 +22,9 @@ from jax3dgen.prior import clip_tokens, latent, multiview, schedule
 
 VIEWS = multiview.VIEWS
 # Noise level of the reference in units of that of the views (1: zero123++'s); levels of the U-Net
-# whose self-attention covers all views of an object (None: all, as MVDream's).
-NET = {'share': 1.0, 'joint': None}
+# whose self-attention covers all views of an object: all but the finest, on which the joint
+# attention of SD 2.1 costs nearly as much as the rest of the net.
+NET = {'share': 1.0, 'joint': (1, 2, 3)}
 # The leaves that training leaves as they are: all but self-attention and the vectors of the views.
 FROZEN = '^(?!denoiser/(.*/attn1/|slot$))'
 
@@ -38,7 +39,7 @@ def make(configs, net=None, dtype='float32', size=None, tile=None, remat=False):
   plain = latent.make(configs, dtype, size, tile, remat)
   levels, output = latent.noise(configs['scheduler'])
   denoiser = latent.denoiser(configs, dtype, remat, views=VIEWS, slots=VIEWS + 1,
-                             joint=None if net['joint'] is None else tuple(net['joint']))
+                             joint=tuple(net['joint']))
   alone = denoiser.clone(views=1)
 
   def init(key):
@@ -83,10 +84,10 @@ def load(weights, trained=None, dtype='float32', size=None, tile=None, remat=Fal
   WeightError where a part is missing, damaged, of another network or of other weights.
   """
   folder = latent.locate(weights)
+  net = settings(trained, folder) if trained else NET
   plain, params, tokenize = latent.load(folder, dtype, size, tile, remat)
   captions = jax.jit(plain.embed)({'text': params['text']}, tokenize(multiview.CAPTIONS))
   params = with_captions(params, captions)
-  net = settings(trained, folder) if trained else NET
   prior = make(latent.read(folder), net, dtype, size, tile, remat)
   if trained:
     path = hub.resolve(trained) / multiview.WEIGHTS

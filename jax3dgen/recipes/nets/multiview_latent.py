@@ -49,7 +49,7 @@ def default_config():
 
   c.net = ConfigDict()
   c.net.share = multiview_latent.NET['share']  # noise level of the reference, of that of the views
-  c.net.joint = multiview_latent.NET['joint']  # levels with attention of all views; None: all
+  c.net.joint = multiview_latent.NET['joint']  # levels with attention of all views
   c.net.frozen = multiview_latent.FROZEN  # leaves that keep their values, a regular expression
 
   c.data = ConfigDict()

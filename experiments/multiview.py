@@ -2,6 +2,8 @@
 
   python -m experiments.multiview --config configs/multiview_d3po.py --workdir runs/d3po
   python -m experiments.multiview --config configs/multiview_d3po.py:contrastive --workdir runs/c
+  python -m experiments.multiview --config configs/multiview_d3po.py:sd21 \
+      --config.prior.weights=FOLDER --workdir runs/sd21
 
 The base, or one that the run trains, draws several rollouts of each reference; a score makes
 preferences of them, on which adapters of the denoiser are tuned; base and tuned model are compared

@@ -5,9 +5,9 @@
 
 configs/nets has the nets that the package ships: `referee`, `features`, `noisy_pose`, `text_image`,
 `prior`, `multiview`, which begins with the weights of `prior`, and `occupancy` and `generator`,
-which are trained one after the other. `--config.name` names any other one: a module on the path
-with a `NET`, trained with the defaults of that module unless they are overridden (CONTRIBUTING.md,
-"Adding a small net").
+which are trained one after the other; `multiview_latent` trains leaves of a published U-Net.
+`--config.name` names any other one: a module on the path with a `NET`, trained with the defaults of
+that module unless they are overridden (CONTRIBUTING.md, "Adding a small net").
 
 Examples are drawn while it trains, or once into the workdir: there is no data set to fetch. The
 workdir receives the folder `weights` (weights.safetensors, config.json, card.md with the held-out

@@ -9,13 +9,14 @@ from jax3dgen.prior import multiview, multiview_latent
 def default_config():
   """The section `prior` of a config, not locked."""
   c = ConfigDict()
-  c.weights = ''  # '': the shipped weights; a folder of others, or one in the layout of diffusers
-  c.trained = ''  # for the latter: a folder of leaves that were trained on it; '': none
-  c.dtype = 'float32'  # of published weights and their products: float32 or bfloat16
-  c.size = 0  # pixels per side at which published weights encode; 0: those of their training
-  c.tile = 0  # latent cells per side of the tiles of their autoencoder; 0: whole images
-  c.remat = False  # recompute the blocks of a published U-Net in the backward pass
-  return c
+  c.prior = ConfigDict()
+  c.prior.weights = ''  # '': the shipped weights; a folder of others, or in diffusers' layout
+  c.prior.trained = ''  # for the latter: a folder of leaves that were trained on it; '': none
+  c.prior.dtype = 'float32'  # of published weights and their products: float32 or bfloat16
+  c.prior.size = 0  # pixels per side at which published weights encode; 0: those of their training
+  c.prior.tile = 0  # latent cells per side of the tiles of their autoencoder; 0: whole images
+  c.prior.remat = False  # recompute the blocks of a published U-Net in the backward pass
+  return c.prior
 
 
 def with_trained(c, folder):

@@ -16,6 +16,7 @@ from jax3dgen.data import multiview as world
 from jax3dgen.export import turntable
 from jax3dgen.recipes import views_to_3d
 from jax3dgen.recipes.distill import views
+from tests import published
 from tests.commands import ROOT
 
 true = jax.jit(world.render)
@@ -82,3 +83,19 @@ def test_the_command_makes_an_asset_of_a_picture(tmp_path, monkeypatch, capsys):
   assert json.loads((tmp_path / 'run' / 'result.json').read_text())['faces'] > 0
   capsys.readouterr()
   assert call() == 0 and 'is finished' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_views_may_come_from_a_published_u_net(tmp_path):
+  """Tiny random weights: five pictures of their size, with cameras."""
+  published.pipeline(tmp_path / 'sd')
+  picture = np.ones((60, 60, 3), np.float32)
+  picture[10:40, 20:50] = (0.2, 0.5, 0.8)
+  turntable.write_png(tmp_path / 'a.png', picture)
+  config = configs.get_config('tiny')
+  config.image, config.prior.weights = str(tmp_path / 'a.png'), str(tmp_path / 'sd')
+  views_to_3d.make_views(config, tmp_path / 'run', False)
+  files = [Image.open(tmp_path / 'run' / 'views' / f'{name}.png') for name in world.SLOTS]
+  assert {file.size for file in files} == {(16, 16)}
+  assert len({file.tobytes() for file in files}) == 5
+  assert len(json.loads((tmp_path / 'run' / 'views' / views.CAMERAS).read_text())) == 5

@@ -40,7 +40,7 @@ def default_config():
   c.features = ''  # a folder of the features of the linear heads and of the matches; '': shipped
   c.metrics = ('',)  # folders of trained metrics; '': the shipped one
 
-  c.prior = multiview_loading.default_config()  # whose views are judged
+  c.prior = multiview_loading.default_config()
 
   c.sample = multiview_net.default_config().sample  # how they are sampled
 

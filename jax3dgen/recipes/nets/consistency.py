@@ -68,7 +68,7 @@ def default_config():
   c.name = 'consistency'
   c.weights = ''  # the folder of a trained metric, for runs that only apply it; '': the shipped one
 
-  c.prior = multiview_loading.default_config()  # what makes the generated negatives
+  c.prior = multiview_loading.default_config()
 
   c.net = ConfigDict()
   c.net.features = ''  # features by which training begins, a folder; '': the shipped ones

@@ -44,7 +44,7 @@ def default_config():
   """A locked ConfigDict; the settings are this project's own."""
   c = ship.default_config()
   c.name = 'multiview_latent'
-  c.prior = multiview_loading.default_config()  # weights: a folder in the layout of diffusers
+  c.prior = multiview_loading.default_config()
   c.prior.remat = True
 
   c.net = ConfigDict()

@@ -16,7 +16,8 @@ from tests.data.test_view_folder import objects
 
 SMALL = ('--config.objects.pool=2', '--config.objects.test=2', '--config.sampler.steps=4',
          '--config.rollout.samples=2', '--config.batch=4', '--config.loss.first=1',
-         '--config.loss.last=2', '--config.train.steps=2', '--config.lora.rank=2')
+         '--config.loss.last=2', '--config.train.steps=2', '--config.lora.rank=2',
+         '--config.prior.remat=false')
 
 
 def test_what_needs_true_views_is_named(tmp_path):
@@ -64,7 +65,7 @@ def test_sd21_trains_its_leaves_and_is_tuned_on_figurines(tmp_path):
   published.pipeline(folder, output='v_prediction')
   base = [f'--config.base.{name}=2' for name in (
       'train.steps', 'train.batch', 'data.count', 'test.objects', 'sample.steps')]
-  base += ['--config.base.optim.warmup=1']
+  base += ['--config.base.optim.warmup=1', '--config.base.prior.remat=false']
   result = multiview('sd21', folder, workdir, *base)
   assert result.returncode == 0, result.stderr
   figures = json.loads((workdir / 'result.json').read_text())

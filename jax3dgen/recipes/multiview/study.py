@@ -47,7 +47,7 @@ def check(config):
     raise ConfigError(f'config.judges and config.pictures name runs; {unknown[0]!r} is none.')
   if config.loop.base.train.steps:
     raise ConfigError('config.loop.base.train.steps is 0 in a study: its base is '
-                      'config.loop.prior.weights.')
+                      'config.loop.prior.')
   study_rows.check(config, config.runs, lambda changes: changed(config, changes, 0),
                    loop.settings.check)
 
@@ -81,7 +81,8 @@ def run(config, workdir, problem=None):
   def judges():
     runs = {'metric': (), **{name: dict(config.runs)[name] for name in config.judges}}
     return {name: metric(changed(config, changes, 0), workdir)
-            for name, changes in runs.items()} | {'matches': score.judge('matches')}
+            for name, changes in runs.items()} | {'matches': score.judge(
+                'matches', config.loop.score.features)}
   return study_rows.run(config, workdir, tasks(config), lambda task: compute(
       config, task, build(task.settings.objects.pool), judges(), workdir))
 
@@ -115,7 +116,7 @@ def compute(config, task, problem, judges, workdir):
 def metric(settings, workdir):
   """The judge of a run's metric, which runs of equal settings share, where it is trained, too."""
   folder = workdir / 'shared' / f'metric-{blocks.digest(settings.metric.to_dict())[:12]}'
-  return score.judge('metric', loop.metric_weights(settings, folder, settings.prior.weights))
+  return score.judge('metric', loop.metric_weights(settings, folder, settings.prior))
 
 
 def run_folder(workdir, name, seed):
@@ -132,7 +133,8 @@ def rollout_folder(workdir, cfg):
 
 def singles(rows):
   """{name: list}: the figures of single samples that paired intervals need."""
-  shares = [f'{name}_{end}' for name in SHARES for end in ('right', 'count')]
+  shares = [f'{name}_{end}' for name in SHARES for end in ('right', 'count')
+            if f'{name}_{end}' in rows]
   numbers = [name for name in evaluate.columns(rows) if name not in PLAIN]
   return {name: rows[name].astype(int).tolist() for name in ('object', *shares)} | {
       name: np.round(rows[name].astype(float), 4).tolist() for name in numbers}

@@ -38,9 +38,9 @@ def test_views_without_truth_have_no_likeness():
   views = np.random.default_rng(0).uniform(size=(1, 5, 8, 8, 3)).astype(np.float32)
   assert evaluate.against_truth(views, test, np.zeros(1, int)) == {}
   rows = evaluate.against_truth(views, test._replace(images=views), np.zeros(1, int))
-  assert rows.keys() == {'psnr', 'ssim'} and rows['psnr'][0] > 60
+  assert rows.keys() == {'psnr', 'ssim', 'feature_distance'} and rows['psnr'][0] > 60
   rows |= {'object': np.zeros(1, int), 'spread': np.full(1, np.nan), 'metric': np.ones(1)}
-  assert evaluate.columns(rows) == ['psnr', 'ssim', 'metric']
+  assert evaluate.columns(rows) == ['psnr', 'ssim', 'feature_distance', 'metric']
   figures = evaluate.summary(rows)
   assert figures['frechet'] is None and 'hands_count' not in figures
 

@@ -93,8 +93,10 @@ def run(problem, model, images, sampler_cfg, cfg, seed, window, batch, folder, t
     full = np.resize(rows, -(-size // jax.process_count()))  # one size: one program is compiled
     out = draw((reference[full], full.astype(np.int32)), placed, np.int32(seed))
     return {name: np.asarray(out[name])[:len(rows)] for name in names}
-  key = blocks.digest(model.key, {'reference': reference}, sampler_cfg.to_dict(), cfg.to_dict(),
-                      seed, list(window), size, list(names))
+  schedule, grid = problem.views.schedule, levels(problem.views, sampler_cfg.steps)
+  noise = {name: np.asarray(getattr(schedule, name)(grid)) for name in ('alpha', 'sigma')}
+  key = blocks.digest(model.key, noise | {'reference': reference}, sampler_cfg.to_dict(),
+                      cfg.to_dict(), seed, list(window), size, list(names))
   return blocks.run(folder, len(reference), size, key, compute, title)
 
 

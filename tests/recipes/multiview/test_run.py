@@ -123,6 +123,17 @@ def test_stored_states_and_log_probabilities(small, pool):
   assert (pool['x0'][:, 0] != pool['x0'][:, 1]).any()
 
 
+def test_rollouts_of_another_schedule_do_not_count(small, tmp_path, monkeypatch):
+  c, keys = FrozenConfigDict(config()), []
+  monkeypatch.setattr(blocks, 'run', lambda folder, count, size, key, *rest: keys.append(key))
+  schedule = small.views.schedule
+  other = small.views._replace(schedule=schedule._replace(alpha=lambda t: 0.9 * schedule.alpha(t)))
+  for views in (small.views, other, small.views):
+    rollouts.run(small._replace(views=views), problem.base(small), small.pool, c.sampler, c.rollout,
+                 0, (1, 2), 8, tmp_path, 'rollout')
+  assert keys[0] == keys[2] != keys[1]
+
+
 def test_rollouts_that_differ_by_the_noise_on_the_reference(small, tmp_path):
   """A scale of 0 leaves the reference as it is; the sampler's noise is the same in all."""
   c = FrozenConfigDict(config(rollout__source='reference'))

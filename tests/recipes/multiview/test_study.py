@@ -33,6 +33,7 @@ def unbroken(tmp_path_factory):
     return workdir, study.run(config(), workdir, views_problem.make(config().loop))
 
 
+@pytest.mark.slow
 def test_rows_of_all_runs(unbroken):
   workdir, rows = unbroken
   assert [(row['name'], row['model']) for row in rows] == [
@@ -47,24 +48,40 @@ def test_rows_of_all_runs(unbroken):
   assert json.loads(json.dumps(rows)) == rows
 
 
+@pytest.mark.slow
 def test_a_finished_study_computes_nothing_again(unbroken, monkeypatch):
   workdir, rows = unbroken
   monkeypatch.setattr(study, 'compute', lambda *args: pytest.fail('computed again'))
   assert study.run(config(), workdir) == rows
 
 
-def test_tables(unbroken):
-  """A change and its interval against a bootstrap over objects in a loop."""
-  _, rows = unbroken
+def row(name, seed, shift, rng):
+  """A row of a table whose PSNR is that of the base, shifted."""
+  psnr = np.random.default_rng(seed).normal(22, 2, 12) + shift + rng.normal(0, 0.2, 12)
+  singles = {'object': np.repeat(np.arange(6), 2).tolist(), 'psnr': psnr.tolist(),
+             'ssim': (psnr / 30).tolist(), 'hands_right': [2] * 12, 'hands_count': [4] * 12,
+             'agree_right': [1] * 12, 'agree_count': [2] * 12, 'metric': [1.0 + shift] * 12}
+  figures = {'psnr': psnr.mean(), 'ssim': 0.8, 'hands': 0.5, 'agree': 0.5, 'metric': 1.0 + shift,
+             'samples': 12, 'spread': None, 'frechet': 2.0}
+  tuning = {'tuning': {'pairs': 9, 'agreement': 0.5}} if name == 'bright' else {}
+  return {'name': name, 'seed': seed, 'singles': singles} | figures | tuning
+
+
+def test_tables_against_a_bootstrap_in_a_loop():
+  """Over two seeds: a change and its interval, by objects."""
+  rng = np.random.default_rng(3)
+  rows = [row(name, seed, shift, rng) for seed in (0, 1)
+          for name, shift in (('base', 0), ('sft', 0.1), ('bright', 0.4))]
   text = study_page.text(rows, 'command')
-  assert '## Change from the base' in text and '## Change from supervised training' in text
+  assert '| bright | 2 | 9 | 0.500 |' in text and '## Change from the base' in text
   line = next(line for line in text.split('## Change from supervised training')[1].splitlines()
               if line.startswith('| bright |'))
   value, low, high = (float(x) for x in line.split('|')[3].replace('(', '').replace(
       ')', '').replace('to', '').split())
-  difference = np.subtract(rows[2]['singles']['psnr'], rows[1]['singles']['psnr'])
-  rng = np.random.default_rng(1)
-  draws = [difference[rng.integers(0, 4, 4)].mean() for _ in range(4000)]
+  of = {name: np.mean([r['singles']['psnr'] for r in rows if r['name'] == name], 0)
+        for name in ('sft', 'bright')}
+  difference = (of['bright'] - of['sft']).reshape(6, 2).mean(1)
+  draws = [difference[rng.integers(0, 6, 6)].mean() for _ in range(4000)]
   np.testing.assert_allclose([value, low, high], [
       difference.mean(), *np.percentile(draws, [2.5, 97.5])], atol=2e-2)
 

@@ -6,7 +6,7 @@ import pytest
 
 from jax3dgen.core import camera as cameras
 from jax3dgen.core.types import Mesh
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 
 SIZE = 24
 
@@ -46,7 +46,7 @@ def traced(mesh, camera, size, background):
 def test_pictures_are_those_of_rays(orthographic):
   mesh = soup()
   camera = cameras.orbit(jnp.array([0.4, 2.5]), jnp.array([0.3, -0.2]), 2.2, 0.8, orthographic)
-  got = raster.render(mesh, camera, SIZE, (0.2, 0.4, 0.9))
+  got = zbuffer.render(mesh, camera, SIZE, (0.2, 0.4, 0.9))
   assert got.shape == (2, SIZE, SIZE, 3) and got.dtype == np.float32
   for i in range(2):
     one = cameras.orbit(camera.azimuth[i], camera.elevation[i], 2.2, 0.8, orthographic)
@@ -58,19 +58,19 @@ def test_pictures_are_those_of_rays(orthographic):
 
 def test_samples_are_averaged_and_batches_are_alike(monkeypatch):
   mesh, camera = soup(), cameras.ring(1, 0.2, 2.5, 0.7)
-  fine = raster.render(mesh, camera, 3 * SIZE)
-  got = raster.render(mesh, camera, SIZE, samples=3)
+  fine = zbuffer.render(mesh, camera, 3 * SIZE)
+  got = zbuffer.render(mesh, camera, SIZE, samples=3)
   np.testing.assert_allclose(got, fine.reshape(1, SIZE, 3, SIZE, 3, 3).mean((2, 4)), atol=1e-6)
-  monkeypatch.setattr(raster, 'SPAN', 64)
-  np.testing.assert_array_equal(raster.render(mesh, camera, SIZE, samples=3), got)
+  monkeypatch.setattr(zbuffer, 'SPAN', 64)
+  np.testing.assert_array_equal(zbuffer.render(mesh, camera, SIZE, samples=3), got)
 
 
 def test_without_colours_it_is_white_and_nothing_is_background():
   square = Mesh(np.float32([[0, -1, -1], [0, 1, -1], [0, 1, 1], [0, -1, 1]]),
                 np.array([[0, 1, 2], [0, 2, 3]]))
   half = np.arctan(1 / 4)  # at distance 2 the picture spans 1 unit: the square fills it
-  picture = raster.render(square, cameras.ring(2, 0.0, 2.0, 2 * half), 16, (1, 0, 0))
+  picture = zbuffer.render(square, cameras.ring(2, 0.0, 2.0, 2 * half), 16, (1, 0, 0))
   np.testing.assert_array_equal(picture[0], 1.0)
   away = Mesh(square.vertices + np.float32([9, 0, 0]), square.faces)  # behind the camera
-  np.testing.assert_array_equal(raster.render(away, cameras.ring(1, 0.0, 2.0, 0.5), 16, (1, 0, 0)),
+  np.testing.assert_array_equal(zbuffer.render(away, cameras.ring(1, 0.0, 2.0, 0.5), 16, (1, 0, 0)),
                                 np.broadcast_to(np.float32([1, 0, 0]), (1, 16, 16, 3)))

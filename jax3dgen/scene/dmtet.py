@@ -28,7 +28,6 @@ from jax3dgen.core.types import Array, Mesh
 from jax3dgen.scene import lists
 from jax3dgen.scene import mesh as meshes
 
-SHARE = 0.57  # of 1 / r: below 1 / sqrt(3) no tetrahedron can invert, as each is 2 / r thick
 NUDGE = 1e-3  # share of an edge that keeps surface vertices apart from its ends
 TINY = 1e-6  # smallest difference of signed distances along an edge that is divided by
 LOG_RANGE = 3.0  # log densities are clipped at this distance from the level
@@ -131,16 +130,17 @@ def tetrahedra(resolution):
   return index[exists]
 
 
-def march(sdf, offsets, resolution, capacity, share=SHARE):
+def march(sdf, offsets, resolution, capacity):
   """The zero level of signed distances [V] on the grid with offsets [V, 3], as a Surface.
 
-  Grid vertices lie at points + share / r tanh(offsets); with share 1, RecDreamer's and
-  ProlificDreamer's bound, tetrahedra may invert. On an edge from a (inside) to b the surface vertex
+  Grid vertices lie at points + tanh(offsets) / r, RecDreamer's and ProlificDreamer's bound, within
+  which no tetrahedron of this grid can invert. On an edge from a (inside) to b the surface vertex
   is (a s_b - b s_a) / (s_b - s_a). Differentiable with respect to both arguments through the places
   of vertices. Sizes are those of a Capacity, `capacity` or more; an overflow is counted in the
   result.
   """
   n = _cells(resolution)
+  sdf, offsets = jnp.asarray(sdf), jnp.asarray(offsets)
   inside = jax.lax.stop_gradient(_closed(sdf, jnp.arange(len(sdf)), n)) > 0
   corner = inside[:(n + 1)**3].reshape(n + 1, n + 1, n + 1)
   center = jnp.pad(inside[(n + 1)**3:].reshape(n, n, n), (0, 1))
@@ -159,7 +159,7 @@ def march(sdf, offsets, resolution, capacity, share=SHARE):
                                                 capacity.vertices)
   ends = index[(edge // len(EDGES))[:, None], jnp.asarray(EDGES)[edge % len(EDGES)]]
   ends = jnp.where(inside[ends[:, :1]], ends, ends[:, ::-1])  # from inside to outside
-  place = _points(ends, n) + (share / resolution) * jnp.tanh(offsets[ends])
+  place = _points(ends, n) + jnp.tanh(offsets[ends]) / resolution
   value = _closed(sdf[ends], ends, n)
   cut = value[:, 0] / jnp.maximum(value[:, 0] - value[:, 1], TINY)
   cut = cut + jax.lax.stop_gradient(jnp.clip(cut, NUDGE, 1.0 - NUDGE) - cut)
@@ -280,7 +280,7 @@ def _stencil(cell, n):
 def _cut(inside):
   """(whether the edges [K, 14] of cells are crossed, the cases [K, 12] of their tetrahedra)."""
   crossing = inside[:, EDGES[:, 0]] != inside[:, EDGES[:, 1]]
-  return crossing, (inside[:, TETS] * np.array([1, 2, 4, 8])).sum(-1)
+  return crossing, sum(inside[:, TETS[:, i]].astype(np.int32) << i for i in range(4))
 
 
 def _lattice(index, n):

@@ -71,11 +71,11 @@ class Picture:
 def capacity(faces, cameras, size):
   """A Capacity for `cameras` pictures of `size`^2 pixels of closed meshes with `faces` faces.
 
-  Four layers of fragments over the whole picture, spans of evenly large faces that cover it
-  likewise, and silhouettes of twelve times its circumference.
+  Three layers of fragments over the whole picture, twice the spans of one layer of equal squares
+  that covers it, and silhouettes of twelve times its circumference.
   """
-  spans = min(faces * size, int(4 * np.sqrt(faces) * size) + 8 * size)
-  return Capacity(cameras * spans, cameras * 4 * size**2, cameras * 48 * size)
+  spans = min(faces * size, int(2 * np.sqrt(faces) * size) + 8 * size)
+  return Capacity(cameras * spans, cameras * 3 * size**2, cameras * 48 * size)
 
 
 def check(picture):
@@ -113,21 +113,28 @@ def project(vertices, faces, camera, size, mask=None):
 
 
 def rasterize(projection, size, capacity):
-  """The Picture of a Projection in `size`^2 pixels, with gradients in `barycentrics` and `depth`.
+  """The Picture of a Projection in `size`^2 pixels, with gradients in `barycentrics` and `depth`."""
+  face, needs, overflow = _nearest(jax.lax.stop_gradient(projection), size, capacity)
+  barycentrics, depth = shade(projection, face)
+  return Picture(face, (face >= 0).astype(depth.dtype), barycentrics, depth, needs, overflow)
+
+
+def shade(projection, face):
+  """(barycentrics [B, H, W, 3], depth [B, H, W]) of a Projection where it shows faces [B, H, W].
 
   On a pixel the screen weights b_i of the corners are affine in x and y; with corner depths z_i the
   point has the depth 1 / sum(b_i / z_i) and the weights b_i / z_i times it, b_i themselves for an
-  orthographic camera.
+  orthographic camera. Pixels with face -1 have the weights 0 and the depth inf.
   """
-  face, needs, overflow = _nearest(jax.lax.stop_gradient(projection), size, capacity)
-  views = len(projection.place)
+  views, height, width = face.shape
   hit = face >= 0
   corner = projection.faces[jnp.maximum(face, 0)]  # [B, H, W, 3]
   index = corner + (jnp.arange(views) * projection.place.shape[1])[:, None, None, None]
   place = projection.place.reshape(-1, 2)[index]
   depth = projection.depth.reshape(-1)[index]
-  x, y = jnp.arange(size) + 0.5, (jnp.arange(size) + 0.5)[:, None]
-  weight = _weights(place[..., 0] - x[None, None, :, None], place[..., 1] - y[None, :, :, None], hit)
+  x = (jnp.arange(width) + 0.5)[None, None, :, None]
+  y = (jnp.arange(height) + 0.5)[None, :, None, None]
+  weight = _weights(place[..., 0] - x, place[..., 1] - y, hit)
   depth = jnp.where(hit[..., None], depth, 1.0)
   if projection.perspective:
     weight = weight / depth
@@ -135,8 +142,7 @@ def rasterize(projection, size, capacity):
     away, weight = 1.0 / inverse, weight / inverse[..., None]
   else:
     away = jnp.sum(weight * depth, -1)
-  return Picture(face, hit.astype(weight.dtype), jnp.where(hit[..., None], weight, 0.0),
-                 jnp.where(hit, away, jnp.inf), needs, overflow)
+  return jnp.where(hit[..., None], weight, 0.0), jnp.where(hit, away, jnp.inf)
 
 
 def interpolate(picture, faces, values):

@@ -15,7 +15,7 @@ import os
 
 from benchmarks import timing
 
-SIZE, PART = 256, 2048  # pixels, faces of the loop
+SIZE, PART = 256, 256  # pixels, faces of the loop
 VIEWS, GRID, VIEW_SIZES = 4, 64, (64, 128)
 
 
@@ -134,10 +134,10 @@ def stage(turns):
 
   tables = {}
   for pixels in VIEW_SIZES:
-    parts = {last: jax.jit(lambda s, o, last=last: images(s, o, pixels, last))
+    parts = {last: jax.jit(lambda s, o, n=pixels, last=last: images(s, o, n, last))
              for last in ('surface', 'normals', 'anti-aliased')}
     parts['with gradients'] = jax.jit(jax.value_and_grad(
-        lambda s, o: jnp.square(images(s, o, pixels, 'anti-aliased')).mean(), (0, 1)))
+        lambda s, o, n=pixels: jnp.square(images(s, o, n, 'anti-aliased')).mean(), (0, 1)))
     times = timing.interleaved({name: lambda f=f: jax.block_until_ready(f(sdf, offsets))
                                 for name, f in parts.items()}, turns)
     tables[pixels] = {name: cpu for name, (cpu, _) in times.items()}

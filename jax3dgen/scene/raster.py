@@ -55,10 +55,10 @@ class Projection:
 class Picture:
   """What B cameras see of a mesh.
 
-  face [B, H, W] int32, -1 for none; mask [B, H, W] in {0, 1}; barycentrics [B, H, W, 3] of the point
-  in its face, perspective-correct; depth [B, H, W], inf where nothing is. `needs` [2] int32 are the
-  lengths of the lists of spans and fragments, `overflow` [] int32 how many did not fit: the picture
-  is complete where it is 0.
+  face [B, H, W] int32, -1 for none; mask [B, H, W] in {0, 1}; barycentrics [B, H, W, 3] of the
+  point in its face, perspective-correct; depth [B, H, W], inf where nothing is. `needs` [2] int32
+  are the lengths of the lists of spans and fragments, `overflow` [] int32 how many did not fit: the
+  picture is complete where it is 0.
   """
   face: Array
   mask: Array
@@ -82,8 +82,8 @@ def check(picture):
   """The Picture itself; MeshError where its lists were too short. On the host."""
   if int(picture.overflow):
     spans, fragments = np.asarray(picture.needs)
-    raise MeshError(f'The picture needs lists of {spans} spans and {fragments} fragments, more than '
-                    'it was given.')
+    raise MeshError(f'The picture needs lists of {spans} spans and {fragments} fragments, more '
+                    'than it was given.')
   return picture
 
 
@@ -113,7 +113,7 @@ def project(vertices, faces, camera, size, mask=None):
 
 
 def rasterize(projection, size, capacity):
-  """The Picture of a Projection in `size`^2 pixels, with gradients in `barycentrics` and `depth`."""
+  """The Picture of a Projection in `size`^2 pixels; barycentrics and depth have gradients."""
   face, needs, overflow = _nearest(jax.lax.stop_gradient(projection), size, capacity)
   barycentrics, depth = shade(projection, face)
   return Picture(face, (face >= 0).astype(depth.dtype), barycentrics, depth, needs, overflow)

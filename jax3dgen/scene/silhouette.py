@@ -6,14 +6,14 @@ share f of the way, with the inner side at s = 1 (pixel 0) or s = -1 (pixel 1), 
 
   q = sum_k w_k s_k (f_k - 1/2) / sum_k s_k,   w = n^2,
 
-over its visible crossings k, where n is the component of the edge's unit normal along the line. With
-one crossing and an edge at right angles, 1/2 + q is the share of the way that shows what pixel 0
-shows, and its product with the colours is exact: q (c_0 - c_1) is added to pixel 1 where q > 0,
-else to pixel 0. The weights n_x^2 and n_y^2 of the two directions add up to 1, so that the
-displacement of an edge is counted once: the derivative of the sum of all pixels is the integral of
-velocity x contrast along the silhouette, by sums over rows and columns. The signs s let the
-crossings of a jagged silhouette cancel, which keeps this valid where faces are much smaller than a
-pixel. nvdiffrast's antialiasing, in contrast, takes the edges of the face at the pixel's centre.
+over its visible crossings k, where n is the component of the edge's unit normal along the line.
+With one crossing and an edge at right angles, 1/2 + q is the share of the way that shows what pixel
+0 shows: q (c_0 - c_1) of the colours is added to pixel 1 where q > 0, else to pixel 0. The weights
+n_x^2 and n_y^2 of the two directions add up to 1, so that the displacement of an edge is counted
+once: the derivative of the sum of all pixels is the integral of velocity x contrast along the
+silhouette, by sums over rows and columns. The signs s let the crossings of a jagged silhouette
+cancel, which keeps this valid where faces are much smaller than a pixel. (nvdiffrast's antialiasing
+takes the edges of the face at the pixel's centre, which is too near there.)
 
 A crossing is visible where its outer pixel shows nothing nearer than the edge. Axes: B cameras, F
 faces, H and W pixels, K channels.
@@ -30,8 +30,8 @@ from jax3dgen.scene import lists, raster
 @struct.dataclass
 class Silhouette:
   """q of the horizontal pairs of pixels, across [B, H, W - 1], and of the vertical ones, down
-  [B, H - 1, W]; `needs` [] int32 is the length that the list of crossings should have, `overflow` []
-  by how much it is too short."""
+  [B, H - 1, W]; `needs` [] int32 is the length that the list of crossings should have, `overflow`
+  [] by how much it is too short."""
   across: Array
   down: Array
   needs: Array

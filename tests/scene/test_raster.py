@@ -21,7 +21,8 @@ def soup(count=30, seed=0):
   """Vertices and faces of random triangles in the unit ball."""
   rng = np.random.default_rng(seed)
   place = rng.uniform(-0.5, 0.5, (count, 1, 3)) + rng.uniform(-0.4, 0.4, (count, 3, 3))
-  return place.reshape(-1, 3).astype(np.float32), np.arange(3 * count, dtype=np.int32).reshape(-1, 3)
+  return place.reshape(-1, 3).astype(np.float32), np.arange(3 * count, dtype=np.int32).reshape(
+      -1, 3)
 
 
 def ball():

@@ -1,4 +1,4 @@
-"""The rasteriser against rays through every pixel, one triangle at a time."""
+"""The host z-buffer against rays through every pixel, one triangle at a time."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -72,10 +72,10 @@ def capacity(faces, cameras, size):
   """A Capacity for `cameras` pictures of `size`^2 pixels of closed meshes with `faces` faces.
 
   Three layers of fragments over the whole picture, twice the spans of one layer of equal squares
-  that covers it, and silhouettes of twelve times its circumference.
+  that covers it, and silhouettes of six times its circumference.
   """
   spans = min(faces * size, int(2 * np.sqrt(faces) * size) + 8 * size)
-  return Capacity(cameras * spans, cameras * 3 * size**2, cameras * 48 * size)
+  return Capacity(cameras * spans, cameras * 3 * size**2, cameras * 24 * size)
 
 
 def check(picture):

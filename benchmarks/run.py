@@ -9,6 +9,7 @@ from benchmarks import (
   multiview,
   objectives,
   physics,
+  raster,
   step,
   sweep,
   unet,
@@ -16,8 +17,8 @@ from benchmarks import (
 
 
 def main():
-  for part in (hashgrid, conv3d, step, objectives, demo, physics, sweep, dso, unet, multiview,
-               flops):
+  for part in (hashgrid, conv3d, step, objectives, demo, physics, raster, sweep, dso, unet,
+               multiview, flops):
     print(f'\n# {part.__doc__.splitlines()[0]}')
     part.main()
 

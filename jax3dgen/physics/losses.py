@@ -10,6 +10,7 @@ import numpy as np
 
 from jax3dgen.core import extremum
 from jax3dgen.physics import penalty, quaternion, rest
+from jax3dgen.scene import mesh_regularizers
 
 TILTS = np.linspace(0.01, 0.1, 10)  # radians, of the stable equilibrium
 AZIMUTHS = 2 * np.pi * np.arange(20) / 20
@@ -62,15 +63,8 @@ def bottom_laplacian(vertices, links):
   """
   z = vertices[:, 2]
   bottom = jax.lax.stop_gradient(z < z.min() + BAND)
-  rough = jnp.abs(laplacian(vertices, links)[:, 2])
+  rough = jnp.abs(mesh_regularizers.laplacian(vertices, links)[:, 2])
   return jnp.sum(jnp.where(bottom, rough, 0.0)) / jnp.maximum(bottom.sum(), 1)
-
-
-def laplacian(vertices, links):
-  """Mean over the neighbours minus the vertex, [V, 3], for links [E, 2] in both directions."""
-  count = jax.ops.segment_sum(jnp.ones(len(links)), links[:, 0], len(vertices))
-  total = jax.ops.segment_sum(vertices[links[:, 1]], links[:, 0], len(vertices))
-  return total / jnp.maximum(count, 1.0)[:, None] - vertices
 
 
 def margin_loss(item, target, tilts=((0.0, 0.0, 0.0),)):

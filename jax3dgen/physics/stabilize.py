@@ -27,8 +27,9 @@ from scipy import spatial
 from jax3dgen.core import extremum
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Mesh
-from jax3dgen.physics import body, losses, native
+from jax3dgen.physics import body, native
 from jax3dgen.scene import mesh as meshes
+from jax3dgen.scene import mesh_regularizers
 from jax3dgen.scene.solid import solid
 
 EDGE = 0.05  # longest edge
@@ -126,7 +127,7 @@ def _update(control, state, weights, vertices, faces, links, corners, floor, tar
     moved = weights @ control
     margin = support_margin(flatten(vertices + moved, floor), faces, corners)
     size = jnp.mean(jnp.sum(moved**2, 1))
-    rough = jnp.mean(jnp.sum(losses.laplacian(moved, links)**2, 1))
+    rough = jnp.mean(jnp.sum(mesh_regularizers.laplacian(moved, links)**2, 1))
     return 10.0 * jax.nn.relu(target - margin) + size + ROUGHNESS * rough, margin
 
   (_, margin), grads = jax.value_and_grad(loss, has_aux=True)(control)

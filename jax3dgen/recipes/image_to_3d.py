@@ -25,7 +25,7 @@ from jax3dgen.physics import native
 from jax3dgen.prior import words
 from jax3dgen.recipes.distill import outputs
 from jax3dgen.scene import mesh as meshes
-from jax3dgen.scene import projection, raster, voxels
+from jax3dgen.scene import projection, voxels, zbuffer
 from jax3dgen.train import workdir as workdirs
 
 VIEWS = 4  # of views.png
@@ -162,7 +162,7 @@ def write(config, folder, path, picture, surface, before, figures, began, comman
   fitted = projection.fit(surface, mask, grid('azimuth_deg'), grid('elevation_deg'),
                           config.camera.distance, np.deg2rad(config.camera.fovy_deg))
   surface = projection.colored(surface, picture[..., :3], mask, fitted)
-  draw = lambda camera: raster.render(surface, camera, config.result.turntable_size,
+  draw = lambda camera: zbuffer.render(surface, camera, config.result.turntable_size,
                                       (1.0, 1.0, 1.0), samples=2)
   elevation = float(fitted.camera.elevation[0])
   lens = ROOM * config.camera.distance, np.deg2rad(config.camera.fovy_deg)

@@ -25,7 +25,7 @@ from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.distill import run as distill
 from jax3dgen.recipes.distill import views as known_views
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 from jax3dgen.train import workdir as workdirs
 
 AT_LEAST = {'sampler.steps': 1, 'sampler.eta': 0, 'sampler.guidance': 0, 'seed': 0}
@@ -90,7 +90,7 @@ def overview(asset, workdir):
   in its vertex colours."""
   with Image.open(workdir / 'views.png') as file:
     row = np.asarray(file)
-  drawn = raster.render(mesh_io.read(workdir / 'mesh.glb'), outputs.ring(asset, SIDES), len(row),
+  drawn = zbuffer.render(mesh_io.read(workdir / 'mesh.glb'), outputs.ring(asset, SIDES), len(row),
                         (1.0, 1.0, 1.0), samples=2)
   strip = images.grid(images.to_uint8(drawn), SIDES)
   turntable.write_png(workdir / 'overview.png', np.concatenate([row, strip], 1))

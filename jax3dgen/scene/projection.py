@@ -14,7 +14,7 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Camera
 from jax3dgen.scene import mesh as meshes
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 
 SIZE = 96  # pixels per side of a candidate's silhouette
 SLACK = 0.02  # of the mesh's extent: depth within which a vertex counts as visible
@@ -38,7 +38,7 @@ def fit(mesh, mask, azimuths, elevations, distance, fovy):
     raise ConfigError('The mask of the picture is empty.')
   pairs = [(a, e) for a in azimuths for e in elevations]
   camera = cameras.orbit(*np.asarray(pairs, np.float32).T, distance, fovy)
-  silhouettes = np.isfinite(raster.depths(mesh, camera, SIZE))
+  silhouettes = np.isfinite(zbuffer.depths(mesh, camera, SIZE))
   fits = [(pair, *_overlap(mask, silhouette))
           for pair, silhouette in zip(pairs, silhouettes, strict=True) if silhouette.any()]
   if not fits:
@@ -75,8 +75,8 @@ def colored(mesh, picture, mask, fitted):
   place (bilinear); every other has the mean colour of the NEIGHBORS nearest of these.
   """
   vertices = np.asarray(mesh.vertices, np.float64)
-  place, depth = raster.project(vertices, fitted.camera, 0, 1)
-  surface = raster.depths(mesh, fitted.camera, 4 * SIZE)[0]
+  place, depth = zbuffer.project(vertices, fitted.camera, 0, 1)
+  surface = zbuffer.depths(mesh, fitted.camera, 4 * SIZE)[0]
   cell = np.clip((place * 4 * SIZE).astype(int), 0, 4 * SIZE - 1)
   reach = SLACK * np.ptp(vertices, 0).max()
   ray = vertices - np.asarray(fitted.camera.c2w[0, :3, 3], np.float64)[None]

@@ -16,7 +16,7 @@ from jax3dgen.core import modules
 from jax3dgen.core.errors import MeshError
 from jax3dgen.core.types import Camera, Mesh
 from jax3dgen.scene import mesh as meshes
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 
 GUTTER = 4  # texels between two charts
 SAMPLES, NEAR = 20_000, 8
@@ -67,7 +67,7 @@ def texels(atlas, values, size):
   surface covers: ([size, size, 3] float32, NaN elsewhere)."""
   flat = np.concatenate([2 * atlas.uv[:, :1] - 1, 1 - 2 * atlas.uv[:, 1:],
                          np.zeros_like(atlas.uv[:, :1])], 1)
-  return raster.render(Mesh(flat, atlas.faces, values), FROM_ABOVE, size, (np.nan,) * 3)[0]
+  return zbuffer.render(Mesh(flat, atlas.faces, values), FROM_ABOVE, size, (np.nan,) * 3)[0]
 
 
 def bake(color, mesh, atlas, size):

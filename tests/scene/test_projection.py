@@ -7,7 +7,7 @@ from jax3dgen.core import camera as cameras
 from jax3dgen.core.errors import ConfigError
 from jax3dgen.core.types import Mesh
 from jax3dgen.data import figurines
-from jax3dgen.scene import projection, raster
+from jax3dgen.scene import projection, zbuffer
 
 DISTANCE, FOVY, SIZE = 2.95, np.deg2rad(40.0), 128
 AZIMUTHS, ELEVATIONS = np.deg2rad([-40, -20, 0, 20, 40]), np.deg2rad([0, 15, 30])
@@ -24,8 +24,8 @@ def robot():
 
 
 def picture(mesh, view):
-  mask = np.isfinite(raster.depths(mesh, view, SIZE))[0]
-  return raster.render(mesh, view, SIZE, (1.0, 1.0, 1.0))[0], mask
+  mask = np.isfinite(zbuffer.depths(mesh, view, SIZE))[0]
+  return zbuffer.render(mesh, view, SIZE, (1.0, 1.0, 1.0))[0], mask
 
 
 @pytest.mark.parametrize('azimuth, elevation', [(20, 15), (-40, 0), (0, 30)])
@@ -55,8 +55,8 @@ def test_vertices_that_the_picture_shows_get_its_colours(robot):
   got = projection.colored(robot.replace(colors=None), image, mask, fit)
   ray = robot.vertices - np.asarray(view.c2w[0, :3, 3])[None]
   ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
-  place, depth = raster.project(robot.vertices, view, 0, SIZE)
-  front = raster.depths(robot, view, SIZE)[0][place[:, 1].astype(int), place[:, 0].astype(int)]
+  place, depth = zbuffer.project(robot.vertices, view, 0, SIZE)
+  front = zbuffer.depths(robot, view, SIZE)[0][place[:, 1].astype(int), place[:, 0].astype(int)]
   visible = np.abs(depth - front) < 0.01
   error = np.abs(got.colors - robot.colors).max(-1)
   assert visible.sum() > 500 and np.median(error[visible]) < 0.02

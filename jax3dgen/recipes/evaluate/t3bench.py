@@ -2,7 +2,7 @@
 
 `run(config, workdir)` is what `python -m experiments.t3bench` calls. Each prompt has its own result
 file, so an interrupted run resumes; several processes divide the prompts among them. Pictures are
-rendered on the CPU (`scene/raster`): the 810 of a mesh of 44,000 faces take 3 minutes of one core
+rendered on the CPU (`scene/zbuffer`): the 810 of a mesh of 44,000 faces take 3 minutes of one core
 at 512 pixels, and 40 s at 128.
 """
 
@@ -22,7 +22,7 @@ from jax3dgen.metrics import t3bench as metrics
 from jax3dgen.perception import clip
 from jax3dgen.prior import words
 from jax3dgen.recipes.evaluate import t3bench_config
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 
 default_config = t3bench_config.default_config
 BLACK = (0.0, 0.0, 0.0)
@@ -81,7 +81,7 @@ def pictures(mesh, camera, config):
   """Yields (start, images [B, S, S, 3]) of a normalised Mesh from a Camera, in batches."""
   for start in range(0, len(camera.fovy), config.batch):
     batch = jax.tree.map(lambda x, start=start: x[start:start + config.batch], camera)
-    yield raster.render(mesh, batch, config.size, BLACK, config.samples)
+    yield zbuffer.render(mesh, batch, config.size, BLACK, config.samples)
 
 
 def rewards(mesh, directions, config, reward, prompt):

@@ -23,7 +23,7 @@ from jax3dgen.recipes.distill import config as distill_config
 from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.distill import step as scene_step
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 from jax3dgen.train import checkpoint
 
 SOURCES = ('auto', 'mesh', 'field', 'previews')
@@ -141,7 +141,7 @@ def _ring(cfg, views):
 def _of_mesh(folder, settings, views, particle):
   cfg = ConfigDict(settings)
   mesh = mesh_io.read(folder / (f'particles/{particle}.glb' if particle else 'mesh.glb'))
-  return raster.render(mesh, _ring(cfg, views), views.size, cfg.render.background, SAMPLES)
+  return zbuffer.render(mesh, _ring(cfg, views), views.size, cfg.render.background, SAMPLES)
 
 
 def _of_field(folder, settings, views, particle):

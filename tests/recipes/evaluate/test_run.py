@@ -24,7 +24,7 @@ from jax3dgen.recipes.evaluate import page as evaluate_page
 from jax3dgen.recipes.evaluate import reference_set
 from jax3dgen.recipes.evaluate import run as evaluation
 from jax3dgen.recipes.evaluate import views as object_views
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 from jax3dgen.train import workdir as workdirs
 from tests.fakes import judges, noise_prior
 
@@ -96,7 +96,7 @@ def test_a_folder_of_runs(tmp_path, reference, capsys):
   first, _, blue = result['objects']
   assert first['seconds'] == 12.5 and first['peak_memory_gib'] == 0.5
   assert first['source'] == 'mesh' and first['views'] == math.lcm(2, 4, 8)
-  ring = lambda name, count: raster.render(
+  ring = lambda name, count: zbuffer.render(
       mesh_io.read(tmp_path / 'runs' / name / 'mesh.glb'), cameras.ring(
           count, np.deg2rad(15.0), 2.9, np.deg2rad(40.0)), 32, (1, 1, 1), object_views.SAMPLES)
   answers, labels = referee.classify(referee.load(), ring('one/0', 8)), referee.labels()

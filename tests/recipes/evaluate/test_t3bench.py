@@ -15,7 +15,7 @@ from jax3dgen.export import mesh_io
 from jax3dgen.metrics import t3bench as metrics
 from jax3dgen.prior import words
 from jax3dgen.recipes.evaluate import t3bench as running
-from jax3dgen.scene import raster
+from jax3dgen.scene import zbuffer
 from tests.fakes import judges
 
 JUDGES = ('--config.quality.scorer=tests.fakes.judges:redness',
@@ -54,8 +54,9 @@ def test_scores_and_resuming(folder, monkeypatch, capsys):
   assert len(red['captions']) == 12 and not red['missing']
   mesh = metrics.normalize(mesh_io.read(red['mesh']))
   directions, neighbours = metrics.sphere(0)
-  rewards = [[judges.redness(raster.render(mesh, metrics.viewpoints(d[None], 2.2, fovy), 16), '')[0]
-              for fovy in metrics.FOVY_DEG] for d in directions]
+  view = lambda d, fovy: zbuffer.render(mesh, metrics.viewpoints(d[None], 2.2, fovy), 16)
+  rewards = [[judges.redness(view(d, fovy), '')[0] for fovy in metrics.FOVY_DEG]
+             for d in directions]
   assert red['quality'] == pytest.approx(metrics.quality(rewards, neighbours), rel=1e-6)
   assert '| single | 2 | 1 |' in capsys.readouterr().out
 

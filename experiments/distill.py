@@ -23,13 +23,21 @@ def flags(parser):
 
 def complete(config):
   from jax3dgen.recipes.distill import config as distill_config
-  return distill_config.complete(config)
+  return config if 'stages' in config else distill_config.complete(config)
 
 
 def run(config, workdir, args):
   from jax3dgen.data import prompts as texts
   from jax3dgen.recipes.distill import config as distill_config
   from jax3dgen.recipes.distill import run as distill
+  if 'stages' in config:
+    from jax3dgen.recipes.refine import run as refine
+    if args.prompts:
+      raise ConfigError('A config with several stages takes one prompt, config.prompt.')
+    command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
+    refine.run(config, workdir, args.allow_change, command)
+    print(f'{workdir / "report.html"} shows the result; {workdir / "mesh.glb"} is the mesh.')
+    return 0
   if not args.prompts:
     command = shlex.join(['python', '-m', 'experiments.distill', *sys.argv[1:]])
     distill.run(config, workdir, None, args.allow_change, command)

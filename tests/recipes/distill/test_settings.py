@@ -102,9 +102,12 @@ def check_tables(rows, config, page):
     assert f'| {" | ".join(cells).strip()} |'.replace(' |  |', ' | |') in page, cells
 
 
-def test_the_table_of_dso_says_what_its_config_has():
-  config = dict(_config.leaves(_config.load(f'{ROOT}/configs/dso.py:trellis')[1]))
-  check_tables(rows(ROOT / 'configs' / 'dso.py'), config,
+@pytest.mark.parametrize('name', ['dso:trellis', 'prolificdreamer', 'recdreamer'])
+def test_tables_of_further_configs_say_what_they_have(name):
+  stem, _, variant = name.partition(':')
+  config = dict(_config.leaves(_config.load(
+      f'{ROOT}/configs/{stem}.py{variant and ":"}{variant}')[1]))
+  check_tables(rows(ROOT / 'configs' / f'{stem}.py'), config,
                (ROOT / 'docs' / 'fidelity.md').read_text(encoding='utf-8'))
 
 

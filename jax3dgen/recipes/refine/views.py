@@ -1,0 +1,90 @@
+"""Training views of a surface, shared by the stages of geometry and texture.
+
+Axes: B cameras, V vertices, F faces, S pixels per side.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jax3dgen.core import camera as cameras
+from jax3dgen.core import image, rng
+from jax3dgen.core.types import Array
+from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.scene import connectivity, raster, silhouette
+from jax3dgen.scene import mesh as meshes
+
+
+class Seen(NamedTuple):
+  """A surface in B views: picture, a `raster.Picture`; points [B, S, S, 3] of the surface (0 where
+  nothing is), normals [B, S, S, 3], mask [B, S, S], outline, a `silhouette.Silhouette`, twin
+  [F, 3] of `connectivity.twins`, and how many entries did not fit the lists [] int32."""
+  picture: raster.Picture
+  points: Array
+  normals: Array
+  mask: Array
+  outline: silhouette.Silhouette
+  twin: Array
+  overflow: Array
+
+
+def see(vertices, faces, face_mask, camera, size, capacity):
+  """What cameras see of a closed surface, with gradients in its vertices [V, 3]."""
+  twin = connectivity.twins(faces, face_mask)
+  projection = raster.project(vertices, faces, camera, size, face_mask)
+  picture = raster.rasterize(projection, size, capacity)
+  outline = silhouette.locate(projection, picture, twin, capacity)
+  return Seen(picture, raster.interpolate(picture, faces, vertices),
+              raster.smooth_normals(picture, faces, meshes.normals(vertices, faces)), picture.mask,
+              outline, twin, picture.overflow + outline.overflow)
+
+
+def paint(seen, colors, background):
+  """Images [B, S, S, 3] of colours over a background, [B, S, S, 3] both, with smooth outlines."""
+  solid = seen.mask[..., None]
+  return silhouette.antialias(solid * colors + (1.0 - solid) * background, seen.outline)
+
+
+def observer(prior, cfg, count, size, draw):
+  """The `observe` of `scene_step.make_step`: views at `size` pixels on one of `count` devices.
+
+  draw(field parameters, fixed parameters, camera, background [B, S, S, 3]) -> (images, Seen,
+  penalty [], figures).
+  """
+  batch = cfg.train.batch // count
+
+  def observe(params, shared, local, index, step):
+    camera = scene_step.cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'),
+                                   batch, index, count)
+    rays = cameras.rays(camera, size, size)
+    behind = scene_step.background(cfg, PLAIN, None, rng.stream(local, 'background'), rays, step)
+
+    def show(field_params):
+      picture, seen, penalty, figures = draw(field_params, params, camera, behind, step)
+      x0 = prior.encode(params, picture)
+      points = image.resize(seen.points, x0.shape[1:3])
+      figures |= {'opacity': seen.mask.mean(), 'overflow': seen.overflow.astype(jnp.float32)}
+      return (x0, penalty), (picture, points, figures)
+    return camera, show
+  return observe
+
+
+class _NoBackground(NamedTuple):
+  """In place of a Field: no background is learned."""
+  background: None = None
+
+
+PLAIN = _NoBackground()
+
+
+def watchdog(what):
+  """(step, metrics) -> why the stage must stop, or None: lists that are too short, an empty view.
+  """
+  def reason(step, metrics):
+    if metrics['overflow']:
+      return (f'the surface outgrew the lists of the {what} stage; raise '
+              'config.geometry.mesh.slack, or lower its learning rate')
+    if not metrics['opacity']:
+      return f'no view of the {what} stage shows a surface'
+    return None
+  return reason

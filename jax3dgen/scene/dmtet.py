@@ -22,6 +22,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from jax3dgen.core.errors import ConfigError, MeshError
 from jax3dgen.core.types import Array, Mesh
@@ -204,15 +205,17 @@ def from_field(query, params, resolution, level=None, frac=1.0):
   `mesh.automatic_level`, whose surface has the silhouettes of the rendered field. The values are
   clip(log(density / level), -3, 3) / 3: to first order a multiple of the papers'
   clamp(density - level, -1, 1), which saturates beside the surface where densities are large and
-  leaves steps there. MeshError where the field has no surface on the grid: too thin to absorb half
-  of the light of a ray, dense everywhere, or with parts smaller than the grid alone.
+  leaves steps there. Parts but the largest, and voids inside it, change their sign, as no camera
+  shows them and they would fill the lists of a `Capacity`. MeshError where the field has no surface
+  on the grid: too thin to absorb half of the light of a ray, dense everywhere, or with parts
+  smaller than the grid alone.
   """
   n = _cells(resolution)
   density = meshes.sample(query, params, resolution + 1, frac)
   if level is None:
     level = meshes.automatic_level(density, 2.0 / resolution)
   value = np.log(np.maximum(density, np.finfo(np.float32).tiny) / np.float32(level))
-  value = np.clip(value, -LOG_RANGE, LOG_RANGE) / LOG_RANGE
+  value = _one_part(np.clip(value, -LOG_RANGE, LOG_RANGE) / LOG_RANGE)
   sdf = np.concatenate([value[::2, ::2, ::2].ravel(), value[1::2, 1::2, 1::2].ravel()])
   where = np.arange(len(sdf))
   inside = np.asarray(_closed(sdf, where, n)) > 0
@@ -223,6 +226,16 @@ def from_field(query, params, resolution, level=None, frac=1.0):
   if inside[np.linalg.norm(points(resolution), axis=-1) < 1.0 - 4.0 / resolution].all():
     raise MeshError(f'The field is fog: its density is above {level:.4g} everywhere.')
   return sdf
+
+
+def _one_part(value):
+  """Values [R, R, R] that are positive in the largest part alone, without its voids."""
+  label, count = ndimage.label(value > 0)
+  if not count:
+    return value
+  largest = label == 1 + np.argmax(np.bincount(label.ravel())[1:])
+  sign = np.where(ndimage.binary_fill_holes(largest), 1, -1).astype(value.dtype)
+  return np.copysign(value, sign)
 
 
 def to_mesh(surface):

@@ -237,3 +237,16 @@ def test_fitted_distances_have_unit_slope_and_the_zero_level_of_a_sphere():
   assert np.abs(fitted - want)[shell].max() < 0.1
   radius = np.linalg.norm(surface(np.asarray(fitted), resolution).vertices - CENTER, axis=-1)
   assert np.abs(radius - 0.6).mean() < 0.01
+
+
+def test_voids_and_small_parts_of_a_field_have_no_surface():
+  """A ball with a hollow, and a small ball beside it: the surface is that of the ball alone."""
+  def query(params, xyz, frac):
+    radius = jnp.linalg.norm(xyz, axis=-1)
+    above = jnp.broadcast_to(jnp.array([0.0, 0.0, 0.85]), xyz.shape)
+    beside = jnp.linalg.norm(xyz - above, axis=-1)
+    solid = (radius < 0.6) & (radius > 0.25) | (beside < 0.12)
+    return base.Sample(params * solid, jnp.ones(xyz.shape))
+  sdf = dmtet.from_field(query, jnp.float32(20.0), 32, level=5.0)
+  inside = np.linalg.norm(dmtet.points(32), axis=-1) < 0.6
+  np.testing.assert_array_equal(sdf > 0, inside)

@@ -14,7 +14,7 @@ import numpy as np
 
 from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.refine import views
-from jax3dgen.scene import dmtet, mesh_regularizers, raster
+from jax3dgen.scene import dmtet, mesh_regularizers
 from jax3dgen.train import optim
 
 STYLE = 'field'  # where the fixed parameters hold those of the field whose colours are shown
@@ -40,8 +40,10 @@ def build(config, field, field_params):
   capacity = dmtet.capacity(sdf, mesh.resolution, mesh.slack)
   init = lambda key: {'sdf': jnp.asarray(sdf), 'offsets': jnp.zeros((len(sdf), 3))}
 
+  first = surface_of(config, capacity, init(None))
+
   def observe(prior, cfg, count, stage):
-    lists = raster.capacity(capacity.faces, cfg.train.batch // count, stage.size)
+    lists = views.capacity(cfg, first, cfg.train.batch // count, stage.size, mesh.slack)
     draw = functools.partial(_draw, cfg, field, capacity, stage.size, lists)
     return views.observer(prior, cfg, count, stage.size, draw)
   parts = distill_parts.build(config, lambda cfg: (Grid(init), observe))

@@ -26,7 +26,7 @@ def build(config, field_params, mesh):
   field = distill_parts.build_field(config)
 
   def observe(prior, cfg, count, stage):
-    lists = raster.capacity(len(mesh.faces), cfg.train.batch // count, stage.size)
+    lists = views.capacity(cfg, mesh, cfg.train.batch // count, stage.size)
     draw = functools.partial(_draw, field, stage.size, lists)
     return views.observer(prior, cfg, count, stage.size, draw)
   parts = distill_parts.build(config, lambda cfg: (
@@ -72,7 +72,7 @@ def colors_of(field, params):
 
 def renderer(cfg, field, params, mesh, size):
   """Camera -> images [B, size, size, 3] of a Mesh with a field's colours, one camera at a time."""
-  lists = raster.capacity(len(mesh.faces), 1, size)
+  lists = views.capacity(cfg, mesh, 1, size)
   fixed = {SURFACE: {'vertices': jnp.asarray(mesh.vertices), 'faces': jnp.asarray(mesh.faces)}}
   background = jnp.broadcast_to(jnp.asarray(cfg.render.background, jnp.float32),
                                 (1, size, size, 3))

@@ -3,16 +3,23 @@
 Axes: B cameras, V vertices, F faces, S pixels per side.
 """
 
+import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax3dgen.core import camera as cameras
 from jax3dgen.core import image, rng
 from jax3dgen.core.types import Array
+from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.distill import step as scene_step
 from jax3dgen.scene import connectivity, raster, silhouette
 from jax3dgen.scene import mesh as meshes
+
+SLACK = 1.5  # of the lists of pictures, in units of the longest that a ring of views needs
+ROUND = 1024  # lengths are multiples of it, so that few programs are compiled
 
 
 class Seen(NamedTuple):
@@ -37,6 +44,26 @@ def see(vertices, faces, face_mask, camera, size, capacity):
   return Seen(picture, raster.interpolate(picture, faces, vertices),
               raster.smooth_normals(picture, faces, meshes.normals(vertices, faces)), picture.mask,
               outline, twin, picture.overflow + outline.overflow)
+
+
+def capacity(cfg, mesh, batch, size, slack=SLACK):
+  """The `raster.Capacity` of `batch` training views of a Mesh, and of others up to `slack` times as
+  complex: that of the ring of views of `outputs.ring` that needs the longest lists."""
+  faces, lists = jnp.asarray(mesh.faces), raster.capacity(len(mesh.faces), 1, size)
+
+  @jax.jit
+  def needs(vertices, faces, camera):
+    projection = raster.project(vertices, faces, camera, size)
+    picture = raster.rasterize(projection, size, lists)
+    twin = connectivity.twins(faces, jnp.ones(len(faces), bool))
+    outline = silhouette.locate(projection, picture, twin, lists)
+    return jnp.append(picture.needs, outline.needs)
+  camera = outputs.ring(cfg, outputs.PREVIEW_VIEWS)
+  most = np.max([needs(jnp.asarray(mesh.vertices), faces, jax.tree.map(
+      lambda x, i=i: x[i:i + 1], camera)) for i in range(outputs.PREVIEW_VIEWS)], 0)
+  return raster.Capacity(*(
+      batch * max(least, ROUND * math.ceil(slack * most / ROUND))
+      for least, most in zip(lists, most.tolist(), strict=True)))
 
 
 def paint(seen, colors, background):

@@ -6,6 +6,8 @@ Values are those of the papers and of ProlificDreamer's code where a paper gives
 from configs import _papers
 from jax3dgen.recipes.refine import config as refine
 
+default_config = refine.default_config
+
 
 def of(c, texture, variant):
   """The config of a field with its further stages: texture names the objective of the last one."""

@@ -227,8 +227,10 @@ def explanations(module, config):
   for file in [*objective_files(config), *sources(module)]:
     meanings = comments(pathlib.Path(file).read_text('utf-8')) | meanings
   for name, _ in leaves(config):  # of a whole config that is a section of another one
-    within = name.partition('.')[2]
-    if name not in meanings and within in meanings:
+    within = name
+    while within and within not in meanings:
+      within = within.partition('.')[2]
+    if within:
       meanings[name] = meanings[within]
   return meanings
 

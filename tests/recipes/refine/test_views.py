@@ -30,6 +30,7 @@ def query(params, xyz, frac=1.0, key=None):
 FIELD = base.Field(lambda key: jnp.ones(()), query)
 
 
+@pytest.mark.slow
 def test_a_view_is_that_of_the_host_but_for_its_outline(ball):
   camera = cameras.orbit([0.3, 2.0], [0.2, -0.1], 2.9, 0.7)
   seen = views.see(jnp.asarray(ball.vertices), jnp.asarray(ball.faces),

@@ -29,6 +29,6 @@ def views_and_reference(states, views, reference=None, keep=None, joint=True):
   context = jnp.concatenate([states, reference], 1)
   if keep is None:
     return states, context, None
-  own, other = (jnp.broadcast_to(flag[:, None], x.shape[:2])
-                for flag, x in ((jnp.ones_like(keep), states), (keep, reference)))
-  return states, context, jnp.concatenate([own, other], 1)
+  masks = [jnp.broadcast_to(flag[:, None], x.shape[:2])
+           for flag, x in ((jnp.ones_like(keep), states), (keep, reference))]
+  return states, context, jnp.concatenate(masks, 1)

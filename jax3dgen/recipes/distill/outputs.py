@@ -86,8 +86,8 @@ def previews(workdir):
 def make_judge(parts):
   """(field, prompt) -> the referee's figures of its views from 24 azimuths (see `metrics/janus`).
   """
-  draw = renderer(parts, judged_size(parts.cfg))
-  return lambda field, prompt: judged(parts.cfg, functools.partial(draw, field), prompt)
+  draw, judge = renderer(parts, judged_size(parts.cfg)), judge_of_views(parts.cfg)
+  return lambda field, prompt: judge(functools.partial(draw, field), prompt)
 
 
 def judged_size(cfg):
@@ -95,12 +95,18 @@ def judged_size(cfg):
   return scene_step.stage_at(cfg, cfg.train.steps).size
 
 
-def judged(cfg, draw, prompt):
-  """The referee's figures of what `draw` (Camera) -> images draws from 24 azimuths."""
-  labels, prompt_words = referee.labels(), words.with_synonyms(prompt)
-  label = lambda names: next((name for name in names if name in prompt_words), None)
-  return janus.evaluate_views(referee.load(), draw(janus.view_cameras(*lens(cfg))), labels,
-                              label(labels.kinds), label(labels.colors))
+def judge_of_views(cfg):
+  """(draw, prompt) -> the referee's figures of what `draw` (Camera) -> images draws from 24
+  azimuths."""
+  labels, params = referee.labels(), referee.load()
+  camera = janus.view_cameras(*lens(cfg))
+
+  def judge(draw, prompt):
+    prompt_words = words.with_synonyms(prompt)
+    label = lambda names: next((name for name in names if name in prompt_words), None)
+    return janus.evaluate_views(params, draw(camera), labels, label(labels.kinds),
+                                label(labels.colors))
+  return judge
 
 
 def drop(cfg, surface):
@@ -201,7 +207,7 @@ def write_asset(cfg, workdir, asset, config, began, command, strips, curves, mor
                          else (asset.surface, None))
   before = drop(cfg, generated)
   surface, flat_cut, (fall, stability) = cut_to_stand(cfg, generated, before)
-  judgement = judged(cfg, asset.draw(judged_size(cfg)), cfg.prompt)
+  judgement = judge_of_views(cfg)(asset.draw(judged_size(cfg)), cfg.prompt)
   draw, camera = asset.draw(cfg.result.turntable_size), ring(cfg, cfg.result.turntable_frames)
   frames = [draw(jax.tree.map(lambda x, i=i: x[i:i + 1], camera))[0]
             for i in range(cfg.result.turntable_frames)]

@@ -92,9 +92,9 @@ def unmixed(rgba):
   room = np.where(rgb < behind, behind, 1.0 - behind)
   least = (np.abs(rgb - behind) / np.maximum(room, 1e-6)).max(-1)
   share = np.clip(share, np.minimum(least, 1.0), 1.0)[..., None]
-  own = np.clip(behind + (rgb - behind) / np.maximum(share, 1e-6), 0.0, 1.0)
+  object_rgb = np.clip(behind + (rgb - behind) / np.maximum(share, 1e-6), 0.0, 1.0)
   edge = ((alpha > 0) & ~inside)[..., None]
-  return np.where(edge, np.concatenate([own, share], -1), rgba)
+  return np.where(edge, np.concatenate([object_rgb, share], -1), rgba)
 
 
 def write(folder, images, names, azimuth_deg, elevation_deg, distance, fovy_deg, orthographic):

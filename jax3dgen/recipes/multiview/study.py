@@ -100,11 +100,10 @@ def compute(config, task, problem, judges, workdir):
   cfg, folder = FrozenConfigDict(task.settings), run_folder(workdir, task.name, task.seed)
   model, record = problems.base(problem), {}
   if task.tuned:
-    own = {}
+    preference = judges
     if cfg.loss.name in loop.SCORED and cfg.score.by == 'metric':
-      own['metric'] = metric(task.settings, workdir)
-    tuning = loop.tune_model(problem, model, cfg, folder, judges | own,
-                             rollout_folder(workdir, cfg))
+      preference = judges | {'metric': metric(task.settings, workdir)}
+    tuning = loop.tune_model(problem, model, cfg, folder, preference, rollout_folder(workdir, cfg))
     model, record = tuning.model, {'tuning': tuning.record}
   rows = evaluate.run(problem, model, cfg, judges, folder / 'test')
   if task.name in config.pictures:

@@ -6,7 +6,6 @@ The first surface is that of a trained field. Optimised are {'sdf' [V], 'offsets
 """
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +13,11 @@ import numpy as np
 
 from jax3dgen.recipes.distill import parts as distill_parts
 from jax3dgen.recipes.refine import views
+from jax3dgen.scene import base as scenes
 from jax3dgen.scene import dmtet, mesh_regularizers
 from jax3dgen.train import optim
 
 STYLE = 'field'  # where the fixed parameters hold those of the field whose colours are shown
-
-
-class Grid(NamedTuple):
-  """What is optimised: `init` as that of a Field."""
-  init: callable
 
 
 def march(cfg, capacity, params):
@@ -46,7 +41,7 @@ def build(config, field, field_params):
     lists = views.capacity(cfg, first, cfg.train.batch // count, stage.size, mesh.slack)
     draw = functools.partial(_draw, cfg, field, capacity, stage.size, lists)
     return views.observer(prior, cfg, count, stage.size, draw)
-  parts = distill_parts.build(config, lambda cfg: (Grid(init), observe))
+  parts = distill_parts.build(config, lambda cfg: (scenes.Field(init, None), observe))
   if mesh.shown == 'colors':
     parts = parts._replace(params=parts.params | {STYLE: field_params})
   return parts, capacity
@@ -54,14 +49,14 @@ def build(config, field, field_params):
 
 def _draw(cfg, field, capacity, size, lists, params, fixed, camera, background, step):
   surface = march(cfg, capacity, params)
-  seen = views.see(surface.vertices, surface.faces, surface.face_mask, camera, size, lists)
+  view = views.surface_view(surface.vertices, surface.faces, surface.face_mask, camera, size, lists)
   if cfg.mesh.shown == 'normals':
-    colors = 0.5 * (seen.normals + 1.0)
+    colors = 0.5 * (view.normals + 1.0)
   else:
-    colors = field.query(fixed[STYLE], seen.points, 1.0).rgb
-  penalty, figures = _penalties(cfg.mesh, surface, seen.twin, step)
-  seen = seen._replace(overflow=seen.overflow + surface.overflow)
-  return views.paint(seen, colors, background), seen, penalty, figures
+    colors = field.query(fixed[STYLE], view.points, 1.0).rgb
+  penalty, figures = _penalties(cfg.mesh, surface, view.twin, step)
+  view = view._replace(overflow=view.overflow + surface.overflow)
+  return views.paint(view, colors, background), view, penalty, figures
 
 
 def _penalties(mesh, surface, twin, step):
@@ -80,6 +75,6 @@ def _penalties(mesh, surface, twin, step):
 
 
 def surface_of(cfg, capacity, params):
-  """The Mesh (host) of the stage's parameters, its largest part; MeshError where it has none."""
+  """The Mesh (host) of the stage's parameters; MeshError where it has none."""
   marched = jax.jit(functools.partial(march, cfg, capacity))(params)
   return dmtet.to_mesh(jax.tree.map(np.asarray, marched))

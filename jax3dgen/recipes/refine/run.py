@@ -56,7 +56,8 @@ def sculpt(config, workdir, field, field_params, allow_change):
   def preview(parts, workdir):
     def write(step, state):
       mesh = geometry.surface_of(parts.cfg, capacity, parallel.unreplicate(state.field))
-      strip(parts.cfg, field, field_params, mesh, workdir / 'previews' / f'{step:06d}.png')
+      draw = texturing.renderer(parts.cfg, field, mesh, parts.cfg.log.preview_size)
+      strip(parts.cfg, draw, field_params, workdir / 'previews' / f'{step:06d}.png')
     return write
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, allow_change)
@@ -72,7 +73,8 @@ def paint(config, workdir, field, field_params, mesh, allow_change):
   parts = texturing.build(config, field_params, mesh)
 
   def preview(parts, workdir):
-    return lambda step, state: strip(parts.cfg, field, parallel.unreplicate(state.field), mesh,
+    draw = texturing.renderer(parts.cfg, field, mesh, parts.cfg.log.preview_size)
+    return lambda step, state: strip(parts.cfg, draw, parallel.unreplicate(state.field),
                                      workdir / 'previews' / f'{step:06d}.png')
   with workdirs.lock(workdir):
     workdirs.check_config(workdir, config, allow_change)
@@ -80,11 +82,10 @@ def paint(config, workdir, field, field_params, mesh, allow_change):
     return distill.descend(steps, workdir, config, preview, views.watchdog('texture'))[1]
 
 
-def strip(cfg, field, params, mesh, path):
-  """Writes 8 views of a mesh with a field's colours side by side."""
-  draw = texturing.renderer(cfg, field, params, mesh, cfg.log.preview_size)
-  camera = outputs.ring(cfg, outputs.PREVIEW_VIEWS)
-  turntable.write_png(path, image.grid(draw(camera), outputs.PREVIEW_VIEWS))
+def strip(cfg, draw, params, path):
+  """Writes 8 views side by side, drawn by a `texturing.renderer`."""
+  picture = draw(params, outputs.ring(cfg, outputs.PREVIEW_VIEWS))
+  turntable.write_png(path, image.grid(picture, outputs.PREVIEW_VIEWS))
 
 
 def write(last, config, workdir, field, params, mesh, began, command):

@@ -38,10 +38,10 @@ def build(config, field_params, mesh):
 def _draw(field, size, lists, params, fixed, camera, background, step):
   del step
   surface = fixed[SURFACE]
-  seen = views.see(surface['vertices'], surface['faces'], jnp.ones(len(surface['faces']), bool),
-                   camera, size, lists)
-  colors = field.query(params, seen.points, 1.0).rgb
-  return views.paint(seen, colors, background), seen, jnp.zeros(()), {}
+  mask = jnp.ones(len(surface['faces']), bool)
+  view = views.surface_view(surface['vertices'], surface['faces'], mask, camera, size, lists)
+  colors = field.query(params, view.points, 1.0).rgb
+  return views.paint(view, colors, background), view, jnp.zeros(()), {}
 
 
 def asset(cfg, field, params, mesh):
@@ -51,8 +51,8 @@ def asset(cfg, field, params, mesh):
   mesh = Mesh(vertices, np.asarray(mesh.faces), color(vertices, None))
   edges = vertices[np.asarray(mesh.faces)] - vertices[np.roll(np.asarray(mesh.faces), 1, 1)]
   reach = float(np.linalg.norm(edges, axis=-1).max())
-  return outputs.Asset(mesh, lambda size: renderer(cfg, field, params, mesh, size), color, reach,
-                       params)
+  return outputs.Asset(mesh, lambda size: functools.partial(
+      renderer(cfg, field, mesh, size), params), color, reach, params)
 
 
 def colors_of(field, params):
@@ -70,8 +70,9 @@ def colors_of(field, params):
   return color
 
 
-def renderer(cfg, field, params, mesh, size):
-  """Camera -> images [B, size, size, 3] of a Mesh with a field's colours, one camera at a time."""
+def renderer(cfg, field, mesh, size):
+  """(field parameters, Camera) -> images [B, size, size, 3] of a Mesh with a field's colours, one
+  camera at a time."""
   lists = views.capacity(cfg, mesh, 1, size)
   fixed = {SURFACE: {'vertices': jnp.asarray(mesh.vertices), 'faces': jnp.asarray(mesh.faces)}}
   background = jnp.broadcast_to(jnp.asarray(cfg.render.background, jnp.float32),
@@ -79,14 +80,14 @@ def renderer(cfg, field, params, mesh, size):
 
   @jax.jit
   def draw(params, fixed, camera):
-    picture, seen, _, _ = _draw(field, size, lists, params, fixed, camera, background, 0)
-    return picture, seen.picture
+    picture, view, _, _ = _draw(field, size, lists, params, fixed, camera, background, 0)
+    return picture, view.picture
 
-  def images(camera):
+  def images(params, camera):
     rows = []
     for i in range(len(camera.azimuth)):
-      picture, seen = draw(params, fixed, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))
-      raster.check(seen)
+      picture, view = draw(params, fixed, jax.tree.map(lambda x, i=i: x[i:i + 1], camera))
+      raster.check(view)
       rows.append(np.asarray(picture)[0])
     return np.clip(np.stack(rows), 0.0, 1.0)
   return images

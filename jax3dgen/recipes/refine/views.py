@@ -15,6 +15,7 @@ from jax3dgen.core import image, rng
 from jax3dgen.core.types import Array
 from jax3dgen.recipes.distill import outputs
 from jax3dgen.recipes.distill import step as scene_step
+from jax3dgen.scene import base as scenes
 from jax3dgen.scene import connectivity, raster, silhouette
 from jax3dgen.scene import mesh as meshes
 
@@ -22,7 +23,7 @@ SLACK = 1.5  # of the lists of pictures, in units of the longest that a ring of 
 ROUND = 1024  # lengths are multiples of it, so that few programs are compiled
 
 
-class Seen(NamedTuple):
+class SurfaceView(NamedTuple):
   """A surface in B views: picture, a `raster.Picture`; points [B, S, S, 3] of the surface (0 where
   nothing is), normals [B, S, S, 3], mask [B, S, S], outline, a `silhouette.Silhouette`, twin
   [F, 3] of `connectivity.twins`, and how many entries did not fit the lists [] int32."""
@@ -35,15 +36,15 @@ class Seen(NamedTuple):
   overflow: Array
 
 
-def see(vertices, faces, face_mask, camera, size, capacity):
+def surface_view(vertices, faces, face_mask, camera, size, capacity):
   """What cameras see of a closed surface, with gradients in its vertices [V, 3]."""
   twin = connectivity.twins(faces, face_mask)
   projection = raster.project(vertices, faces, camera, size, face_mask)
   picture = raster.rasterize(projection, size, capacity)
   outline = silhouette.locate(projection, picture, twin, capacity)
-  return Seen(picture, raster.interpolate(picture, faces, vertices),
-              raster.smooth_normals(picture, faces, meshes.normals(vertices, faces)), picture.mask,
-              outline, twin, picture.overflow + outline.overflow)
+  normals = raster.smooth_normals(picture, faces, meshes.normals(vertices, faces))
+  return SurfaceView(picture, raster.interpolate(picture, faces, vertices), normals, picture.mask,
+                     outline, twin, picture.overflow + outline.overflow)
 
 
 def capacity(cfg, mesh, batch, size, slack=SLACK):
@@ -66,16 +67,16 @@ def capacity(cfg, mesh, batch, size, slack=SLACK):
       for least, most in zip(lists, most.tolist(), strict=True)))
 
 
-def paint(seen, colors, background):
+def paint(view, colors, background):
   """Images [B, S, S, 3] of colours over a background, [B, S, S, 3] both, with smooth outlines."""
-  solid = seen.mask[..., None]
-  return silhouette.antialias(solid * colors + (1.0 - solid) * background, seen.outline)
+  solid = view.mask[..., None]
+  return silhouette.antialias(solid * colors + (1.0 - solid) * background, view.outline)
 
 
 def observer(prior, cfg, count, size, draw):
   """The `observe` of `scene_step.make_step`: views at `size` pixels on one of `count` devices.
 
-  draw(field parameters, fixed parameters, camera, background [B, S, S, 3]) -> (images, Seen,
+  draw(field parameters, fixed parameters, camera, background [B, S, S, 3]) -> (images, SurfaceView,
   penalty [], figures).
   """
   batch = cfg.train.batch // count
@@ -84,24 +85,17 @@ def observer(prior, cfg, count, size, draw):
     camera = scene_step.cameras_of(cfg, rng.stream(shared, 'turn'), rng.stream(local, 'camera'),
                                    batch, index, count)
     rays = cameras.rays(camera, size, size)
-    behind = scene_step.background(cfg, PLAIN, None, rng.stream(local, 'background'), rays, step)
+    without = scenes.Field(None, None)  # no background is learned
+    behind = scene_step.background(cfg, without, None, rng.stream(local, 'background'), rays, step)
 
     def show(field_params):
-      picture, seen, penalty, figures = draw(field_params, params, camera, behind, step)
+      picture, view, penalty, figures = draw(field_params, params, camera, behind, step)
       x0 = prior.encode(params, picture)
-      points = image.resize(seen.points, x0.shape[1:3])
-      figures |= {'opacity': seen.mask.mean(), 'overflow': seen.overflow.astype(jnp.float32)}
+      points = image.resize(view.points, x0.shape[1:3])
+      figures |= {'opacity': view.mask.mean(), 'overflow': view.overflow.astype(jnp.float32)}
       return (x0, penalty), (picture, points, figures)
     return camera, show
   return observe
-
-
-class _NoBackground(NamedTuple):
-  """In place of a Field: no background is learned."""
-  background: None = None
-
-
-PLAIN = _NoBackground()
 
 
 def watchdog(what):

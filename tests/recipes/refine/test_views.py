@@ -33,13 +33,13 @@ FIELD = base.Field(lambda key: jnp.ones(()), query)
 @pytest.mark.slow
 def test_a_view_is_that_of_the_host_but_for_its_outline(ball):
   camera = cameras.orbit([0.3, 2.0], [0.2, -0.1], 2.9, 0.7)
-  seen = views.see(jnp.asarray(ball.vertices), jnp.asarray(ball.faces),
+  view = views.surface_view(jnp.asarray(ball.vertices), jnp.asarray(ball.faces),
                    jnp.ones(len(ball.faces), bool), camera, SIZE,
                    raster.capacity(len(ball.faces), 2, SIZE))
-  image = views.paint(seen, query(1.0, seen.points).rgb, jnp.ones((2, SIZE, SIZE, 3)))
+  image = views.paint(view, query(1.0, view.points).rgb, jnp.ones((2, SIZE, SIZE, 3)))
   host = zbuffer.render(ball.replace(colors=0.5 * ball.vertices + 0.5), camera, SIZE, (1.0,) * 3)
-  assert int(seen.overflow) == 0
-  inner = np.asarray(seen.mask) > 0
+  assert int(view.overflow) == 0
+  inner = np.asarray(view.mask) > 0
   inner &= np.roll(inner, 1, 1) & np.roll(inner, -1, 1) & np.roll(inner, 1, 2) & np.roll(
       inner, -1, 2)
   assert inner.sum() > 100
@@ -47,7 +47,7 @@ def test_a_view_is_that_of_the_host_but_for_its_outline(ball):
   np.testing.assert_allclose(image.mean((1, 2)), zbuffer.render(
       ball.replace(colors=0.5 * ball.vertices + 0.5), camera, SIZE, (1.0,) * 3, samples=8).mean(
           (1, 2)), atol=4e-3)
-  outward = (np.asarray(seen.normals) * np.asarray(seen.points)).sum(-1)[inner]
+  outward = (np.asarray(view.normals) * np.asarray(view.points)).sum(-1)[inner]
   np.testing.assert_allclose(outward, 0.6, atol=0.02)
 
 
